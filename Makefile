@@ -1,0 +1,65 @@
+# Everything a developer or a newcomer types. `make help` lists it.
+PYTHON ?= python3
+UV := .run/tools/bin/uv
+VENV := .venv
+TRITON_VENV := .venv-triton
+BIN := $(VENV)/bin
+# uv may look for and, where there is network access, fetch a Python that fits.
+UV_VENV := $(UV) venv --quiet --clear --no-project
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up check format test accuracy train lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed $(TRITON_VENV)/.installed ## Install everything, locked, into .venv and .venv-triton
+
+up: setup ## Start Triton, Redis and the gateway; Ctrl-C stops them
+	@exec $(BIN)/python dev/up.py
+
+check: setup ## Format, lint, types, layers, locked requirements
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(UV) pip check --quiet --python $(BIN)/python
+	$(BIN)/python dev/check_locks.py $(UV)
+
+format: setup ## Format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: setup ## All tests, against a real Triton and a real Redis
+	$(BIN)/pytest
+
+accuracy: setup ## Held-out accuracy of the demo models, offline and through a running gateway
+	$(BIN)/python dev/accuracy.py
+
+train: ## Train and export the demo models again (about an hour on two cores; needs PyTorch)
+	$(PYTHON) -m venv .venv-export
+	.venv-export/bin/pip install --quiet -r triton/export/requirements.txt
+	.venv-export/bin/python triton/export/train_classifier.py
+	.venv-export/bin/python triton/export/train_detector.py
+
+lock: $(UV) ## Resolve the requirements files again from pyproject.toml and triton/launch.py
+	$(BIN)/python dev/check_locks.py $(UV) --write
+
+clean: ## Remove environments and state
+	rm -rf $(VENV) $(TRITON_VENV) .venv-export .run
+
+$(UV): requirements/uv.txt
+	$(PYTHON) -m venv .run/tools
+	.run/tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.installed: $(UV) requirements/dev.txt pyproject.toml
+	$(UV_VENV) --python '>=3.11' $(VENV)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(TRITON_VENV)/.installed: $(UV) triton/requirements.txt
+	$(UV_VENV) --python '>=3.11,<3.13' $(TRITON_VENV)
+	$(UV) pip sync --quiet --python $(TRITON_VENV)/bin/python --require-hashes triton/requirements.txt
+	@touch $@

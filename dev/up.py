@@ -1,0 +1,93 @@
+"""`make up`: the whole stack in the foreground, one stream of logs, everything ended by Ctrl-C or SIGTERM."""
+
+import os
+import shlex
+import signal
+import sys
+import time
+
+import honcho.manager
+import httpx
+from honcho.manager import Manager
+from stack import ROOT, Addresses, Part, StackError, check_ports, gateway, redis, triton
+
+_READY_SECONDS = 120
+# The runner kills what has not ended in time. Triton lets requests finish first, so it gets longer than the default.
+honcho.manager.KILL_WAIT = 15
+
+_READY = """
+  Ready in {seconds:.0f} s.
+
+    API           {url}/docs
+    Readiness     {url}/readyz
+    Triton        http://{triton_host}:{triton_port}   (HTTP; behind the gateway, not for callers)
+
+  A picture of one digit, and one of several:
+
+    curl --data-binary @clients/samples/digit.png -H 'Content-Type: image/png' {url}/v1/classify
+    curl --data-binary @clients/samples/scene.jpg -H 'Content-Type: image/jpeg' {url}/v1/detect
+
+  Ctrl-C stops everything.
+"""
+
+
+def main() -> int:
+    """Runs until a part ends or a signal comes; the exit code says which."""
+    try:
+        at = Addresses.from_environment(os.environ)
+        check_ports(at)
+        parts = [redis(at), triton(at), gateway(at, log_format="console")]
+    except StackError as error:
+        print(f"make up: {error}", file=sys.stderr)
+        return 1
+    announcer = Part("stack", [sys.executable, __file__, "announce"])
+    manager = Manager()
+    for part in [*parts, announcer]:
+        manager.add_process(
+            part.name,
+            f"exec {shlex.join(part.command)}",
+            env={**os.environ, **part.environment},
+            cwd=str(ROOT),
+        )
+    manager.loop()
+    stopped = manager.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    if not stopped:
+        print(
+            "make up: a part ended by itself, so the rest was stopped; its last lines above say why",
+            file=sys.stderr,
+        )
+    return 0 if stopped else 1
+
+
+def announce() -> None:
+    """Waits for readiness, says how to use the stack, and stays: the runner stops everything when a part ends."""
+    at = Addresses.from_environment(os.environ)
+    started = time.monotonic()
+    while not _ready(f"{at.gateway_url}/readyz"):
+        if time.monotonic() - started > _READY_SECONDS:
+            sys.exit(
+                f"not ready after {_READY_SECONDS} s: {at.gateway_url}/readyz tells which part is missing"
+            )
+        time.sleep(0.2)
+    text = _READY.format(
+        seconds=time.monotonic() - started,
+        url=at.gateway_url,
+        triton_host=at.triton_address,
+        triton_port=at.triton_http_port,
+    )
+    print(text, flush=True)
+    signal.pause()
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["announce"]:
+        announce()
+    else:
+        sys.exit(main())

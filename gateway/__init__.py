@@ -1,0 +1,1 @@
+"""A gateway in front of NVIDIA Triton: HTTP in, binary gRPC out."""

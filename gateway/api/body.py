@@ -1,0 +1,84 @@
+"""Reading a body whole, under a cap, a time limit and a budget for all requests together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.api.context import HttpRequest
+from gateway.errors import BodyTimeout, BodyTooLarge, ClientDisconnected, Overloaded, UnsupportedEncoding
+
+_DRAIN_FACTOR = 4  # a body up to this many times the cap is read to its end and thrown away
+_DRAIN_SECONDS = 2.0
+
+
+class BodyReader:
+    """Holds at most `budget` bytes of bodies at once; one body has at most `limit` bytes and `seconds` to arrive."""
+
+    def __init__(self, *, limit: int, budget: int, seconds: float) -> None:
+        self._limit = limit
+        self._budget = budget
+        self._seconds = seconds
+        self._held = 0
+
+    @asynccontextmanager
+    async def read(self, request: HttpRequest) -> AsyncIterator[bytes]:
+        """The body, as `async with reader.read(request) as body`; its bytes count until the block ends.
+
+        Raises UnsupportedEncoding, BodyTooLarge, BodyTimeout, ClientDisconnected, or Overloaded where the budget
+        is spent.
+        """
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedEncoding("Send the body without Content-Encoding.")
+        self._check_declared(request)
+        chunks: list[bytes] = []
+        try:
+            await self._collect(request, chunks)
+            yield b"".join(chunks)
+        finally:
+            self._held -= sum(map(len, chunks))
+
+    def _check_declared(self, request: HttpRequest) -> None:
+        """A length far beyond the cap is refused before a byte is read."""
+        declared = request.headers.get("content-length", "")
+        if declared.isascii() and declared.isdigit() and int(declared) > self._limit * _DRAIN_FACTOR:
+            raise self._too_large()
+
+    async def _collect(self, request: HttpRequest, chunks: list[bytes]) -> None:
+        size, more = 0, True
+        try:
+            async with asyncio.timeout(self._seconds):
+                while more:
+                    chunk, more = await _receive(request)
+                    size += len(chunk)
+                    if size > self._limit:
+                        await self._drain(request, more)
+                        raise self._too_large()
+                    if self._held + len(chunk) > self._budget:
+                        await self._drain(request, more)
+                        raise Overloaded("Too many bodies are being received.", retry_after=1)
+                    self._held += len(chunk)
+                    chunks.append(chunk)
+        except TimeoutError:
+            raise BodyTimeout("The body did not arrive in time.") from None
+
+    async def _drain(self, request: HttpRequest, more: bool) -> None:
+        """Reads on for a moment: many clients look at the answer only after they have sent everything."""
+        left = self._limit * _DRAIN_FACTOR
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while more and left > 0:
+                    chunk, more = await _receive(request)
+                    left -= len(chunk)
+        except TimeoutError:
+            return
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"A body has at most {self._limit} bytes.")
+
+
+async def _receive(request: HttpRequest) -> tuple[bytes, bool]:
+    """One piece of the body, and whether more is to come."""
+    message = await request.receive()
+    if message["type"] != "http.request":
+        raise ClientDisconnected("The client closed the connection.")
+    return message["body"], message["more_body"]

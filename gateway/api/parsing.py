@@ -1,0 +1,181 @@
+"""Three body forms, one meaning: raw image, multipart form and JSON become the same images and options."""
+
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+import jiter
+from multipart import MultipartError, ParserLimitReached, PushMultipartParser, parse_options_header
+from pydantic import BaseModel, ValidationError
+
+from gateway.errors import (
+    BodyTooLarge,
+    FieldError,
+    ImageMissing,
+    InputError,
+    InvalidBase64,
+    MalformedJson,
+    MalformedMultipart,
+    UnsupportedMediaType,
+    UrlNotAllowed,
+    ValidationFailed,
+)
+from gateway.schemas import ClassifyOptions, ClassifyRequest, DetectOptions, DetectRequest, Input
+
+Images = list[bytes | InputError]
+_Options = TypeVar("_Options", ClassifyOptions, DetectOptions)
+_Model = TypeVar("_Model", bound=BaseModel)
+
+_MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
+_MAX_PARTS = 64
+_MAX_PART_HEADER = 16 * 1024
+_REQUESTS: Mapping[type, type[ClassifyRequest | DetectRequest]] = {
+    ClassifyOptions: ClassifyRequest,
+    DetectOptions: DetectRequest,
+}
+
+
+def media_type(content_type: str | None) -> tuple[str, Mapping[str, str]]:
+    """The media type in lower case and its parameters. Raises UnsupportedMediaType for one that is not accepted."""
+    kind, parameters = parse_options_header(content_type or "")
+    kind = kind.strip().lower()
+    if kind in ("application/json", "multipart/form-data") or kind.startswith("image/"):
+        return kind, parameters
+    raise UnsupportedMediaType(
+        "Send image/jpeg, image/png, image/webp, multipart/form-data or application/json."
+    )
+
+
+def parse(
+    body: bytes, content_type: str | None, query: bytes, options: type[_Options], max_inputs: int
+) -> tuple[Images, _Options]:
+    """The images, each as bytes or as the reason why it has none, and the options.
+
+    Raises RequestError of the kind that fits.
+    """
+    kind, parameters = media_type(content_type)
+    if kind == "application/json":
+        return _parse_json(body, query, options, max_inputs)
+    asked = _from_query(query, options)
+    images: Images = (
+        [body] if kind != "multipart/form-data" else list(_parts(body, parameters.get("boundary", "")))
+    )
+    _check_count(len(images), max_inputs)
+    return images, asked
+
+
+def _parse_json(
+    body: bytes, query: bytes, options: type[_Options], max_inputs: int
+) -> tuple[Images, _Options]:
+    if query:
+        raise ValidationFailed.of("?", "With a JSON body the options stand in the body, not in the query.")
+    request = _validated(_REQUESTS[options], load_json(body), strict=True)
+    _check_count(len(request.inputs), max_inputs)
+    asked = options.model_construct(**{name: getattr(request, name) for name in options.model_fields})
+    return [_image(item, position) for position, item in enumerate(request.inputs)], asked
+
+
+def load_json(body: bytes) -> object:
+    """Strict JSON: UTF-8, no duplicate keys, no NaN, bounded depth. Raises MalformedJson."""
+    try:
+        return jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
+    except ValueError as error:
+        raise MalformedJson(f"The body is not valid JSON: {_reason(error)}.") from None
+
+
+def _reason(error: ValueError) -> str:
+    """jiter's sentence without a duplicate key's name, which is the caller's text."""
+    text = str(error)
+    return (
+        f"duplicate key{text[text.rindex(' at line') :]}"
+        if text.startswith("Detected duplicate key")
+        else text
+    )
+
+
+def _image(item: Input, position: int) -> bytes | InputError:
+    if item.url is not None:
+        raise UrlNotAllowed("This gateway does not fetch images by URL; send the bytes.")
+    try:
+        return binascii.a2b_base64(item.image or "", strict_mode=True)
+    except ValueError:
+        return InvalidBase64(f"inputs[{position}].image is not standard base64 with padding.")
+
+
+def _from_query(query: bytes, options: type[_Options]) -> _Options:
+    values: dict[str, object] = {}
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError:
+        raise ValidationFailed.of("?", "The query is not valid.") from None
+    for name, value in pairs:
+        if name in values:
+            raise ValidationFailed.of("?", "An option stands in the query more than once.")
+        values[name] = value.split(",") if name == "classes" else value
+    return _validated(options, values, strict=False)
+
+
+def _validated(model: type[_Model], value: object, *, strict: bool) -> _Model:
+    """Raises ValidationFailed with a pointer for every field; `strict` is for JSON, which has types of its own."""
+    try:
+        return model.model_validate(value, strict=strict)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+    if any(item["type"] == "finite_number" for item in found):
+        raise MalformedJson("The body is not valid JSON: a number is out of range.")
+    raise ValidationFailed(
+        "The request is not valid.",
+        [FieldError(_pointer(item["loc"], strict), item["msg"]) for item in found[:20]],
+    )
+
+
+def _pointer(location: Sequence[int | str], in_body: bool) -> str:
+    # Behind the field's own path stand pydantic's names for the branches of a union; a pointer has no such thing.
+    path = [part for part in location if part not in ("int", "str")]
+    if not in_body:
+        return f"?{path[0]}" if path else "?"
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+
+
+def _check_count(count: int, limit: int) -> None:
+    if count > limit:
+        raise ValidationFailed.of("/inputs", f"At most {limit} images in one request.")
+
+
+def _parts(body: bytes, boundary: str) -> list[bytes]:
+    """The content of every `image` part; file names and the parts' own content types are not believed."""
+    if not 0 < len(boundary) <= _MAX_BOUNDARY or not boundary.isascii():
+        raise MalformedMultipart("The Content-Type needs a boundary of 1 to 70 characters.")
+    images: list[bytearray] = []
+    try:
+        with PushMultipartParser(
+            boundary, max_segment_count=_MAX_PARTS, max_header_size=_MAX_PART_HEADER, strict=True
+        ) as parser:
+            for event in parser.parse(body):
+                if isinstance(event, bytes | bytearray):
+                    images[-1] += event
+                elif event is not None:
+                    _check_part(event.name, event.content_type, event.header("Content-Transfer-Encoding"))
+                    images.append(bytearray())
+    except ParserLimitReached:
+        raise BodyTooLarge(f"A form has at most {_MAX_PARTS} parts with headers of 16 KiB.") from None
+    except MultipartError:
+        if _is_empty_form(body, boundary):
+            raise ImageMissing("The form has no part named image.") from None
+        raise MalformedMultipart("The multipart body is malformed or ends too early.") from None
+    if not images:
+        raise ImageMissing("The form has no part named image.")
+    return [bytes(image) for image in images]
+
+
+def _is_empty_form(body: bytes, boundary: str) -> bool:
+    """A form without parts is only its closing delimiter, which the parser takes for a damaged one."""
+    return body.strip() in (b"", f"--{boundary}--".encode())
+
+
+def _check_part(name: str | None, content_type: str | None, transfer_encoding: str | None) -> None:
+    if transfer_encoding is not None and transfer_encoding.lower() not in ("binary", "8bit", "7bit"):
+        raise UnsupportedMediaType("Parts are taken as they are, without Content-Transfer-Encoding.")
+    if name != "image" or (content_type or "").startswith("multipart/"):
+        raise ValidationFailed.of("/image", "A form has only parts named image, one an image.")

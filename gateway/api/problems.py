@@ -1,0 +1,156 @@
+"""Errors as HTTP: the one table from what went wrong to a status, and RFC 9457 problem details.
+
+The table is also what `/problems/<code>` shows, so a code, its status and what to do about it stand in one place.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+from litestar import Response
+from litestar.exceptions import HTTPException
+
+from gateway.api.context import HttpRequest, context_of
+from gateway.errors import ClientDisconnected, GatewayError, UpstreamError, ValidationFailed
+from gateway.schemas import FieldProblem, InputProblem, Problem
+
+MEDIA_TYPE = "application/problem+json"
+
+_log = structlog.stdlib.get_logger("gateway.problems")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a code means: HTTP status, title, and what the caller can do."""
+
+    status: int
+    title: str
+    remedy: str
+
+
+_IMAGE = "Send a complete JPEG, PNG or WebP. In a batch only this image goes unanswered."
+_WAIT = "Try again after the seconds in Retry-After."
+_OPERATOR = "Nothing in the request causes this; tell the operator the request_id."
+
+KINDS: Mapping[str, Kind] = {
+    "malformed_json": Kind(
+        400, "Malformed JSON", "Send one JSON document in UTF-8, without duplicate keys or NaN."
+    ),
+    "malformed_multipart": Kind(
+        400, "Malformed multipart body", "Let your HTTP library build the form and its boundary."
+    ),
+    "bad_request": Kind(400, "Bad request", "Check the request line and the headers."),
+    "not_found": Kind(404, "Not found", "See /docs for the paths that exist."),
+    "model_not_found": Kind(404, "Model not found", "GET /v1/models lists the models that you may use."),
+    "version_not_found": Kind(404, "Version not found", "GET /v1/models lists the versions that are loaded."),
+    "method_not_allowed": Kind(405, "Method not allowed", "Use one of the methods in the Allow header."),
+    "request_timeout": Kind(408, "Request timeout", "Send the whole body without pauses."),
+    "body_too_large": Kind(413, "Body too large", "Send a smaller body: fewer images, or smaller ones."),
+    "image_too_large": Kind(413, "Image too large", "Scale the image down before sending it."),
+    "unsupported_media_type": Kind(
+        415,
+        "Unsupported media type",
+        "Send image/jpeg, image/png, image/webp, multipart/form-data or application/json.",
+    ),
+    "unsupported_encoding": Kind(
+        415, "Unsupported encoding", "Send the body uncompressed; images are compressed."
+    ),
+    "unsupported_image_format": Kind(
+        415, "Unsupported image format", "Convert the image to JPEG, PNG or WebP."
+    ),
+    "validation_failed": Kind(422, "Validation failed", "Mend the fields in errors; /docs shows the schema."),
+    "url_not_allowed": Kind(422, "URL not allowed", "Send the image itself instead of its URL."),
+    "invalid_base64": Kind(
+        422,
+        "Invalid base64",
+        "Use the standard alphabet with padding, without line breaks or a data: prefix.",
+    ),
+    "image_missing": Kind(422, "Image missing", "Name at least one part of the form image."),
+    "image_empty": Kind(422, "Image empty", _IMAGE),
+    "image_too_small": Kind(422, "Image too small", _IMAGE),
+    "image_truncated": Kind(422, "Image truncated", _IMAGE),
+    "image_undecodable": Kind(422, "Image undecodable", _IMAGE),
+    "client_closed_request": Kind(499, "Client closed request", "The answer was not sent: nobody was there."),
+    "internal_error": Kind(500, "Internal error", _OPERATOR),
+    "upstream_error": Kind(502, "Model failed", _OPERATOR),
+    "upstream_contract_violation": Kind(502, "Model refused the request", _OPERATOR),
+    "upstream_invalid_response": Kind(502, "Model answered nonsense", _OPERATOR),
+    "gateway_misconfigured": Kind(502, "Gateway misconfigured", _OPERATOR),
+    "overloaded": Kind(503, "Overloaded", _WAIT),
+    "upstream_unavailable": Kind(503, "Inference server unavailable", _WAIT),
+    "upstream_overloaded": Kind(503, "Inference server overloaded", _WAIT),
+    "upstream_draining": Kind(503, "Inference server restarting", _WAIT),
+    "model_unavailable": Kind(503, "Model unavailable", _WAIT),
+    "deadline_exceeded": Kind(504, "Deadline exceeded", "Try again, or send fewer or smaller images."),
+}
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def input_problem(error: GatewayError) -> InputProblem:
+    """The error of one input in a batch."""
+    kind = KINDS[error.code]
+    return InputProblem(
+        type=f"/problems/{error.code}",
+        title=kind.title,
+        status=kind.status,
+        detail=str(error),
+        code=error.code,
+    )
+
+
+def from_gateway(request: HttpRequest, error: GatewayError) -> Response[bytes]:
+    """Litestar's handler for everything that the gateway raises on purpose."""
+    if isinstance(error, UpstreamError):
+        _log.warning("upstream_failure", code=error.code, reason=error.internal)
+    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    if KINDS[error.code].status in (408, 413) or isinstance(error, ClientDisconnected):
+        headers["Connection"] = "close"  # part of the body may still be on its way
+    fields = error.errors if isinstance(error, ValidationFailed) else ()
+    errors = [FieldProblem(pointer=field.pointer, detail=field.detail) for field in fields]
+    return _response(request, error.code, str(error), headers, errors or None)
+
+
+def from_litestar(request: HttpRequest, error: HTTPException) -> Response[bytes]:
+    """Litestar's handler for what its router raises; its own words are replaced, they may hold caller text."""
+    if error.status_code >= 500:
+        return from_bug(request, error)
+    code = _HTTP_CODES.get(error.status_code, "bad_request")
+    allow = (error.headers or {}).get("allow")
+    details = {
+        "not_found": "There is nothing at this path.",
+        "method_not_allowed": "This path does not answer to this method.",
+    }
+    return _response(
+        request, code, details.get(code, "The request cannot be read."), {"Allow": allow} if allow else {}
+    )
+
+
+def from_bug(request: HttpRequest, error: Exception) -> Response[bytes]:
+    """Whatever nobody foresaw: logged with its trace, told without it."""
+    _log.error("internal_error", exc_info=error)
+    return _response(request, "internal_error", "Something went wrong here.", {})
+
+
+def _response(
+    request: HttpRequest,
+    code: str,
+    detail: str,
+    headers: Mapping[str, str],
+    errors: list[FieldProblem] | None = None,
+) -> Response[bytes]:
+    kind = KINDS[code]
+    context = context_of(request)
+    context.code = code
+    problem = Problem(
+        type=f"/problems/{code}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=request.scope["path"],
+        code=code,
+        request_id=context.request_id,
+        errors=errors,
+    )
+    body = problem.model_dump_json(exclude_none=True).encode()
+    return Response(body, status_code=kind.status, headers=headers, media_type=MEDIA_TYPE)

@@ -1,0 +1,18 @@
+"""The routing decision for one request."""
+
+from gateway.catalog import ModelCard
+from gateway.domain import ModelVersion, Variant
+from gateway.errors import ModelUnavailable, VersionNotFound
+
+
+class StableRouter:
+    """Sends everything to the model's default version, except requests that pin one."""
+
+    def choose(self, card: ModelCard, pinned: str | None) -> ModelVersion:
+        """Raises VersionNotFound for a pinned version that is not loaded, ModelUnavailable for the default one."""
+        version = pinned or card.default_version
+        if version in card.served.versions:
+            return ModelVersion(card.name, version, Variant.PINNED if pinned else Variant.STABLE)
+        if pinned:
+            raise VersionNotFound("This version of the model is not loaded.")
+        raise ModelUnavailable("This model cannot be served at the moment.", retry_after=2)

@@ -1,0 +1,156 @@
+"""The live catalog: Triton is the registry, and this is the gateway's copy of it, a second old at most."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from gateway.catalog.card import CardError, ModelCard, Task, has_task, read_card
+from gateway.domain import ServedModel
+from gateway.errors import FieldError, GatewayError, ModelNotFound, ModelUnavailable, ValidationFailed
+
+_log = structlog.stdlib.get_logger("gateway.catalog")
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What Triton has: the models that serve, and by name the reason of those that should and do not."""
+
+    served: tuple[ServedModel, ...]
+    unavailable: Mapping[str, str]
+
+
+class Registry(Protocol):
+    """Where the catalog reads from."""
+
+    async def inventory(self) -> Inventory:
+        """Raises UpstreamError where Triton cannot be asked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogStatus:
+    """`fresh` says whether Triton answered within the last few refreshes."""
+
+    fresh: bool
+    models: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    cards: Mapping[str, ModelCard] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+
+class Catalog:
+    """Answers from memory; `watch` keeps the memory true.
+
+    When Triton cannot be asked the last snapshot stays: a draining or restarting Triton must not turn a
+    known model into "not found".
+    """
+
+    def __init__(self, registry: Registry, *, interval: float, clock: Callable[[], float]) -> None:
+        self._registry = registry
+        self._interval = interval
+        self._clock = clock
+        self._snapshot = _Snapshot()
+        self._refreshed_at: float | None = None
+        self._failure = "not read yet"
+
+    async def watch(self) -> None:
+        """Refreshes for ever, every `interval` seconds; run as a task and cancel it to stop."""
+        while True:
+            try:
+                await self.refresh()
+            except GatewayError as error:
+                self._note_failure(error.internal or str(error))
+            await asyncio.sleep(self._interval)
+
+    async def refresh(self) -> None:
+        """Reads Triton once. Raises UpstreamError where it cannot be asked."""
+        inventory = await self._registry.inventory()
+        snapshot = _snapshot(inventory)
+        if snapshot != self._snapshot:
+            _report(self._snapshot, snapshot)
+        self._snapshot = snapshot
+        self._refreshed_at = self._clock()
+        self._failure = ""
+
+    def status(self) -> CatalogStatus:
+        """For readiness: is the snapshot recent, and does it hold a model that can be called?"""
+        age = None if self._refreshed_at is None else self._clock() - self._refreshed_at
+        fresh = age is not None and age < 3 * self._interval + 1 and not self._failure
+        return CatalogStatus(fresh=fresh, models=len(self._snapshot.cards), detail=self._failure)
+
+    def cards(self) -> list[ModelCard]:
+        """Every model that /v1 can call, by name."""
+        return [card for _, card in sorted(self._snapshot.cards.items())]
+
+    def find(self, task: Task, name: str | None) -> ModelCard:
+        """The model for this task: the one named, or the default one.
+
+        Raises ModelNotFound, ModelUnavailable where Triton knows the model but cannot serve it, and
+        ValidationFailed where the model does something else or there is no default.
+        """
+        if name is None:
+            return self._default(task)
+        card = self._snapshot.cards.get(name)
+        if card is None:
+            raise self._absent(name)
+        if card.task is not task:
+            raise ValidationFailed.of("/model", f"This model does {card.task}, not {task}.")
+        return card
+
+    def _absent(self, name: str) -> GatewayError:
+        reason = self._snapshot.broken.get(name)
+        if reason is not None:
+            return ModelUnavailable(
+                "This model cannot be served at the moment.", retry_after=2, internal=reason
+            )
+        if self._refreshed_at is None:
+            return ModelUnavailable("The models are still being read.", retry_after=1, internal=self._failure)
+        return ModelNotFound("There is no model of this name that you may use.")
+
+    def _default(self, task: Task) -> ModelCard:
+        cards = [card for card in self.cards() if card.task is task]
+        chosen = [card for card in cards if card.parameters.default] or cards
+        if len(chosen) == 1 or (chosen and chosen[0].parameters.default):
+            return chosen[0]
+        if chosen:
+            names = ", ".join(card.name for card in chosen)
+            raise ValidationFailed("Name a model.", [FieldError("/model", f"One of: {names}.")])
+        raise ModelUnavailable(
+            f"No model for {task} is loaded at the moment.", retry_after=2, internal=self._failure
+        )
+
+    def _note_failure(self, reason: str) -> None:
+        if not self._failure or (self._refreshed_at is None and self._failure != reason):
+            _log.warning("catalog_stale", reason=reason)
+        self._failure = reason
+
+
+def _snapshot(inventory: Inventory) -> _Snapshot:
+    cards: dict[str, ModelCard] = {}
+    broken = dict(inventory.unavailable)
+    for served in inventory.served:
+        if not has_task(served.parameters):
+            continue
+        try:
+            cards[served.name] = read_card(served)
+        except CardError as error:
+            broken[served.name] = str(error)
+    return _Snapshot(cards, broken)
+
+
+def _report(before: _Snapshot, after: _Snapshot) -> None:
+    for name, card in after.cards.items():
+        if before.cards.get(name) != card:
+            _log.info("model_available", model=name, task=str(card.task), versions=card.served.versions)
+    for name in before.cards.keys() - after.cards.keys():
+        _log.info("model_gone", model=name)
+    for name, reason in after.broken.items():
+        if before.broken.get(name) != reason:
+            _log.warning("model_unavailable", model=name, reason=reason)

@@ -1,0 +1,16 @@
+"""The `gateway` command."""
+
+import click
+
+from gateway.cli.check_config import check_config
+from gateway.cli.serve import serve
+
+
+@click.group()
+@click.version_option(package_name="triton-gateway")
+def main() -> None:
+    """A gateway in front of NVIDIA Triton. Settings come from GATEWAY_… environment variables."""
+
+
+main.add_command(serve)
+main.add_command(check_config)

@@ -1,0 +1,199 @@
+"""Everything that can go wrong, as one tree; it knows neither HTTP nor gRPC.
+
+GatewayError
+├── RequestError                    the caller has to change the request
+│   ├── MalformedJson
+│   ├── MalformedMultipart
+│   ├── ValidationFailed            carries the fields that are wrong
+│   ├── BodyTooLarge
+│   ├── BodyTimeout
+│   ├── ClientDisconnected
+│   ├── UnsupportedMediaType
+│   ├── UnsupportedEncoding
+│   ├── UrlNotAllowed
+│   ├── ModelNotFound
+│   ├── VersionNotFound
+│   └── InputError                  one input of the request is at fault; in a batch the others still answer
+│       ├── InvalidBase64
+│       ├── ImageMissing
+│       ├── ImageEmpty
+│       ├── ImageTooLarge
+│       ├── ImageTooSmall
+│       ├── ImageTruncated
+│       ├── ImageUndecodable
+│       └── UnsupportedImageFormat
+├── DeadlineExceeded
+├── Overloaded                      our own capacity; the same request may work in a moment
+└── UpstreamError                   Triton's side
+    ├── UpstreamUnavailable         nobody answers
+    ├── UpstreamOverloaded          its queue is full
+    ├── UpstreamDraining            it is shutting down
+    ├── ModelUnavailable            it is up, this model or version is not
+    ├── UpstreamFailed              the model raised an error
+    ├── UpstreamContractViolation   it refused what we sent
+    ├── UpstreamInvalidResponse     it said OK, and the answer is not one
+    └── GatewayMisconfigured        it refused us, not the request
+
+`code` is the stable name that callers program against; `str(error)` is a sentence for the caller. What
+must not reach the caller (Triton's own text, addresses) goes into `internal` and from there into the log.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """The root. `retry_after` is in seconds, or None where waiting does not help."""
+
+    code: ClassVar[str]
+
+    def __init__(self, detail: str, *, retry_after: float | None = None, internal: str = "") -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+        self.internal = internal
+
+
+class RequestError(GatewayError):
+    """The caller has to change the request."""
+
+
+class MalformedJson(RequestError):
+    code = "malformed_json"
+
+
+class MalformedMultipart(RequestError):
+    code = "malformed_multipart"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One field that is wrong: `pointer` is a JSON pointer (RFC 6901) into the body, or `?name` for a query option."""
+
+    pointer: str
+    detail: str
+
+
+class ValidationFailed(RequestError):
+    code = "validation_failed"
+
+    def __init__(self, detail: str, errors: Sequence[FieldError]) -> None:
+        super().__init__(detail)
+        self.errors = tuple(errors)
+
+    @classmethod
+    def of(cls, pointer: str, detail: str) -> "ValidationFailed":
+        """The common case of a single wrong field."""
+        return cls(detail, [FieldError(pointer, detail)])
+
+
+class BodyTooLarge(RequestError):
+    code = "body_too_large"
+
+
+class BodyTimeout(RequestError):
+    code = "request_timeout"
+
+
+class ClientDisconnected(RequestError):
+    code = "client_closed_request"
+
+
+class UnsupportedMediaType(RequestError):
+    code = "unsupported_media_type"
+
+
+class UnsupportedEncoding(RequestError):
+    code = "unsupported_encoding"
+
+
+class UrlNotAllowed(RequestError):
+    code = "url_not_allowed"
+
+
+class ModelNotFound(RequestError):
+    code = "model_not_found"
+
+
+class VersionNotFound(RequestError):
+    code = "version_not_found"
+
+
+class InputError(RequestError):
+    """One input is at fault; in a batch it carries this error while the others answer."""
+
+
+class InvalidBase64(InputError):
+    code = "invalid_base64"
+
+
+class ImageMissing(InputError):
+    code = "image_missing"
+
+
+class ImageEmpty(InputError):
+    code = "image_empty"
+
+
+class ImageTooLarge(InputError):
+    code = "image_too_large"
+
+
+class ImageTooSmall(InputError):
+    code = "image_too_small"
+
+
+class ImageTruncated(InputError):
+    code = "image_truncated"
+
+
+class ImageUndecodable(InputError):
+    code = "image_undecodable"
+
+
+class UnsupportedImageFormat(InputError):
+    code = "unsupported_image_format"
+
+
+class DeadlineExceeded(GatewayError):
+    code = "deadline_exceeded"
+
+
+class Overloaded(GatewayError):
+    code = "overloaded"
+
+
+class UpstreamError(GatewayError):
+    """Triton's side; the caller's request may be fine."""
+
+
+class UpstreamUnavailable(UpstreamError):
+    code = "upstream_unavailable"
+
+
+class UpstreamOverloaded(UpstreamError):
+    code = "upstream_overloaded"
+
+
+class UpstreamDraining(UpstreamError):
+    code = "upstream_draining"
+
+
+class ModelUnavailable(UpstreamError):
+    code = "model_unavailable"
+
+
+class UpstreamFailed(UpstreamError):
+    code = "upstream_error"
+
+
+class UpstreamContractViolation(UpstreamError):
+    code = "upstream_contract_violation"
+
+
+class UpstreamInvalidResponse(UpstreamError):
+    code = "upstream_invalid_response"
+
+
+class GatewayMisconfigured(UpstreamError):
+    code = "gateway_misconfigured"

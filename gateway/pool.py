@@ -1,0 +1,52 @@
+"""Threads for work that would stall the event loop: decoding images and picking boxes."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+from gateway.errors import Overloaded
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class WorkerPool:
+    """`threads` run, at most `queue` calls wait, and what comes on top is refused at once.
+
+    Pillow and numpy let go of the interpreter lock while they work, so threads are enough.
+    """
+
+    def __init__(self, *, threads: int, queue: int) -> None:
+        self._capacity = threads + queue
+        self._taken = 0
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="gateway-pool")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+    async def run(self, work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """`work(*args)` on a thread. Raises Overloaded where no place is left.
+
+        A caller that gives up leaves a call that has begun to its thread; its place is free again when it ends.
+        """
+        if self._taken >= self._capacity:
+            raise Overloaded("Too many images are waiting to be decoded.", retry_after=1)
+        self._taken += 1
+        loop = asyncio.get_running_loop()
+        future = self._executor.submit(work, *args, **kwargs)
+        future.add_done_callback(lambda done: self._release(loop, done))
+        return await asyncio.wrap_future(future)
+
+    def _release(self, loop: asyncio.AbstractEventLoop, _: "Future[_T]") -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._give_back)
+
+    def _give_back(self) -> None:
+        self._taken -= 1

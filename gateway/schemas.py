@@ -1,0 +1,195 @@
+"""The public requests and answers, as pydantic models: bounded, and nothing unknown is accepted."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+MAX_VERSION = 2**63 - 1  # Triton keeps versions as signed 64-bit integers
+
+
+def _version(value: object) -> object:
+    """A version is a string; a JSON number is welcome too."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and int(value[:20]) > MAX_VERSION:
+        raise ValueError("is too large for a version")
+    return value
+
+
+ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,18}$"), BeforeValidator(_version)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class _Public(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Options(_Public):
+    """What may be asked for beside the inputs, in the query or in a JSON body."""
+
+    model: ModelName | None = Field(
+        default=None,
+        description="Which model; the default one for the task where absent.",
+        examples=["digits_classifier"],
+    )
+    version: Version | None = Field(
+        default=None, description="Pins a version that is loaded.", examples=["2"]
+    )
+    min_score: Share | None = Field(default=None, description="Leaves out what scores lower.", examples=[0.5])
+    classes: list[int | str] | None = Field(
+        default=None, min_length=1, max_length=1000, description="Only these classes, by label or id."
+    )
+
+
+class ClassifyOptions(Options):
+    top_k: int | None = Field(
+        default=None, ge=1, le=1000, description="At most this many predictions.", examples=[3]
+    )
+
+
+class DetectOptions(Options):
+    top_k: int | None = Field(default=None, ge=1, le=3000, description="At most this many detections.")
+    iou_threshold: Share | None = Field(
+        default=None,
+        description="Of two boxes of a class that overlap by more, the weaker one goes.",
+        examples=[0.5],
+    )
+
+
+class Input(_Public):
+    """One image: its bytes in base64, or where to fetch it."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    image: str | None = Field(default=None, description="JPEG, PNG or WebP in standard base64, with padding.")
+    url: str | None = Field(
+        default=None, max_length=2048, description="Fetching by URL is off: 422 url_not_allowed."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exactly_one(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value.keys() & {"image", "url"}) != 1:
+            raise ValueError("needs exactly one of image and url")
+        if isinstance(value, dict) and None in value.values():
+            raise ValueError("must not be null")
+        return value
+
+
+Inputs = Annotated[
+    list[Input], Field(min_length=1, description="The images; they are answered in this order.")
+]
+
+
+class ClassifyRequest(ClassifyOptions):
+    inputs: Inputs
+
+
+class DetectRequest(DetectOptions):
+    inputs: Inputs
+
+
+class Prediction(_Public):
+    class_id: int
+    label: str
+    score: float = Field(description="0 to 1.")
+
+
+class ClassifyResult(_Public):
+    predictions: list[Prediction] = Field(description="Best first.")
+
+
+class Box(_Public):
+    """In pixels of the original image, after its EXIF orientation; the origin is the top left corner."""
+
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
+
+
+class Detection(_Public):
+    class_id: int
+    label: str
+    score: float = Field(description="0 to 1.")
+    box: Box
+
+
+class ImageSize(_Public):
+    width: int
+    height: int
+
+
+class DetectResult(_Public):
+    image: ImageSize
+    detections: list[Detection] = Field(description="Best first.")
+
+
+class FieldProblem(_Public):
+    pointer: str = Field(description="JSON pointer into the body, or `?name` for an option in the query.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details. Program against `code`; `type` is a page that explains it."""
+
+    type: str = Field(examples=["/problems/image_truncated"])
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str = Field(examples=["image_truncated"])
+    request_id: str
+    errors: list[FieldProblem] | None = None
+
+
+class InputProblem(_Public):
+    """Why one input of a batch has no answer, while the others do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+class FailedResult(_Public):
+    error: InputProblem
+
+
+class Served(_Public):
+    """Which model version answered."""
+
+    name: str
+    version: str
+    variant: str = Field(examples=["stable", "pinned"])
+
+
+class ClassifyResponse(_Public):
+    id: str = Field(description="The request id, as in X-Request-Id.")
+    model: Served
+    results: list[ClassifyResult | FailedResult] = Field(description="One an input, in their order.")
+
+
+class DetectResponse(_Public):
+    id: str = Field(description="The request id, as in X-Request-Id.")
+    model: Served
+    results: list[DetectResult | FailedResult] = Field(description="One an input, in their order.")
+
+
+class ModelInfo(_Public):
+    """One model that can be called."""
+
+    name: str
+    task: str = Field(examples=["image-classification", "object-detection"])
+    default: bool = Field(description="Answers requests for this task that name no model.")
+    default_version: str = Field(description="Answers requests that name no version.")
+    versions: list[str] = Field(description="The versions that are loaded.")
+    labels: list[str]
+    input: ImageSize = Field(description="What images are resized to.")
+    max_batch_size: int = Field(description="Images that go to the model in one call.")
+
+
+class ModelList(_Public):
+    models: list[ModelInfo]

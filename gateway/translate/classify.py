@@ -1,0 +1,67 @@
+"""Scores of a classifier to labelled predictions."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.catalog import Activation, ModelCard
+from gateway.catalog.card import ClassificationParameters
+from gateway.domain import Array
+from gateway.errors import UpstreamInvalidResponse
+from gateway.schemas import ClassifyOptions, ClassifyResult, Prediction
+
+_SUM_TOLERANCE = 0.02  # FP16 probabilities over a thousand classes add up to within this
+
+
+def decode(
+    output: Array, card: ModelCard, options: ClassifyOptions, wanted: frozenset[int] | None
+) -> list[ClassifyResult]:
+    """`output` is `[batch, classes]` (further dimensions of 1 are allowed); one result an image, best first.
+
+    `wanted` narrows the answer to these class ids.
+
+    Raises UpstreamInvalidResponse where the scores are not what the card says.
+    """
+    parameters = card.parameters
+    assert isinstance(parameters, ClassificationParameters)  # noqa: S101  # the catalog finds by task
+    rows = output.reshape(output.shape[0], -1).astype(np.float32)
+    if rows.shape[1] != len(card.labels):
+        raise _invalid(f"{rows.shape[1]} scores for {len(card.labels)} labels")
+    scores = _activate(rows, parameters.activation)
+    top_k = options.top_k or parameters.top_k
+    min_score = options.min_score or 0.0
+    return [ClassifyResult(predictions=_best(row, card.labels, wanted, top_k, min_score)) for row in scores]
+
+
+def _best(
+    row: NDArray[np.float32],
+    labels: tuple[str, ...],
+    wanted: frozenset[int] | None,
+    top_k: int,
+    min_score: float,
+) -> list[Prediction]:
+    order = np.argsort(-row, kind="stable")
+    chosen = [int(index) for index in order if wanted is None or int(index) in wanted][:top_k]
+    return [
+        Prediction(class_id=index, label=labels[index], score=round(float(row[index]), 6))
+        for index in chosen
+        if row[index] >= min_score
+    ]
+
+
+def _activate(rows: NDArray[np.float32], activation: Activation) -> NDArray[np.float32]:
+    if activation is Activation.SOFTMAX:
+        powers = np.exp(rows - rows.max(axis=1, keepdims=True))
+        softmax: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+        return softmax
+    if activation is Activation.SIGMOID:
+        sigmoid: NDArray[np.float32] = np.float32(0.5) * (
+            1 + np.tanh(rows / 2)
+        )  # the same function, without overflow
+        return sigmoid
+    if rows.min() < -1e-3 or rows.max() > 1 + 1e-3 or np.abs(rows.sum(axis=1) - 1).max() > _SUM_TOLERANCE:
+        raise _invalid("probabilities outside 0..1, or they do not sum to 1")
+    return rows.clip(0, 1)
+
+
+def _invalid(internal: str) -> UpstreamInvalidResponse:
+    return UpstreamInvalidResponse("The model's answer is not valid.", internal=internal)

@@ -1,0 +1,93 @@
+"""What a failed gRPC call means, by status code and by the start of Triton's message.
+
+The code alone does not say: Triton answers UNAVAILABLE for a full queue, an expired queue timeout, a shutdown, a
+model that is not ready, a wrong restricted-protocol key and a dead connection alike. Anything that Triton refuses in
+a request which the gateway built is the gateway's fault, so INVALID_ARGUMENT is a 502 and never the caller's 400.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import grpc
+
+from gateway.errors import (
+    BodyTooLarge,
+    DeadlineExceeded,
+    GatewayError,
+    GatewayMisconfigured,
+    ModelUnavailable,
+    UpstreamContractViolation,
+    UpstreamDraining,
+    UpstreamFailed,
+    UpstreamInvalidResponse,
+    UpstreamOverloaded,
+    UpstreamUnavailable,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    error: type[GatewayError]
+    detail: str
+    retry_after: float | None = None
+
+
+_AWAY = _Meaning(UpstreamUnavailable, "The inference server cannot be reached.", 1)
+_QUEUE_FULL = _Meaning(UpstreamOverloaded, "The model's queue is full.", 1)
+_TOO_LATE = _Meaning(DeadlineExceeded, "The model did not answer in time.")
+_DRAINING = _Meaning(UpstreamDraining, "The inference server is shutting down.", 2)
+_NOT_READY = _Meaning(ModelUnavailable, "This model cannot be served at the moment.", 2)
+_LOCKED_OUT = _Meaning(GatewayMisconfigured, "The inference server refuses the gateway.")
+_FAILED = _Meaning(UpstreamFailed, "The model failed on this request.")
+_REFUSED = _Meaning(UpstreamContractViolation, "The inference server refused the gateway's request.")
+_OVERSIZED_ANSWER = _Meaning(UpstreamInvalidResponse, "The model's answer is too large.")
+_OVERSIZED_REQUEST = _Meaning(BodyTooLarge, "The request is too large for the inference server.")
+
+# Searched in order; the text may stand behind "[request id: …] ", so it is looked for anywhere in the message.
+_BY_MESSAGE: Mapping[grpc.StatusCode, tuple[tuple[str, _Meaning], ...]] = {
+    grpc.StatusCode.UNAVAILABLE: (
+        ("Exceeds maximum queue size", _QUEUE_FULL),
+        ("Request timeout expired", _TOO_LATE),
+        ("Server is stopping", _DRAINING),
+        ("Server exiting", _DRAINING),
+        ("GRPC server is shutting down", _DRAINING),
+        ("Server not ready", _NOT_READY),
+        ("is not at ready state", _NOT_READY),
+        ("This protocol is restricted", _LOCKED_OUT),
+    ),
+    grpc.StatusCode.INTERNAL: (("is not healthy", _NOT_READY),),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (
+        ("Sent message larger than max", _OVERSIZED_REQUEST),
+        ("Received message larger than max", _OVERSIZED_ANSWER),
+    ),
+}
+
+_BY_CODE: Mapping[grpc.StatusCode, _Meaning] = {
+    grpc.StatusCode.OK: _FAILED,
+    grpc.StatusCode.CANCELLED: _AWAY,
+    grpc.StatusCode.UNKNOWN: _FAILED,
+    grpc.StatusCode.INVALID_ARGUMENT: _REFUSED,
+    grpc.StatusCode.DEADLINE_EXCEEDED: _TOO_LATE,
+    # Only models that the catalog holds are ever called, so this is a model that has just gone, or a draining server.
+    grpc.StatusCode.NOT_FOUND: _NOT_READY,
+    grpc.StatusCode.ALREADY_EXISTS: _FAILED,
+    grpc.StatusCode.PERMISSION_DENIED: _LOCKED_OUT,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: _QUEUE_FULL,
+    grpc.StatusCode.FAILED_PRECONDITION: _FAILED,
+    grpc.StatusCode.ABORTED: _FAILED,
+    grpc.StatusCode.OUT_OF_RANGE: _FAILED,
+    grpc.StatusCode.UNIMPLEMENTED: _REFUSED,
+    grpc.StatusCode.INTERNAL: _FAILED,
+    grpc.StatusCode.UNAVAILABLE: _AWAY,
+    grpc.StatusCode.DATA_LOSS: _FAILED,
+    grpc.StatusCode.UNAUTHENTICATED: _LOCKED_OUT,
+}
+
+
+def translate(code: grpc.StatusCode, message: str) -> GatewayError:
+    """Our error for a failed call. Triton's own text goes into `internal`: it may hold paths and addresses."""
+    meaning = next(
+        (found for text, found in _BY_MESSAGE.get(code, ()) if text in message),
+        _BY_CODE[code],
+    )
+    return meaning.error(meaning.detail, retry_after=meaning.retry_after, internal=f"{code.name}: {message}")

@@ -1,0 +1,98 @@
+"""The real stack for tests: Triton, Redis and the gateway as processes of the test run, on free ports."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from stack import ROOT, RUN, Addresses, Part, free_addresses, gateway, redis, triton
+
+READY_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Process:
+    """A running part; `log` holds all that it printed."""
+
+    popen: "subprocess.Popen[bytes]"
+    log: Path
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, seconds: float = 20) -> int:
+        """Sends the signal and waits; kills what does not end. Answers the exit code."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(how)
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            return self.popen.wait(5)
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """Where the parts answer, and their processes."""
+
+    at: Addresses
+    triton: Process
+    redis: Process
+    gateway: Process
+
+    @property
+    def url(self) -> str:
+        return self.at.gateway_url
+
+
+@contextmanager
+def running(part: Part) -> Iterator[Process]:
+    """The part as a process, stopped at the end of the block."""
+    folder = RUN / "tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{part.name}-{time.time_ns()}.log"
+    with log.open("wb") as output:
+        popen = subprocess.Popen(
+            part.command,
+            env={**os.environ, **part.environment},
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+    process = Process(popen, log)
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+@contextmanager
+def running_stack(repository: Path | None = None, **settings: object) -> Iterator[RunningStack]:
+    """All three parts, ready; `settings` are the gateway's."""
+    at = free_addresses()
+    with (
+        running(redis(at)) as redis_process,
+        running(triton(at, repository)) as triton_process,
+        running(gateway(at, **settings)) as gateway_process,
+    ):
+        wait_ready(f"{at.gateway_url}/readyz", gateway_process, triton_process)
+        yield RunningStack(at, triton_process, redis_process, gateway_process)
+
+
+def wait_ready(url: str, *needed: Process) -> None:
+    """Returns once `url` answers 200. Raises AssertionError with the logs where that does not happen."""
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end:
+        for process in needed:
+            assert process.popen.poll() is None, f"ended early:\n{process.log.read_text()[-4000:]}"
+        try:
+            if httpx.get(url, timeout=2, trust_env=False).status_code == httpx.codes.OK:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    logs = "\n".join(process.log.read_text()[-2000:] for process in needed)
+    raise AssertionError(f"{url} was not ready after {READY_SECONDS} s:\n{logs}")

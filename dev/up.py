@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import socket
 import sys
 import time
 
@@ -13,7 +14,7 @@ from stack import ROOT, Addresses, Part, StackError, check_ports, gateway, redis
 
 _READY_SECONDS = 120
 # The runner kills what has not ended in time. Triton lets requests finish first, so it gets longer than the default.
-honcho.manager.KILL_WAIT = 15
+honcho.manager.KILL_WAIT = 8
 
 _READY = """
   Ready in {seconds:.0f} s.
@@ -60,7 +61,7 @@ def main() -> int:
 
 
 def announce() -> None:
-    """Waits for readiness, says how to use the stack, and stays: the runner stops everything when a part ends."""
+    """Waits for readiness, says how to use the stack, and then watches: the runner stops all when this ends."""
     at = Addresses.from_environment(os.environ)
     started = time.monotonic()
     while not _ready(f"{at.gateway_url}/readyz"):
@@ -76,7 +77,24 @@ def announce() -> None:
         triton_port=at.triton_http_port,
     )
     print(text, flush=True)
-    signal.pause()
+    while (gone := _gone(at)) is None:
+        time.sleep(1)
+    sys.exit(f"nothing listens any more where {gone} says: that part died")
+
+
+def _gone(at: Addresses) -> str | None:
+    """The variable of the first address that refuses connections.
+
+    The runner notices the end of a part by the end of its output, which a dead Triton's backend processes hold open.
+    """
+    for variable, host, port in at.listeners():
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+        except ConnectionRefusedError:
+            return variable
+        except OSError:
+            continue
+    return None
 
 
 def _ready(url: str) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 from litestar import Litestar
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp
 
 from gateway.api.body import BodyReader
+from gateway.api.documentation import openapi_config
 from gateway.api.health import health_routes
 from gateway.api.inference import Intake, inference_routes
 from gateway.api.middleware import RequestContext
@@ -73,12 +73,7 @@ def build(settings: Settings) -> ASGIApp:
             HTTPException: from_litestar,
             Exception: from_bug,
         },
-        openapi_config=OpenAPIConfig(
-            title="Triton gateway",
-            version="1",
-            description="Images in, labels and boxes out, answered by NVIDIA Triton.",
-            enabled_endpoints=set(),
-        ),
+        openapi_config=openapi_config(),
         # The body has a reader of its own, with a cap, a deadline and problem+json answers.
         request_max_body_size=None,
         logging_config=None,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from support.processes import RunningStack, running_stack
+from processes import RunningStack, running_stack
 
 
 @pytest.fixture(scope="session")

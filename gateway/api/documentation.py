@@ -4,17 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from litestar import Litestar
+from litestar import Router
+from litestar.enums import OpenAPIMediaType
+from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import (
     Example,
-    OpenAPIMediaType,
     Operation,
     Parameter,
     Reference,
     RequestBody,
     Schema,
+)
+from litestar.openapi.spec import (
+    OpenAPIMediaType as BodyMediaType,
 )
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.types import Method
@@ -22,6 +28,8 @@ from litestar.types.internal_types import PathParameterDefinition
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from gateway.api.context import HttpRequest
+from gateway.api.pages import read_page
 from gateway.api.problems import KINDS, MEDIA_TYPE
 from gateway.schemas import (
     ClassifyOptions,
@@ -39,15 +47,40 @@ _COMPONENT = "#/components/schemas/{model}"
 _SHOWN = (ClassifyRequest, DetectRequest, ClassifyResponse, DetectResponse, ModelList, Problem)
 
 
-def document(app: Litestar) -> dict[str, Any]:
-    """The OpenAPI document: Litestar's paths, with every schema as pydantic writes it.
+def openapi_config() -> OpenAPIConfig:
+    """The description at /docs/openapi.json, and a page that shows it at /docs without asking any other host."""
+    pages = [_Page(path="/"), _Document(path="/openapi.json", media_type=OpenAPIMediaType.OPENAPI_JSON)]
+    return OpenAPIConfig(
+        title="Triton gateway",
+        version="1",
+        description="Images in, labels and boxes out, answered by NVIDIA Triton.",
+        render_plugins=pages,
+        openapi_router=Router(
+            "/docs", route_handlers=[], include_in_schema=False, before_request=_known_path
+        ),
+    )
 
-    So the bounds that are checked are the ones that are shown, the request bodies' included.
-    """
-    shown = app.openapi_schema.to_schema()
-    _, definitions = models_json_schema([(model, "validation") for model in _SHOWN], ref_template=_COMPONENT)
-    shown["components"]["schemas"] |= definitions["$defs"]
-    return shown
+
+class _Page(OpenAPIRenderPlugin):
+    def render(self, request: HttpRequest, openapi_schema: dict[str, Any]) -> bytes:
+        return read_page("docs.html")
+
+
+class _Document(OpenAPIRenderPlugin):
+    def render(self, request: HttpRequest, openapi_schema: dict[str, Any]) -> bytes:
+        """Litestar's paths, with every schema as pydantic writes it: the bounds that are shown are those checked."""
+        _, definitions = models_json_schema(
+            [(model, "validation") for model in _SHOWN], ref_template=_COMPONENT
+        )
+        components = openapi_schema["components"]
+        schemas = {**components["schemas"], **definitions["$defs"]}
+        return self.render_json(request, {**openapi_schema, "components": {**components, "schemas": schemas}})
+
+
+def _known_path(request: HttpRequest) -> None:
+    """Litestar answers other paths here with a page of its own; ours are problems like everywhere else."""
+    if request.scope["path"].removeprefix("/docs") not in ("", "/", "/openapi.json"):
+        raise NotFoundException
 
 
 def operation_id(_: HTTPRouteHandler, __: Method, path: list[str | PathParameterDefinition]) -> str:
@@ -76,12 +109,12 @@ def _image_body(request: type[BaseModel]) -> RequestBody:
         required=["image"],
     )
     one_pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
-    content: Mapping[str, OpenAPIMediaType] = {
-        "image/jpeg": OpenAPIMediaType(schema=binary),
-        "image/png": OpenAPIMediaType(schema=binary),
-        "image/webp": OpenAPIMediaType(schema=binary),
-        "multipart/form-data": OpenAPIMediaType(schema=form),
-        "application/json": OpenAPIMediaType(
+    content: Mapping[str, BodyMediaType] = {
+        "image/jpeg": BodyMediaType(schema=binary),
+        "image/png": BodyMediaType(schema=binary),
+        "image/webp": BodyMediaType(schema=binary),
+        "multipart/form-data": BodyMediaType(schema=form),
+        "application/json": BodyMediaType(
             schema=Reference(ref=_COMPONENT.format(model=request.__name__)),
             examples={"one image": Example(value={"inputs": [{"image": one_pixel}]})},
         ),

@@ -9,6 +9,8 @@ from gateway.domain import Array
 from gateway.errors import UpstreamInvalidResponse
 from gateway.schemas import ClassifyOptions, ClassifyResult, Prediction
 
+Floats = NDArray[np.float64]  # so that differences of any FP32 logits stay finite
+
 _SUM_TOLERANCE = 0.02  # FP16 probabilities over a thousand classes add up to within this
 
 
@@ -23,7 +25,7 @@ def decode(
     """
     parameters = card.parameters
     assert isinstance(parameters, ClassificationParameters)  # noqa: S101  # the catalog finds by task
-    rows = output.reshape(output.shape[0], -1).astype(np.float32)
+    rows = output.reshape(output.shape[0], -1).astype(np.float64)
     if rows.shape[1] != len(card.labels):
         raise _invalid(f"{rows.shape[1]} scores for {len(card.labels)} labels")
     scores = _activate(rows, parameters.activation)
@@ -33,30 +35,29 @@ def decode(
 
 
 def _best(
-    row: NDArray[np.float32],
+    row: Floats,
     labels: tuple[str, ...],
     wanted: frozenset[int] | None,
     top_k: int,
     min_score: float,
 ) -> list[Prediction]:
     order = np.argsort(-row, kind="stable")
-    chosen = [int(index) for index in order if wanted is None or int(index) in wanted][:top_k]
+    if wanted is not None:
+        order = order[np.isin(order, list(wanted))]
     return [
         Prediction(class_id=index, label=labels[index], score=round(float(row[index]), 6))
-        for index in chosen
+        for index in order[:top_k].tolist()
         if row[index] >= min_score
     ]
 
 
-def _activate(rows: NDArray[np.float32], activation: Activation) -> NDArray[np.float32]:
+def _activate(rows: Floats, activation: Activation) -> Floats:
     if activation is Activation.SOFTMAX:
         powers = np.exp(rows - rows.max(axis=1, keepdims=True))
-        softmax: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+        softmax: Floats = powers / powers.sum(axis=1, keepdims=True)
         return softmax
     if activation is Activation.SIGMOID:
-        sigmoid: NDArray[np.float32] = np.float32(0.5) * (
-            1 + np.tanh(rows / 2)
-        )  # the same function, without overflow
+        sigmoid: Floats = (1 + np.tanh(rows / 2)) / 2  # the same function, without overflow
         return sigmoid
     if rows.min() < -1e-3 or rows.max() > 1 + 1e-3 or np.abs(rows.sum(axis=1) - 1).max() > _SUM_TOLERANCE:
         raise _invalid("probabilities outside 0..1, or they do not sum to 1")

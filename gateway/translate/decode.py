@@ -10,9 +10,8 @@ import numpy as np
 from PIL import Image
 
 from gateway.errors import ImageTooLarge, ImageTruncated, ImageUndecodable, InputError
-from gateway.translate.inspection import Format, check_integrity, sniff
+from gateway.translate.inspection import Anatomy, Format, inspect
 
-_ORIENTATION = 0x0112  # the EXIF tag
 _UPRIGHT: Mapping[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -23,7 +22,9 @@ _UPRIGHT: Mapping[int, Image.Transpose] = {
     8: Image.Transpose.ROTATE_90,
 }
 _SWAPS_SIDES = (5, 6, 7, 8)
-_BACKGROUND = (255, 255, 255, 255)  # transparent pixels show white, as they would on a page
+_BACKGROUND = (255, 255, 255)  # transparent pixels show white, as they would on a page
+_MAX_SCANS = 64  # an encoder writes 1 to about 14
+_SCANS_OF_LARGEST = 16  # a picture may cost as many passes as the largest one from an honest encoder
 _DECODER_ERRORS = (
     OSError,
     ValueError,
@@ -40,7 +41,7 @@ _DECODER_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The largest picture that is decoded at all, in pixels; about three bytes of memory each."""
+    """The largest picture that is decoded at all, in pixels; up to 20 bytes of memory each, for WebP with alpha."""
 
     pixels: int
     side: int
@@ -73,21 +74,20 @@ class Header:
 
 def open_image(data: bytes, limits: Limits) -> Header:
     """Reads the header only. Raises InputError of the kind that fits."""
-    kind = sniff(data)
-    check_integrity(data, kind)
+    anatomy = inspect(data)
+    _check_cost(anatomy, limits)
     try:
-        file = Image.open(io.BytesIO(data), formats=(kind,))
-        orientation = _orientation(file)
+        file = Image.open(io.BytesIO(anatomy.data), formats=(anatomy.kind,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(limits) from None
     except _DECODER_ERRORS as error:
         raise _undecodable(error) from None
     width, height = file.size
-    if width * height > limits.pixels or max(width, height) > limits.side:
-        raise _too_large(limits)
-    if orientation in _SWAPS_SIDES:
+    if (width, height) != (anatomy.width, anatomy.height):
+        raise ImageUndecodable("The image has two different sizes.")
+    if anatomy.orientation in _SWAPS_SIDES:
         width, height = height, width
-    return Header(file, kind, width, height, orientation)
+    return Header(file, anatomy.kind, width, height, anatomy.orientation)
 
 
 def load(header: Header, enough: tuple[int, int] | None = None) -> Picture:
@@ -112,13 +112,15 @@ def load(header: Header, enough: tuple[int, int] | None = None) -> Picture:
     return Picture(image, header.width, header.height, reduction)
 
 
-def _orientation(file: Image.Image) -> int:
-    """1 to 8; damaged EXIF data counts as upright, the picture itself may be fine."""
-    try:
-        value = file.getexif().get(_ORIENTATION, 1)
-    except (*_DECODER_ERRORS, ArithmeticError, AttributeError):
-        return 1
-    return value if value in _UPRIGHT else 1
+def _check_cost(anatomy: Anatomy, limits: Limits) -> None:
+    """Raises ImageTooLarge or ImageUndecodable before the decoder sets memory aside or takes its first pass."""
+    pixels = anatomy.width * anatomy.height
+    if pixels == 0:
+        raise ImageUndecodable("The image has no pixels.")
+    if pixels > limits.pixels or max(anatomy.width, anatomy.height) > limits.side:
+        raise _too_large(limits)
+    if anatomy.scans > _MAX_SCANS or anatomy.scans * pixels > _SCANS_OF_LARGEST * limits.pixels:
+        raise ImageUndecodable("The JPEG has too many scans for its size.")
 
 
 def _rgb(file: Image.Image) -> Image.Image:
@@ -127,8 +129,10 @@ def _rgb(file: Image.Image) -> Image.Image:
         gray = np.rint(np.asarray(file, dtype=np.float32) / 257).astype(np.uint8)
         return Image.fromarray(gray).convert("RGB")
     if file.mode in ("RGBA", "LA", "PA") or "transparency" in file.info:
-        pixels = file.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", pixels.size, _BACKGROUND), pixels).convert("RGB")
+        pixels = file if file.mode == "RGBA" else file.convert("RGBA")
+        canvas = Image.new("RGB", file.size, _BACKGROUND)
+        canvas.paste(pixels, mask=pixels)
+        return canvas
     return file.convert("RGB")
 
 

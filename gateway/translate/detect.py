@@ -9,7 +9,7 @@ from gateway.catalog.card import DetectionParameters
 from gateway.domain import Array
 from gateway.errors import UpstreamInvalidResponse
 from gateway.schemas import Box, Detection, DetectOptions, DetectResult, ImageSize
-from gateway.translate.boxes import Candidates, decode_yolov8, restore, suppress
+from gateway.translate.boxes import Candidates, decode_yolov8, restore, suppress, visible
 from gateway.translate.image import Placement
 
 
@@ -28,14 +28,18 @@ def decode(
     """
     parameters = card.parameters
     assert isinstance(parameters, DetectionParameters)  # noqa: S101  # the catalog finds by task
-    if output.shape[-2] != 4 + len(card.labels):
-        raise UpstreamInvalidResponse("The model's answer is not valid.", internal=f"{output.shape[-2]} rows")
+    expected = (len(placements), 4 + len(card.labels))
+    if output.ndim != 3 or output.shape[:2] != expected:
+        raise UpstreamInvalidResponse(
+            "The model's answer is not valid.", internal=f"shape {output.shape} instead of {expected} and anchors"
+        )
     min_score = parameters.min_score if options.min_score is None else options.min_score
     threshold = parameters.iou_threshold if options.iou_threshold is None else options.iou_threshold
     limit = min(options.top_k or parameters.max_detections, parameters.max_detections)
     results = []
-    for rows, placement in zip(output.astype(np.float32), placements, strict=True):
-        found = suppress(decode_yolov8(rows, min_score, wanted), threshold, limit)
+    for rows, placement in zip(output.astype(np.float32, copy=False), placements, strict=True):
+        candidates = visible(decode_yolov8(rows, min_score, wanted), placement)
+        found = suppress(candidates, threshold, limit)
         size = ImageSize(width=placement.width, height=placement.height)
         detections = _labelled(restore(found, placement), card.labels)
         results.append(DetectResult(image=size, detections=detections))

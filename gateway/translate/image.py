@@ -2,7 +2,7 @@
 
 `crop` follows torchvision's Resize and CenterCrop, `letterbox` Ultralytics' LetterBox, `antialias` tells Pillow's
 filters (whose support grows with the scale, torchvision's default) from OpenCV's INTER_LINEAR (which samples four
-neighbours at any scale).
+neighbours at any scale). A gray network sees the picture turned gray before it is resized.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,15 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
 }
-_REDUCED_MARGIN = (
-    2  # a reduced JPEG keeps at least this many pixels per output pixel for the antialiasing filter
-)
+# A reduced JPEG keeps this many pixels per output pixel or more, so that the filter hides how it was reduced.
+_REDUCED_MARGIN = 3
+# Of a picture with sides further apart a crop resizes only what it keeps: the whole could take gigabytes.
+_ELONGATED = 16
+# EXIF orientations that put the stored picture's last column (x) or row (y) first.
+_MIRRORS_X = (2, 3, 6, 7)
+_MIRRORS_Y = (3, 4, 7, 8)
+# Left, top, right and bottom in pixels; an edge may lie inside a pixel.
+_Region = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +64,9 @@ def encode(data: bytes, preprocessing: Preprocessing, limits: Limits) -> Encoded
     """Bytes of a JPEG, PNG or WebP to the input tensor. Raises InputError."""
     header = open_image(data, limits)
     plan = _plan(header.width, header.height, preprocessing)
-    enough = (
-        (plan.width * _REDUCED_MARGIN, plan.height * _REDUCED_MARGIN) if preprocessing.antialias else None
-    )
-    picture = load(header, enough)
-    canvas = _canvas(_resize(picture, plan, preprocessing), plan, preprocessing)
+    picture = load(header, _enough(plan, preprocessing))
+    image = picture.image.convert("L") if preprocessing.channels == "GRAY" else picture.image
+    canvas = _canvas(image, _extent(picture, header.orientation), plan, preprocessing)
     placement = Placement(
         width=picture.width,
         height=picture.height,
@@ -99,44 +103,79 @@ def _crop_plan(width: int, height: int, to: Preprocessing) -> _Plan:
     return _Plan(inner_width, inner_height, -left, -top)
 
 
-def _resize(picture: Picture, plan: _Plan, to: Preprocessing) -> Image.Image:
-    size = (plan.width, plan.height)
-    # In pixels of a reduced image the original's edge may fall inside its last column or row.
-    box = (0.0, 0.0, picture.width / picture.reduction, picture.height / picture.reduction)
-    if picture.image.size == size and picture.reduction == 1:
-        return picture.image
-    if to.antialias or to.interpolation == "nearest":
-        return picture.image.resize(size, _RESAMPLING[to.interpolation], box=box)
-    step_x, step_y = picture.width / plan.width, picture.height / plan.height
-    return picture.image.transform(
-        size, Image.Transform.AFFINE, (step_x, 0, 0, 0, step_y, 0), resample=_RESAMPLING[to.interpolation]
-    )
+def _enough(plan: _Plan, to: Preprocessing) -> tuple[int, int] | None:
+    """The size that a JPEG may be reduced to; None where the filter samples single pixels."""
+    if not to.antialias or to.interpolation == "nearest":
+        return None
+    return plan.width * _REDUCED_MARGIN, plan.height * _REDUCED_MARGIN
 
 
-def _canvas(image: Image.Image, plan: _Plan, to: Preprocessing) -> Image.Image:
-    if image.size == (to.width, to.height):
-        return image
+def _extent(picture: Picture, orientation: int) -> _Region:
+    """Where the original lies on the decoded image.
+
+    A reduced JPEG has its sides rounded up, so the original's last column and row may end inside a pixel;
+    once turned upright these can be the first ones.
+    """
+    width, height = picture.width / picture.reduction, picture.height / picture.reduction
+    left = picture.image.width - width if orientation in _MIRRORS_X else 0.0
+    top = picture.image.height - height if orientation in _MIRRORS_Y else 0.0
+    return left, top, left + width, top + height
+
+
+def _canvas(image: Image.Image, extent: _Region, plan: _Plan, to: Preprocessing) -> Image.Image:
+    """The resized picture, cropped or padded to the network's input."""
+    if to.resize == "crop" and max(plan.width, plan.height) > _ELONGATED * min(plan.width, plan.height):
+        return _resize(image, (to.width, to.height), _kept(extent, plan, to), to)
+    resized = _resize(image, (plan.width, plan.height), extent, to)
+    if resized.size == (to.width, to.height):
+        return resized
     if to.resize == "crop":
-        return image.crop((-plan.left, -plan.top, to.width - plan.left, to.height - plan.top))
-    canvas = Image.new("RGB", (to.width, to.height), (to.pad, to.pad, to.pad))
-    canvas.paste(image, (plan.left, plan.top))
+        return resized.crop((-plan.left, -plan.top, to.width - plan.left, to.height - plan.top))
+    canvas = Image.new(resized.mode, (to.width, to.height), (to.pad,) * len(resized.getbands()))
+    canvas.paste(resized, (plan.left, plan.top))
     return canvas
+
+
+def _kept(extent: _Region, plan: _Plan, to: Preprocessing) -> _Region:
+    """The part of the image that the crop keeps."""
+    left, top, right, bottom = extent
+    step_x, step_y = (right - left) / plan.width, (bottom - top) / plan.height
+    left, top = left - plan.left * step_x, top - plan.top * step_y
+    return left, top, min(left + to.width * step_x, right), min(top + to.height * step_y, bottom)
+
+
+def _resize(image: Image.Image, size: tuple[int, int], region: _Region, to: Preprocessing) -> Image.Image:
+    if image.size == size and region == (0, 0, *size):
+        return image
+    left, top, right, bottom = region
+    step_x, step_y = (right - left) / size[0], (bottom - top) / size[1]
+    # Pillow's filters grow with the scale; where nothing shrinks they are the plain ones.
+    if to.antialias or to.interpolation == "nearest" or max(step_x, step_y) <= 1:
+        return image.resize(size, _RESAMPLING[to.interpolation], box=region)
+    affine = (step_x, 0, left, 0, step_y, top)
+    return image.transform(size, Image.Transform.AFFINE, affine, resample=_RESAMPLING[to.interpolation])
 
 
 def _tensor(image: Image.Image, to: Preprocessing) -> Array:
     """Channels, datatype and layout: [C, H, W] or [H, W, C]."""
-    pixels: Array = np.asarray(image.convert("L") if to.channels == "GRAY" else image)
+    pixels: Array = np.asarray(image)
     if to.channels == "GRAY":
         pixels = pixels[..., None]
     elif to.channels == "BGR":
         pixels = pixels[..., ::-1]
-    if to.datatype != "UINT8":
-        pixels = _normalise(pixels, to)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1) if to.layout == "NCHW" else pixels)
+    if to.layout == "NCHW":
+        pixels = pixels.transpose(2, 0, 1)
+    pixels = np.ascontiguousarray(pixels)
+    return pixels if to.datatype == "UINT8" else _normalise(pixels, to)
 
 
 def _normalise(pixels: Array, to: Preprocessing) -> Array:
-    mean = np.array(to.mean or (0.0,), dtype=np.float32)
-    std = np.array(to.std or (1.0,), dtype=np.float32)
-    scaled = (pixels.astype(np.float32) / np.float32(to.divisor) - mean) / std
-    return scaled.astype(np.float16) if to.datatype == "FP16" else scaled
+    """(pixels / divisor - mean) / std in float32, step by step as torchvision does."""
+    per_channel = (-1, 1, 1) if to.layout == "NCHW" else (-1,)
+    values = pixels.astype(np.float32)
+    values /= np.float32(to.divisor)
+    if to.mean is not None:
+        values -= np.array(to.mean, dtype=np.float32).reshape(per_channel)
+    if to.std is not None:
+        values /= np.array(to.std, dtype=np.float32).reshape(per_channel)
+    return values.astype(np.float16) if to.datatype == "FP16" else values

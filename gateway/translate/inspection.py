@@ -1,61 +1,229 @@
-"""A look at the raw bytes before any decoder runs: what format it is, and what Pillow would let through.
+"""A look at the raw bytes before any decoder runs: what the picture is, and which parts of it the decoder gets.
 
-Pillow reads pixels past a wrong checksum, and libjpeg spends a full pass over the picture on every scan of a
-progressive file; both are cheap to see in the bytes and expensive to notice later.
+Pillow parses metadata in Python, whole lists of it, before it tells a picture's size; it reads pixels past a wrong
+checksum; and libjpeg spends a pass over the picture on every scan of a JPEG. All of that is cheap to see in the
+bytes and dear to notice later. So the size is read here, and only what the pixels need goes on to the decoder.
 """
 
+import re
+import struct
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from gateway.errors import ImageEmpty, ImageTruncated, ImageUndecodable, UnsupportedImageFormat
 
 Format = Literal["JPEG", "PNG", "WEBP"]
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MIB = 1024 * 1024
 _SHORTEST_HEADER = 12  # bytes; what is shorter is the stump of a picture rather than some other format
-_PNG_MAX_CHUNKS = 50_000
-_JPEG_SCAN_START = b"\xff\xda"
-_JPEG_MAX_SCANS = 64  # an encoder writes 1 to about 14
+_MAX_PARTS = (
+    20_000  # JPEG segments or PNG and WebP chunks; an encoder writes at most one for each 8 KiB or so
+)
+
+_JPEG_START = b"\xff\xd8"
+_JPEG_END = b"\xff\xd9"
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # restarts and stuffed bytes belong to a scan's data
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {
+    0xC4,
+    0xC8,
+    0xCC,
+}  # SOF0 to SOF15, less tables of the same range
+_JPEG_SCAN, _JPEG_LAST, _JPEG_EXIF = 0xDA, 0xD9, 0xE1
+# Comments and applications' data, less JFIF (APP0) and Adobe (APP14), which tell the colours.
+_JPEG_METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_PNG_COMPRESSED = (b"zTXt", b"iCCP")
+_PNG_MAX_INFLATED = 4 * _MIB  # of all compressed texts and profiles together
+
+_EXIF_PREFIX = b"Exif\x00\x00"
+_EXIF_ORDER = {b"II*\x00": "<", b"MM\x00*": ">"}
+_EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """What the bytes say: the stored size in pixels, the EXIF orientation (1 to 8), passes over the pixels.
+
+    `data` is the file without what the pixels do not need.
+    """
+
+    kind: Format
+    width: int
+    height: int
+    orientation: int
+    scans: int
+    data: bytes
+
+
+def inspect(data: bytes) -> Anatomy:
+    """Raises ImageEmpty, UnsupportedImageFormat, ImageTruncated or ImageUndecodable."""
+    kind = sniff(data)
+    try:
+        return {"JPEG": _inspect_jpeg, "PNG": _inspect_png, "WEBP": _inspect_webp}[kind](data)
+    except struct.error as error:
+        raise ImageUndecodable("The image's header is damaged.", internal=str(error)) from None
 
 
 def sniff(data: bytes) -> Format:
     """The format by its first bytes, whatever a header or a file name claims.
 
-    Raises ImageEmpty, UnsupportedImageFormat, or ImageUndecodable for a stump too short to tell.
+    Raises ImageEmpty, UnsupportedImageFormat, or ImageUndecodable for a stump too short to be a picture.
     """
     if not data:
         raise ImageEmpty("The image is empty.")
-    if data.startswith(b"\xff\xd8"):
+    if len(data) < _SHORTEST_HEADER:
+        raise ImageUndecodable("The image is too short to be one.")
+    if data.startswith(_JPEG_START):
         return "JPEG"
     if data.startswith(_PNG_SIGNATURE):
         return "PNG"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
-    if len(data) < _SHORTEST_HEADER:
-        raise ImageUndecodable("The image is too short to be one.")
     raise UnsupportedImageFormat("Only JPEG, PNG and WebP images are accepted.")
 
 
-def check_integrity(data: bytes, kind: Format) -> None:
-    """Raises ImageTruncated or ImageUndecodable for damage that the decoder would miss or pay dearly for."""
-    if kind == "PNG":
-        _check_png_chunks(memoryview(data))
-    elif kind == "JPEG" and data.count(_JPEG_SCAN_START) > _JPEG_MAX_SCANS:
-        raise ImageUndecodable("The JPEG has too many scans.")
+def _inspect_jpeg(data: bytes) -> Anatomy:
+    sizes: list[tuple[int, int]] = []
+    exif, scans = b"", 0
+    kept: list[bytes | memoryview] = [_JPEG_START]
+    for marker, segment in _jpeg_segments(data):
+        if marker in _JPEG_FRAMES:
+            sizes.append(struct.unpack_from(">HH", segment, 5))
+        elif marker == _JPEG_SCAN:
+            scans += 1
+        elif marker == _JPEG_EXIF and segment[4:10] == _EXIF_PREFIX:
+            exif = exif or bytes(segment[4:])
+        if marker not in _JPEG_METADATA:
+            kept.append(segment)
+    if len(sizes) != 1:
+        raise ImageUndecodable("The JPEG has no frame, or more than one.")
+    (height, width), *_ = sizes
+    return Anatomy("JPEG", width, height, _orientation(exif), scans, b"".join([*kept, _JPEG_END]))
 
 
-def _check_png_chunks(data: memoryview) -> None:
-    """Walks the chunks and compares their CRC. A missing IEND is let through: all pixels may be there."""
-    offset = len(_PNG_SIGNATURE)
-    for _ in range(_PNG_MAX_CHUNKS):
-        if offset == len(data):
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
+    """The segments up to the end-of-image marker, each with the data of the scan that it may start.
+
+    What follows the end is left out: phones and archivers append to JPEGs.
+    """
+    view = memoryview(data)
+    found = _JPEG_MARKER.search(data, len(_JPEG_START))
+    for _ in range(_MAX_PARTS):
+        if found is None:
+            raise ImageTruncated("The JPEG has no end.")
+        start, marker = found.start(), data[found.start() + 1]
+        if marker == _JPEG_LAST:
             return
-        body_end = offset + 8 + int.from_bytes(data[offset : offset + 4])
-        if body_end + 4 > len(data):
+        end = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+        found = _JPEG_MARKER.search(data, end)
+        if marker == _JPEG_SCAN and found is not None:
+            end = found.start()
+        yield marker, view[start:end]
+    raise ImageUndecodable("The JPEG has too many segments.")
+
+
+def _inspect_png(data: bytes) -> Anatomy:
+    header, exif, inflated = b"", b"", 0
+    kept: list[bytes | memoryview] = [_PNG_SIGNATURE]
+    for kind, chunk in _png_chunks(data):
+        body = chunk[8:-4]
+        if kind == b"IHDR":
+            header = header or bytes(body)
+        elif kind == b"eXIf":
+            exif = exif or bytes(body)
+        elif kind in _PNG_COMPRESSED:
+            inflated += _inflated_size(bytes(body), _PNG_MAX_INFLATED + 1 - inflated)
+        if kind in _PNG_PIXELS:
+            kept.append(chunk)
+    if inflated > _PNG_MAX_INFLATED:
+        raise ImageUndecodable("A text or colour profile in the PNG is too large.")
+    width, height = struct.unpack_from(">II", header)
+    return Anatomy("PNG", width, height, _orientation(exif), 1, b"".join(kept))
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Whole chunks whose checksum is right. A missing IEND is let through: all pixels may be there."""
+    view = memoryview(data)
+    start = len(_PNG_SIGNATURE)
+    for _ in range(_MAX_PARTS):
+        if start == len(data):
+            return
+        kind, end = data[start + 4 : start + 8], start + 12 + int.from_bytes(data[start : start + 4])
+        if end > len(data):
             raise ImageTruncated("The PNG ends in the middle of a chunk.")
-        if zlib.crc32(data[offset + 4 : body_end]) != int.from_bytes(data[body_end : body_end + 4]):
+        if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
             raise ImageUndecodable("A chunk of the PNG has a wrong checksum.")
-        if bytes(data[offset + 4 : offset + 8]) == b"IEND":
+        yield kind, view[start:end]
+        if kind == b"IEND":
             return
-        offset = body_end + 4
+        start = end
     raise ImageUndecodable("The PNG has too many chunks.")
+
+
+def _inflated_size(body: bytes, limit: int) -> int:
+    """Bytes that a compressed text or profile inflates to, counted up to `limit`; a damaged one counts as nothing."""
+    stream = body[body.find(b"\x00") + 2 :]  # behind the name, its end and the compression method
+    try:
+        return len(zlib.decompressobj().decompress(stream, limit))
+    except zlib.error:
+        return 0
+
+
+def _inspect_webp(data: bytes) -> Anatomy:
+    end = 8 + int.from_bytes(data[4:8], "little")
+    if end > len(data):
+        raise ImageTruncated("The WebP is shorter than its header says.")
+    width, height = _webp_size(data)
+    exif = next((body for kind, body in _riff_chunks(data, end) if kind == b"EXIF"), b"")
+    return Anatomy("WEBP", width, height, _orientation(bytes(exif)), 1, data[:end])
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """From the first chunk: a lossy frame, a lossless frame, or the canvas of the extended format."""
+    if data[12:16] == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    if data[12:16] == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if data[12:16] == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    raise ImageUndecodable("The WebP does not begin with a picture.")
+
+
+def _riff_chunks(data: bytes, end: int) -> Iterator[tuple[bytes, bytes | memoryview]]:
+    """Name and body of the chunks up to `end`; libwebp judges whether they make a picture."""
+    view = memoryview(data)
+    start = 12
+    for _ in range(_MAX_PARTS):
+        if start >= end:
+            return
+        size = int.from_bytes(data[start + 4 : start + 8], "little")
+        yield data[start : start + 4], view[start + 8 : start + 8 + size]
+        start += 8 + size + size % 2
+    raise ImageUndecodable("The WebP has too many chunks.")
+
+
+def _orientation(exif: bytes) -> int:
+    """1 to 8, from the first directory of an EXIF block; a damaged one counts as upright, the picture may be fine.
+
+    Read by hand: Pillow would parse every entry and print a warning for each odd one.
+    """
+    block = exif.removeprefix(_EXIF_PREFIX)
+    order = _EXIF_ORDER.get(block[:4])
+    if order is None:
+        return 1
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", block, 4)
+        (entries,) = struct.unpack_from(f"{order}H", block, directory)
+        table = block[directory + 2 : directory + 2 + 12 * entries]
+        for tag, value in struct.iter_unpack(f"{order}H6xH2x", table):
+            if tag == _EXIF_ORIENTATION:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        return 1
+    return 1

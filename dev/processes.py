@@ -1,4 +1,4 @@
-"""The real stack for tests: Triton, Redis and the gateway as processes of the test run, on free ports."""
+"""A real stack for a while: Triton, Redis and the gateway as child processes on free ports, for tests and measurements."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ class RunningStack:
 @contextmanager
 def running(part: Part) -> Iterator[Process]:
     """The part as a process, stopped at the end of the block."""
-    folder = RUN / "tests"
+    folder = RUN / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{part.name}-{time.time_ns()}.log"
     with log.open("wb") as output:

@@ -1,0 +1,125 @@
+"""Everything around inference: health, the model list, documentation, and problems on every path."""
+
+import httpx
+import pytest
+from openapi_spec_validator import validate
+from support.fake_triton import CLASSIFIER, FakeTriton, config, serving
+from support.pictures import encoded, photo
+from support.serving import served, until_ready
+
+from gateway.api.problems import KINDS
+
+
+async def test_the_models_are_listed_with_versions_and_limits(gateway: httpx.AsyncClient) -> None:
+    finder, pets = (await gateway.get("/v1/models")).json()["models"]
+    assert finder["task"] == "object-detection"
+    assert pets == {
+        "name": "pets",
+        "task": "image-classification",
+        "default": True,
+        "default_version": "1",
+        "versions": ["1", "2"],
+        "labels": ["cat", "dog", "fox"],
+        "input": {"width": 8, "height": 8},
+        "max_batch_size": 4,
+    }
+
+
+async def test_a_model_that_is_loaded_later_appears_without_a_restart(
+    gateway: httpx.AsyncClient, triton: FakeTriton
+) -> None:
+    assert (await gateway.post("/v1/classify?model=zoo", content=PNG, headers=RAW)).status_code == 404
+    triton.models["zoo"] = (config("zoo", {**CLASSIFIER, "gateway.default": "false"}, output=[3]), ["1"])
+    names: list[str] = []
+    while "zoo" not in names:
+        names = [model["name"] for model in (await gateway.get("/v1/models")).json()["models"]]
+    assert (await gateway.post("/v1/classify?model=zoo", content=PNG, headers=RAW)).status_code == 200
+
+
+async def test_a_gateway_without_triton_lives_and_is_not_ready() -> None:
+    async with served("127.0.0.1:1") as client:
+        assert (await client.get("/livez")).status_code == 200
+        ready = await client.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.json() == {"status": "not ready", "parts": {"triton": False, "models": False}}
+        answer = await client.post("/v1/classify", content=PNG, headers=RAW)
+        assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_readiness_follows_triton(triton: FakeTriton) -> None:
+    async with serving(triton) as url, served(url) as client:
+        await until_ready(client)
+        triton.models.clear()
+        while (await client.get("/readyz")).status_code == 200:
+            pass
+        assert (await client.get("/readyz")).json()["parts"] == {"triton": True, "models": False}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("POST", "/v1/classify/7", 404, "not_found"),
+        ("GET", "/problems/nonsense", 404, "not_found"),
+        ("GET", "/docs/assets/secret.txt", 404, "not_found"),
+        ("GET", "/%00", 404, "not_found"),
+        ("GET", "/%2e%2e/etc/passwd", 404, "not_found"),
+        ("GET", "/v1/classify", 405, "method_not_allowed"),
+        ("DELETE", "/v1/models", 405, "method_not_allowed"),
+    ],
+)
+async def test_every_refusal_is_a_problem(
+    gateway: httpx.AsyncClient, method: str, path: str, status: int, code: str
+) -> None:
+    answer = await gateway.request(method, path)
+    problem = answer.json()
+    assert answer.status_code == problem["status"] == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["code"] == code
+    assert problem["type"] == f"/problems/{code}"
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("code", sorted(KINDS))
+async def test_every_code_has_its_page(gateway: httpx.AsyncClient, code: str) -> None:
+    page = await gateway.get(f"/problems/{code}")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert code in page.text
+    assert KINDS[code].remedy in page.text
+
+
+async def test_the_description_is_valid_openapi_and_names_every_schema_it_uses(
+    gateway: httpx.AsyncClient,
+) -> None:
+    document = (await gateway.get("/docs/openapi.json")).json()
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+    body = document["paths"]["/v1/classify"]["post"]["requestBody"]["content"]
+    assert set(body) == {"image/jpeg", "image/png", "image/webp", "multipart/form-data", "application/json"}
+    assert body["application/json"]["schema"] == {"$ref": "#/components/schemas/ClassifyRequest"}
+    assert _references(document) <= {
+        f"#/components/schemas/{name}" for name in document["components"]["schemas"]
+    }
+
+
+async def test_the_documentation_page_needs_no_other_host(gateway: httpx.AsyncClient) -> None:
+    page = await gateway.get("/docs")
+    assert page.status_code == 200
+    assert "//" not in page.text.replace("<!doctype html>", "")
+    for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "start.js"):
+        assert f"/docs/assets/{asset}" in page.text
+        assert (await gateway.get(f"/docs/assets/{asset}")).status_code == 200
+
+
+def _references(node: object) -> set[str]:
+    if isinstance(node, dict):
+        own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+        return own.union(*map(_references, node.values()))
+    return set().union(*map(_references, node)) if isinstance(node, list) else set()
+
+
+RAW = {"content-type": "image/png"}
+PNG = encoded(photo(20, 10))

@@ -1,0 +1,68 @@
+"""Promises about the shape of the project that no type checker holds."""
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stack import ROOT
+
+from gateway import errors
+from gateway.api.problems import KINDS
+from gateway.errors import GatewayError
+
+
+def leaves(kind: type[GatewayError]) -> Iterator[type[GatewayError]]:
+    children = kind.__subclasses__()
+    if not children:
+        yield kind
+    for child in children:
+        yield from leaves(child)
+
+
+def test_the_folder_triton_is_not_importable() -> None:
+    assert importlib.util.find_spec("triton") is None
+    assert not list((ROOT / "triton").rglob("__init__.py"))
+
+
+def test_the_gateway_starts_with_the_project_folder_off_its_path() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-P", "-m", "gateway", "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "version" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(leaves(GatewayError), key=lambda kind: kind.__name__), ids=lambda k: k.__name__
+)
+def test_every_error_has_a_status_and_stands_in_the_drawn_tree(kind: type[GatewayError]) -> None:
+    assert kind.code in KINDS
+    assert kind.__name__ in (errors.__doc__ or "")
+
+
+def test_codes_are_not_shared() -> None:
+    codes = [kind.code for kind in leaves(GatewayError)]
+    assert len(codes) == len(set(codes))
+
+
+def test_nothing_is_patched_and_nothing_is_skipped_in_the_tests() -> None:
+    forbidden = (
+        "monkey" + "patch",
+        "mock" + ".patch",
+        "pytest.mark." + "skip",
+        "pytest.mark." + "xfail",
+        "pytest." + "skip",
+    )
+    found = [
+        f"{path.relative_to(ROOT)}: {word}"
+        for path in Path(ROOT, "tests").rglob("*.py")
+        for word in forbidden
+        if word in path.read_text()
+    ]
+    assert found == []

@@ -1,0 +1,112 @@
+"""The far side of the wire: an in-process gRPC server that speaks Triton's protocol and misbehaves on demand."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc
+import grpc.aio
+import numpy as np
+from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
+
+Request = service_pb2.ModelInferRequest
+Response = service_pb2.ModelInferResponse
+Behaviour = Callable[[Request, grpc.aio.ServicerContext], Awaitable[Response]]
+
+CLASSIFIER = {
+    "gateway.task": "image-classification",
+    "gateway.default": "true",
+    "gateway.default_version": "1",
+    "gateway.labels": "cat\ndog\nfox",
+    "gateway.resize": "stretch",
+    "gateway.activation": "none",
+}
+DETECTOR = {
+    "gateway.task": "object-detection",
+    "gateway.labels": "cat\ndog",
+    "gateway.resize": "letterbox",
+}
+
+
+def config(
+    name: str,
+    parameters: Mapping[str, str],
+    *,
+    output: Sequence[int],
+    side: int = 8,
+    max_batch_size: int = 4,
+) -> model_config_pb2.ModelConfig:
+    """The configuration of an image model with UINT8 input [3, side, side] and one FP32 output."""
+    message = model_config_pb2.ModelConfig(name=name, max_batch_size=max_batch_size)
+    message.input.add(name="images", data_type=model_config_pb2.TYPE_UINT8, dims=[3, side, side])
+    message.output.add(name="scores", data_type=model_config_pb2.TYPE_FP32, dims=output)
+    for key, value in parameters.items():
+        message.parameters[key].string_value = value
+    return message
+
+
+def answer(request: Request, rows: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> Response:
+    """An honest answer to `request` with this output."""
+    response = Response(model_name=request.model_name, model_version=request.model_version, id=request.id)
+    response.outputs.add(name="scores", datatype="FP32", shape=rows.shape)
+    response.raw_output_contents.append(rows.astype(np.float32).tobytes())
+    return response
+
+
+async def prefers_the_first_class(request: Request, _: grpc.aio.ServicerContext) -> Response:
+    """Probabilities 0.5, 0.3, 0.2 for every image."""
+    batch = request.inputs[0].shape[0]
+    return answer(request, np.tile(np.array([0.5, 0.3, 0.2], np.float32), (batch, 1)))
+
+
+@dataclass
+class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  # generated without types
+    """What it serves can be changed while it runs; `requests` are the inferences that it saw."""
+
+    models: dict[str, tuple[model_config_pb2.ModelConfig, list[str]]] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    infer: Behaviour = prefers_the_first_class
+    index_error: tuple[grpc.StatusCode, str] | None = None
+    requests: list[Request] = field(default_factory=list)
+
+    async def RepositoryIndex(self, _: object, context: grpc.aio.ServicerContext) -> object:  # noqa: N802
+        if self.index_error:
+            await context.abort(*self.index_error)
+        response = service_pb2.RepositoryIndexResponse()
+        for name, (_config, versions) in self.models.items():
+            for version in versions:
+                response.models.add(name=name, version=version, state="READY")
+        for name, reason in self.unavailable.items():
+            response.models.add(name=name, version="1", state="UNAVAILABLE", reason=reason)
+        return response
+
+    async def ModelConfig(self, request: object, _: object) -> object:  # noqa: N802
+        message, _versions = self.models[request.name]  # type: ignore[attr-defined]
+        return service_pb2.ModelConfigResponse(config=message)
+
+    async def ModelInfer(self, request: Request, context: grpc.aio.ServicerContext) -> Response:  # noqa: N802
+        self.requests.append(request)
+        return await self.infer(request, context)
+
+
+def failing(code: grpc.StatusCode, message: str) -> Behaviour:
+    """A behaviour that ends every inference with this status."""
+
+    async def infer(_: Request, context: grpc.aio.ServicerContext) -> Response:
+        await context.abort(code, message)
+        raise AssertionError("abort raises")
+
+    return infer
+
+
+@asynccontextmanager
+async def serving(triton: FakeTriton) -> AsyncIterator[str]:
+    """The host:port on which the fake listens for the length of the block."""
+    server = grpc.aio.server()
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(triton, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)

@@ -1,0 +1,164 @@
+"""The live catalog: what it finds, and what it remembers while Triton is away."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from gateway.catalog import Catalog, Inventory, Task
+from gateway.domain import ServedModel, TensorSpec
+from gateway.errors import (
+    GatewayError,
+    ModelNotFound,
+    ModelUnavailable,
+    UpstreamUnavailable,
+    ValidationFailed,
+)
+
+PETS = ServedModel(
+    name="pets",
+    versions=("1", "2"),
+    max_batch_size=4,
+    inputs=(TensorSpec("images", "UINT8", (3, 8, 8)),),
+    outputs=(TensorSpec("scores", "FP32", (2,)),),
+    parameters={
+        "gateway.task": "image-classification",
+        "gateway.labels": "cat\ndog",
+        "gateway.resize": "stretch",
+    },
+)
+
+
+def named(name: str, **parameters: str) -> ServedModel:
+    return replace(PETS, name=name, parameters={**PETS.parameters, **parameters})
+
+
+@dataclass
+class Registry:
+    served: list[ServedModel] = field(default_factory=lambda: [PETS])
+    unavailable: dict[str, str] = field(default_factory=dict)
+    failure: GatewayError | None = None
+
+    async def inventory(self) -> Inventory:
+        if self.failure:
+            raise self.failure
+        return Inventory(tuple(self.served), dict(self.unavailable))
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def catalog_of(registry: Registry, clock: Clock | None = None) -> Catalog:
+    return Catalog(registry, interval=1.0, clock=clock or Clock())
+
+
+async def test_a_model_is_found_by_its_name() -> None:
+    catalog = catalog_of(Registry())
+    await catalog.refresh()
+    assert catalog.find(Task.IMAGE_CLASSIFICATION, "pets").served == PETS
+
+
+async def test_the_only_model_for_a_task_needs_no_name() -> None:
+    catalog = catalog_of(Registry())
+    await catalog.refresh()
+    assert catalog.find(Task.IMAGE_CLASSIFICATION, None).name == "pets"
+
+
+async def test_of_several_models_the_one_marked_default_needs_no_name() -> None:
+    catalog = catalog_of(Registry([PETS, named("zoo", **{"gateway.default": "true"})]))
+    await catalog.refresh()
+    assert catalog.find(Task.IMAGE_CLASSIFICATION, None).name == "zoo"
+
+
+async def test_several_models_without_a_default_ask_for_a_name_and_list_them() -> None:
+    catalog = catalog_of(Registry([PETS, named("zoo")]))
+    await catalog.refresh()
+    with pytest.raises(ValidationFailed) as caught:
+        catalog.find(Task.IMAGE_CLASSIFICATION, None)
+    assert caught.value.errors[0].detail == "One of: pets, zoo."
+
+
+async def test_a_model_for_another_task_is_a_wrong_field() -> None:
+    catalog = catalog_of(Registry())
+    await catalog.refresh()
+    with pytest.raises(ValidationFailed) as caught:
+        catalog.find(Task.OBJECT_DETECTION, "pets")
+    assert caught.value.errors[0].pointer == "/model"
+
+
+async def test_an_unknown_model_is_not_found() -> None:
+    catalog = catalog_of(Registry())
+    await catalog.refresh()
+    with pytest.raises(ModelNotFound):
+        catalog.find(Task.IMAGE_CLASSIFICATION, "cars")
+
+
+async def test_before_triton_was_ever_read_nothing_is_said_to_be_missing() -> None:
+    with pytest.raises(ModelUnavailable):
+        catalog_of(Registry()).find(Task.IMAGE_CLASSIFICATION, "pets")
+
+
+async def test_a_model_that_triton_failed_to_load_is_unavailable_not_missing() -> None:
+    catalog = catalog_of(Registry([], {"pets": "UNAVAILABLE: no file"}))
+    await catalog.refresh()
+    with pytest.raises(ModelUnavailable) as caught:
+        catalog.find(Task.IMAGE_CLASSIFICATION, "pets")
+    assert caught.value.internal == "UNAVAILABLE: no file"
+    assert "no file" not in str(caught.value)
+
+
+async def test_a_model_whose_parameters_contradict_each_other_is_unavailable_with_the_reason_inside() -> None:
+    catalog = catalog_of(Registry([named("pets", **{"gateway.labels": "cat"})]))
+    await catalog.refresh()
+    with pytest.raises(ModelUnavailable) as caught:
+        catalog.find(Task.IMAGE_CLASSIFICATION, "pets")
+    assert "gateway.labels has 1 lines" in caught.value.internal
+
+
+async def test_a_model_without_a_task_is_not_offered() -> None:
+    catalog = catalog_of(Registry([replace(PETS, parameters={})]))
+    await catalog.refresh()
+    assert catalog.cards() == []
+
+
+async def test_a_model_that_appears_and_goes_is_seen_to_do_so() -> None:
+    registry = Registry([])
+    catalog = catalog_of(registry)
+    await catalog.refresh()
+    assert catalog.cards() == []
+    registry.served = [PETS]
+    await catalog.refresh()
+    assert [card.name for card in catalog.cards()] == ["pets"]
+    registry.served = []
+    await catalog.refresh()
+    with pytest.raises(ModelNotFound):
+        catalog.find(Task.IMAGE_CLASSIFICATION, "pets")
+
+
+async def test_what_was_known_stays_known_while_triton_is_away() -> None:
+    registry = Registry()
+    catalog = catalog_of(registry)
+    await catalog.refresh()
+    registry.failure = UpstreamUnavailable("away")
+    with pytest.raises(UpstreamUnavailable):
+        await catalog.refresh()
+    assert catalog.find(Task.IMAGE_CLASSIFICATION, "pets").name == "pets"
+
+
+async def test_a_snapshot_that_nobody_has_renewed_is_not_fresh() -> None:
+    clock = Clock()
+    catalog = catalog_of(Registry(), clock)
+    assert not catalog.status().fresh
+    await catalog.refresh()
+    assert catalog.status().fresh
+    clock.now += 10
+    assert not catalog.status().fresh
+
+
+async def test_the_default_version_is_the_highest_unless_the_card_names_one() -> None:
+    catalog = catalog_of(Registry([PETS, named("zoo", **{"gateway.default_version": "1"})]))
+    await catalog.refresh()
+    assert [card.default_version for card in catalog.cards()] == ["2", "1"]

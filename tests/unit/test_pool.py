@@ -1,0 +1,52 @@
+"""The thread pool: bounded, and honest about it."""
+
+import asyncio
+import threading
+
+import pytest
+
+from gateway.errors import Overloaded
+from gateway.pool import WorkerPool
+
+
+async def test_work_runs_on_another_thread_and_its_result_comes_back() -> None:
+    with WorkerPool(threads=1, queue=0) as pool:
+        assert await pool.run(threading.get_ident) != threading.get_ident()
+
+
+async def test_an_error_of_the_work_is_raised_where_it_is_awaited() -> None:
+    with WorkerPool(threads=1, queue=0) as pool, pytest.raises(ZeroDivisionError):
+        await pool.run(lambda: 1 // 0)
+
+
+async def test_what_does_not_fit_is_refused_at_once_and_fits_again_later() -> None:
+    gate = threading.Event()
+    with WorkerPool(threads=1, queue=1) as pool:
+        running = [asyncio.create_task(pool.run(gate.wait, 10)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded) as caught:
+            await pool.run(int)
+        assert caught.value.retry_after == 1
+        gate.set()
+        assert await asyncio.gather(*running) == [True, True]
+        assert await pool.run(int) == 0
+
+
+async def test_a_caller_that_gives_up_keeps_its_place_until_the_thread_is_done() -> None:
+    gate = threading.Event()
+    with WorkerPool(threads=1, queue=0) as pool:
+        task = asyncio.create_task(pool.run(gate.wait, 10))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(Overloaded):
+            await pool.run(int)
+        gate.set()
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    assert await pool.run(int) == 0
+                    break
+                except Overloaded:
+                    await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A real stack for a while: Triton, Redis and the gateway as child processes on free ports, for tests and measurements."""
+"""A real stack for a while: Triton, Redis and the gateway as children on free ports, for tests and measurements."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from stack import ROOT, RUN, Addresses, Part, free_addresses, gateway, redis, triton
+from stack import ROOT, RUN, Addresses, Part, StackError, free_addresses, gateway, redis, triton
 
 READY_SECONDS = 90
 
@@ -83,11 +83,12 @@ def running_stack(repository: Path | None = None, **settings: object) -> Iterato
 
 
 def wait_ready(url: str, *needed: Process) -> None:
-    """Returns once `url` answers 200. Raises AssertionError with the logs where that does not happen."""
+    """Returns once `url` answers 200. Raises StackError with the logs where that does not happen."""
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
         for process in needed:
-            assert process.popen.poll() is None, f"ended early:\n{process.log.read_text()[-4000:]}"
+            if process.popen.poll() is not None:
+                raise StackError(f"a part ended early:\n{process.log.read_text()[-4000:]}")
         try:
             if httpx.get(url, timeout=2, trust_env=False).status_code == httpx.codes.OK:
                 return
@@ -95,4 +96,4 @@ def wait_ready(url: str, *needed: Process) -> None:
             pass
         time.sleep(0.1)
     logs = "\n".join(process.log.read_text()[-2000:] for process in needed)
-    raise AssertionError(f"{url} was not ready after {READY_SECONDS} s:\n{logs}")
+    raise StackError(f"{url} was not ready after {READY_SECONDS} s:\n{logs}")

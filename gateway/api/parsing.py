@@ -1,6 +1,7 @@
 """Three body forms, one meaning: raw image, multipart form and JSON become the same images and options."""
 
 import binascii
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import parse_qsl
@@ -27,6 +28,8 @@ Images = list[bytes | InputError]
 _Options = TypeVar("_Options", ClassifyOptions, DetectOptions)
 _Model = TypeVar("_Model", bound=BaseModel)
 
+# In one JSON document. Commas between base64 are few, and a million small members would cost gigabytes to check.
+_MAX_MEMBERS = 10_000
 _MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
 _MAX_PARTS = 64
 _MAX_PART_HEADER = 16 * 1024
@@ -70,6 +73,8 @@ def _parse_json(
 ) -> tuple[Images, _Options]:
     if query:
         raise ValidationFailed.of("?", "With a JSON body the options stand in the body, not in the query.")
+    if body.count(b",") >= _MAX_MEMBERS:
+        raise BodyTooLarge(f"A JSON body has at most {_MAX_MEMBERS} members.")
     request = _validated(_REQUESTS[options], load_json(body), strict=True)
     _check_count(len(request.inputs), max_inputs)
     asked = options.model_construct(**{name: getattr(request, name) for name in options.model_fields})
@@ -77,11 +82,23 @@ def _parse_json(
 
 
 def load_json(body: bytes) -> object:
-    """Strict JSON: UTF-8, no duplicate keys, no NaN, bounded depth. Raises MalformedJson."""
+    """Strict JSON: UTF-8, no duplicate keys, no NaN, no infinity, bounded depth. Raises MalformedJson."""
     try:
-        return jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
+        document = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
     except ValueError as error:
         raise MalformedJson(f"The body is not valid JSON: {_reason(error)}.") from None
+    if _holds_infinity(document):
+        raise MalformedJson("The body is not valid JSON: a number is out of range.")
+    return document
+
+
+def _holds_infinity(value: object) -> bool:
+    """Whether a number such as 1e999 has become infinite on the way; depth is bounded by the parser."""
+    if isinstance(value, dict):
+        return any(_holds_infinity(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_holds_infinity(item) for item in value)
+    return isinstance(value, float) and math.isinf(value)
 
 
 def _reason(error: ValueError) -> str:
@@ -122,8 +139,6 @@ def _validated(model: type[_Model], value: object, *, strict: bool) -> _Model:
         return model.model_validate(value, strict=strict)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-    if any(item["type"] == "finite_number" for item in found):
-        raise MalformedJson("The body is not valid JSON: a number is out of range.")
     raise ValidationFailed(
         "The request is not valid.",
         [FieldError(_pointer(item["loc"], strict), item["msg"]) for item in found[:20]],
@@ -150,7 +165,11 @@ def _parts(body: bytes, boundary: str) -> list[bytes]:
     images: list[bytearray] = []
     try:
         with PushMultipartParser(
-            boundary, max_segment_count=_MAX_PARTS, max_header_size=_MAX_PART_HEADER, strict=True
+            boundary,
+            max_segment_count=_MAX_PARTS,
+            max_header_size=_MAX_PART_HEADER,
+            header_charset="latin-1",  # reads any file name; none is used
+            strict=True,
         ) as parser:
             for event in parser.parse(body):
                 if isinstance(event, bytes | bytearray):

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from gateway.errors import ImageTooLarge, ImageTruncated, ImageUndecodable, InputError
-from gateway.translate.inspection import Anatomy, Format, inspect
+from gateway.translate.inspection import Anatomy, Format, check_all_rows, inspect
 
 _UPRIGHT: Mapping[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -66,6 +66,7 @@ class Header:
     """What is known before decoding: the original, upright size and how to get there."""
 
     file: Image.Image
+    data: bytes
     kind: Format
     width: int
     height: int
@@ -87,7 +88,7 @@ def open_image(data: bytes, limits: Limits) -> Header:
         raise ImageUndecodable("The image has two different sizes.")
     if anatomy.orientation in _SWAPS_SIDES:
         width, height = height, width
-    return Header(file, anatomy.kind, width, height, anatomy.orientation)
+    return Header(file, anatomy.data, anatomy.kind, width, height, anatomy.orientation)
 
 
 def load(header: Header, enough: tuple[int, int] | None = None) -> Picture:
@@ -97,12 +98,16 @@ def load(header: Header, enough: tuple[int, int] | None = None) -> Picture:
     Raises ImageTruncated or ImageUndecodable.
     """
     file = header.file
-    full_width = file.width
+    full_width, reduction = file.width, 1
     try:
         if enough is not None and header.kind == "JPEG":
-            file.draft(None, enough[::-1] if header.orientation in _SWAPS_SIDES else enough)
-        reduction = round(full_width / file.width)
+            drafted = file.draft(None, enough[::-1] if header.orientation in _SWAPS_SIDES else enough)
+            if drafted is not None:
+                # From the exact box: the reduced size itself is rounded up, which for narrow pictures is a lot.
+                reduction = round(full_width / drafted[1][2])
         image = _rgb(file)
+        if header.kind == "PNG" and (file.info.get("interlace") or _ends_black(file)):
+            check_all_rows(header.data)
     except MemoryError:
         raise ImageTooLarge("The image needs more memory than there is.") from None
     except _DECODER_ERRORS as error:
@@ -134,6 +139,12 @@ def _rgb(file: Image.Image) -> Image.Image:
         canvas.paste(pixels, mask=pixels)
         return canvas
     return file.convert("RGB")
+
+
+def _ends_black(file: Image.Image) -> bool:
+    """Whether the last row is zero in every channel, as a row is that was never written."""
+    last = file.crop((0, file.height - 1, file.width, file.height))
+    return last.getbbox(alpha_only=False) is None
 
 
 def _undecodable(error: Exception) -> InputError:

@@ -38,6 +38,17 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _PNG_COMPRESSED = (b"zTXt", b"iCCP")
 _PNG_MAX_INFLATED = 4 * _MIB  # of all compressed texts and profiles together
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+# The passes of Adam7: first column and row, step between columns and rows.
+_PNG_INTERLACED = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
 
 _EXIF_PREFIX = b"Exif\x00\x00"
 _EXIF_ORDER = {b"II*\x00": "<", b"MM\x00*": ">"}
@@ -127,20 +138,17 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
 
 
 def _inspect_png(data: bytes) -> Anatomy:
-    header, exif, inflated = b"", b"", 0
+    header, exif, room = b"", b"", _PNG_MAX_INFLATED
     kept: list[bytes | memoryview] = [_PNG_SIGNATURE]
     for kind, chunk in _png_chunks(data):
-        body = chunk[8:-4]
         if kind == b"IHDR":
-            header = header or bytes(body)
+            header = header or bytes(chunk[8:-4])
         elif kind == b"eXIf":
-            exif = exif or bytes(body)
+            exif = exif or bytes(chunk[8:-4])
         elif kind in _PNG_COMPRESSED:
-            inflated += _inflated_size(bytes(body), _PNG_MAX_INFLATED + 1 - inflated)
+            room -= _inflated_size(bytes(chunk[8:-4]), room)
         if kind in _PNG_PIXELS:
             kept.append(chunk)
-    if inflated > _PNG_MAX_INFLATED:
-        raise ImageUndecodable("A text or colour profile in the PNG is too large.")
     width, height = struct.unpack_from(">II", header)
     return Anatomy("PNG", width, height, _orientation(exif), 1, b"".join(kept))
 
@@ -164,13 +172,42 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     raise ImageUndecodable("The PNG has too many chunks.")
 
 
-def _inflated_size(body: bytes, limit: int) -> int:
-    """Bytes that a compressed text or profile inflates to, counted up to `limit`; a damaged one counts as nothing."""
+def check_all_rows(data: bytes) -> None:
+    """Raises ImageTruncated where a PNG that Pillow has decoded lacks rows at its end.
+
+    Pillow takes the end of the zlib stream for the end of the picture and leaves the rest black. This inflates
+    all pixels once more, so it is for pictures that end black, or that are interlaced and would show it elsewhere.
+    """
+    chunks = list(_png_chunks(data))
+    header = next(chunk for kind, chunk in chunks if kind == b"IHDR")
+    width, height, depth, colour, interlaced = struct.unpack_from(">IIBBxxB", header, 8)
+    bits = depth * _PNG_CHANNELS[colour]
+    passes = _PNG_INTERLACED if interlaced else ((0, 0, 1, 1),)
+    sizes = [(len(range(x, width, dx)), len(range(y, height, dy))) for x, y, dx, dy in passes]
+    missing = sum((1 + (columns * bits + 7) // 8) * rows for columns, rows in sizes if columns)
+    stream = b"".join(chunk[8:-4] for kind, chunk in chunks if kind == b"IDAT")
+    inflater = zlib.decompressobj()
+    while missing:
+        rows = inflater.decompress(stream, min(missing, 8 * _MIB))
+        if not rows:
+            raise ImageTruncated("The PNG has fewer rows than its header says.")
+        missing -= len(rows)
+        stream = inflater.unconsumed_tail
+
+
+def _inflated_size(body: bytes, room: int) -> int:
+    """Bytes that a compressed text or profile inflates to; a damaged one counts as nothing.
+
+    Raises ImageUndecodable where it needs more than `room`.
+    """
     stream = body[body.find(b"\x00") + 2 :]  # behind the name, its end and the compression method
     try:
-        return len(zlib.decompressobj().decompress(stream, limit))
+        size = len(zlib.decompressobj().decompress(stream, room + 1))
     except zlib.error:
         return 0
+    if size > room:
+        raise ImageUndecodable("A text or colour profile in the PNG is too large.")
+    return size
 
 
 def _inspect_webp(data: bytes) -> Anatomy:

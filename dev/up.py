@@ -14,7 +14,7 @@ from stack import ROOT, Addresses, Part, StackError, check_ports, gateway, redis
 
 _READY_SECONDS = 120
 # The runner kills what has not ended in time. Triton lets requests finish first, so it gets longer than the default.
-honcho.manager.KILL_WAIT = 8
+honcho.manager.KILL_WAIT = 15
 
 _READY = """
   Ready in {seconds:.0f} s.

@@ -29,6 +29,7 @@ complain about late or obscurely, then becomes the server (execve), so that sign
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import hashlib
 import importlib.metadata
@@ -45,13 +46,17 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 WHEEL = "nvidia-pytriton"
-PYTHONS = ((3, 11), (3, 12))
+PYTHONS = ((3, 11), (3, 12))  # the wheel has stubs for more, but numpy < 2 ends here
 OLDEST_GLIBC = (2, 35)
 STUB = "triton_python_backend_stub"
 
-# A stub segfaulted, and took the server with it, when batches outgrew the default of 1 MB. Pages are only
-# taken as they are used.
-SHARED_MEMORY_BYTES = 256 * 1024 * 1024
+# Each model instance takes its shared memory at once, not as it fills, and grows it when a batch needs more.
+# 64 MiB holds several batches of small images; where /dev/shm is small (64 MB in a container that is not told
+# otherwise) sixteen instances must share it. The server's own default, 1 MiB, is the least that works.
+SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY_MOST = 64 * 1024 * 1024
+SHARED_MEMORY_LEAST = 1024 * 1024
+SHARED_MEMORY_INSTANCES = 16
 
 
 class LaunchError(Exception):
@@ -94,14 +99,21 @@ def main(arguments: Sequence[str]) -> None:
         check_numpy()
         check_repository(options.repository)
         home = assemble(wheel, find_libpython(), HERE / "backends", options.state)
+        remove_abandoned_memory()
+        share = shared_memory_share(shutil.disk_usage(SHARED_MEMORY).free)
         check_ports(options.address, ports)
     except LaunchError as error:
         sys.exit(f"triton/launch.py: {error}")
     command = [
         str(wheel.server),
-        *server_flags(home, options.repository, options.profile, options.address, ports),
+        *server_flags(home, options.repository, options.profile, share),
+        *address_flags(options.address, ports),
         *options.server_arguments,
     ]
+    sys.stderr.write(
+        f"Starting tritonserver ({WHEEL} {wheel.version}) on {options.repository}, profile {options.profile}: "
+        f"HTTP {options.address}:{ports.http}, gRPC :{ports.grpc}, metrics :{ports.metrics}\n"
+    )
     os.execve(command[0], command, server_environment(os.environ, wheel, home))
 
 
@@ -114,7 +126,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--http-port", type=port, default=env("TRITON_HTTP_PORT") or "8000")
     add("--grpc-port", type=port, default=env("TRITON_GRPC_PORT") or "8001")
     add("--metrics-port", type=port, default=env("TRITON_METRICS_PORT") or "8002")
-    add("--state", type=Path, default=HERE.parent / ".run" / "triton", help="folder for links to the wheel")
+    add("--state", type=Path, default=HERE.parent / ".run" / "triton", help="folder for what is laid out")
     add("server_arguments", nargs="*", metavar="-- TRITONSERVER_ARGUMENT")
     return parser.parse_args(arguments)
 
@@ -134,8 +146,8 @@ def check_platform() -> None:
     if sys.version_info[:2] not in PYTHONS:
         supported = " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
         raise LaunchError(
-            f"Triton's Python backend needs Python {supported} here (numpy < 2 has no wheels for later ones), "
-            f"this is {platform.python_version()}"
+            f"Triton's Python backend needs Python {supported} here, this is {platform.python_version()}: "
+            "make the environment with one of these"
         )
     library, version = platform.libc_ver()
     if library != "glibc" or tuple(map(int, version.split(".")[:2])) < OLDEST_GLIBC:
@@ -260,32 +272,77 @@ def check_ports(address: str, ports: Ports) -> None:
             socket.create_server((address, number), family=family).close()
         except OSError as error:
             raise LaunchError(
-                f"cannot listen on {address} port {number}: {error.strerror}; "
+                f"cannot listen on {address} port {number}: {str(error.strerror).partition(' (')[0]}; "
                 f"stop what uses it or set {variable} to another port"
             ) from None
 
 
-def server_flags(home: Path, repository: Path, profile: str, address: str, ports: Ports) -> list[str]:
+def memory_prefix(process: int) -> str:
+    """What the names of a server's regions in /dev/shm begin with; the server keeps this process's id.
+
+    Containers may share /dev/shm and number their processes each for itself, so the name tells them apart.
+    """
+    return f"triton-{Path('/proc/self/ns/pid').stat().st_ino}-{process}-"
+
+
+def remove_abandoned_memory() -> None:
+    """Free what servers left in /dev/shm that were killed together with their model processes."""
+    prefix = memory_prefix(0).removesuffix("0-")
+    for region in SHARED_MEMORY.glob(f"{prefix}*"):
+        process = region.name.removeprefix(prefix).partition("-")[0]
+        if not Path("/proc", process).exists():
+            # Another server that starts now may free it first; another user's stays.
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                region.unlink()
+
+
+def shared_memory_share(free: int) -> int:
+    """Bytes for each model instance, of the bytes free in /dev/shm."""
+    share = min(SHARED_MEMORY_MOST, free // SHARED_MEMORY_INSTANCES)
+    if share < SHARED_MEMORY_LEAST:
+        needed = SHARED_MEMORY_LEAST * SHARED_MEMORY_INSTANCES
+        raise LaunchError(
+            f"{SHARED_MEMORY} has {free >> 20} MiB free, Triton's Python backend needs {needed >> 20}: "
+            f"remove what fills it, or give the container more (docker run --shm-size)"
+        )
+    return share
+
+
+def server_flags(home: Path, repository: Path, profile: str, shared_memory: int) -> list[str]:
     return [
         f"--model-repository={repository.resolve()}",
         f"--model-config-name={profile}",
         # Explicit control lets models be loaded and unloaded by name; all are loaded at the start.
         "--model-control-mode=explicit",
         "--load-model=*",
-        # One bad model must not keep the others from serving; its reason is in the repository index.
+        # One bad model keeps neither the others nor the server's readiness down; its reason is in the index.
         "--exit-on-error=false",
+        "--strict-readiness=false",
+        # Completing configs starts one more Python process per version, to find that nothing is missing: 2.7 s
+        # of 3.8 s until six versions served. A config says all of its inputs and outputs here.
+        "--disable-auto-complete-config",
         "--exit-timeout-secs=3",
         f"--backend-directory={home / 'backends'}",
-        # Python-based backends such as onnxruntime take this one too.
-        f"--backend-config=python,shm-default-byte-size={SHARED_MEMORY_BYTES}",
+        # Python-based backends such as onnxruntime take these two too.
+        f"--backend-config=python,shm-default-byte-size={shared_memory}",
+        f"--backend-config=python,shm-region-prefix-name={memory_prefix(os.getpid())}",
+        # There is no GPU to measure, nor to copy to.
+        "--allow-gpu-metrics=false",
+        "--pinned-memory-pool-byte-size=0",
+        # Warnings and errors only: the rest is some fifty lines of wide tables at each start.
+        "--log-info=false",
+        "--log-format=ISO8601",
+    ]
+
+
+def address_flags(address: str, ports: Ports) -> list[str]:
+    return [
         f"--http-address={address}",
         f"--grpc-address={address}",
         f"--metrics-address={address}",
         f"--http-port={ports.http}",
         f"--grpc-port={ports.grpc}",
         f"--metrics-port={ports.metrics}",
-        "--allow-gpu-metrics=false",
-        "--pinned-memory-pool-byte-size=0",
     ]
 
 

@@ -10,15 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from gateway.domain import ServedModel, TensorSpec
 
@@ -44,11 +37,13 @@ class Activation(StrEnum):
 
 
 def _lines(value: object) -> object:
-    return (
-        tuple(line.strip() for line in value.splitlines() if line.strip())
-        if isinstance(value, str)
-        else value
-    )
+    """One label a line. An empty line would shift every class after it, so it is an error."""
+    if not isinstance(value, str):
+        return value
+    lines = tuple(line.strip() for line in value.rstrip().split("\n"))
+    if "" in lines:
+        raise ValueError(f"line {lines.index('') + 1} is empty")
+    return lines
 
 
 def _numbers(value: object) -> object:
@@ -65,7 +60,7 @@ class _Parameters(BaseModel):
 
     default: bool = False
     default_version: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")] | None = None
-    labels: Annotated[tuple[str, ...], BeforeValidator(_lines), Field(min_length=1)]
+    labels: Annotated[tuple[str, ...], BeforeValidator(_lines)]
     channels: Literal["RGB", "BGR", "GRAY"] = "RGB"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     resize: Literal["stretch", "crop", "letterbox"]
@@ -84,10 +79,10 @@ class _Parameters(BaseModel):
         channels = 1 if self.channels == "GRAY" else 3
         for key, values in (("mean", self.mean), ("std", self.std)):
             if values is not None and len(values) != channels:
-                raise ValueError(f"gateway.{key} needs {channels} numbers for {self.channels}")
-        if self.std is not None and 0.0 in self.std:
-            raise ValueError("gateway.std must not hold 0")
-        if self.resize == "letterbox" and not self.antialias and self.interpolation == "bicubic":
+                raise ValueError(f"gateway.{key} needs {channels} number(s) for {self.channels}")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("gateway.std needs numbers above 0")
+        if not self.antialias and self.interpolation == "bicubic":
             raise ValueError("gateway.antialias false goes with bilinear or nearest")
         return self
 
@@ -106,8 +101,11 @@ class DetectionParameters(_Parameters):
     max_detections: int = Field(default=300, ge=1, le=3000)
 
 
-Parameters = Annotated[ClassificationParameters | DetectionParameters, Field(discriminator="task")]
-_PARAMETERS: TypeAdapter[ClassificationParameters | DetectionParameters] = TypeAdapter(Parameters)
+Parameters = ClassificationParameters | DetectionParameters
+_BY_TASK: Mapping[str, type[Parameters]] = {
+    Task.IMAGE_CLASSIFICATION: ClassificationParameters,
+    Task.OBJECT_DETECTION: DetectionParameters,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ class ModelCard:
     """All that the gateway needs to serve one model on /v1."""
 
     served: ServedModel
-    parameters: ClassificationParameters | DetectionParameters
+    parameters: Parameters
     input: TensorSpec
     output: TensorSpec
     preprocessing: Preprocessing
@@ -184,14 +182,27 @@ def read_card(served: ServedModel) -> ModelCard:
     return card
 
 
-def _parse(parameters: Mapping[str, str]) -> ClassificationParameters | DetectionParameters:
+def _parse(parameters: Mapping[str, str]) -> Parameters:
     ours = {key.removeprefix(PREFIX): value for key, value in parameters.items() if key.startswith(PREFIX)}
+    kind = _BY_TASK.get(ours["task"])
+    if kind is None:
+        raise CardError(f"{PREFIX}task is {ours['task']!r}; there is {', '.join(_BY_TASK)}")
     try:
-        return _PARAMETERS.validate_python(ours)
+        return kind.model_validate(ours)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"][1:2])
-        raise CardError(f"{PREFIX}{where}: {first['msg']}" if where else first["msg"]) from None
+        problems = error.errors(include_url=False, include_input=False)
+        raise CardError("; ".join(map(_sentence, problems))) from None
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    if not problem["loc"]:
+        return problem["msg"].removeprefix("Value error, ")
+    key = f"{PREFIX}{problem['loc'][0]}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    if problem["type"] == "extra_forbidden":
+        return f"there is no key {key} for this task"
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 def _preprocessing(parameters: _Parameters, spec: TensorSpec) -> Preprocessing:
@@ -199,10 +210,9 @@ def _preprocessing(parameters: _Parameters, spec: TensorSpec) -> Preprocessing:
         raise CardError(
             f"input {spec.name} is {spec.datatype}; an image goes in as one of {', '.join(IMAGE_DATATYPES)}"
         )
-    if spec.datatype == "UINT8" and (parameters.mean or parameters.std):
-        raise CardError(
-            "gateway.mean and gateway.std are for float inputs; a UINT8 graph normalises by itself"
-        )
+    for key in ("mean", "std", "value_range"):
+        if spec.datatype == "UINT8" and key in parameters.model_fields_set:
+            raise CardError(f"gateway.{key} is for float inputs; a UINT8 graph normalises by itself")
     if len(spec.shape) < 3:
         raise CardError(f"input {spec.name} has shape {list(spec.shape)}; an image has three dimensions")
     first, second, third = spec.shape[-3:]
@@ -250,16 +260,20 @@ def _check_output(card: ModelCard) -> None:
     output, classes = card.output, len(card.labels)
     if output.datatype not in ("FP16", "FP32"):
         raise CardError(f"output {output.name} is {output.datatype}; scores are FP32 or FP16")
+    shape = list(output.shape)
+    if card.served.max_batch_size == 0:
+        if shape[:1] not in ([1], [-1]):
+            raise CardError(
+                f"output {output.name} has shape {shape}; without max_batch_size it starts with 1 or -1"
+            )
+        shape = shape[1:]
     if isinstance(card.parameters, ClassificationParameters):
-        sides = [side for side in output.shape if side not in (1, -1)]
-        if sides not in ([classes], []):
+        if [side for side in shape if side not in (1, -1)] not in ([classes], []):
             raise CardError(
                 f"output {output.name} has shape {list(output.shape)}, gateway.labels has {classes} lines"
             )
-        return
-    rows = output.shape[-2] if len(output.shape) >= 2 else 0
-    if rows not in (4 + classes, -1):
+    elif len(shape) != 2 or shape[0] not in (4 + classes, -1):
         raise CardError(
             f"output {output.name} has shape {list(output.shape)}; yolov8 with {classes} labels needs "
-            f"{4 + classes} rows"
+            f"{4 + classes} rows of anchors"
         )

@@ -28,7 +28,9 @@ class Candidates:
         return Candidates(self.boxes[index], self.scores[index], self.classes[index])
 
 
-def decode_yolov8(output: NDArray[np.float32], min_score: float, classes: frozenset[int] | None) -> Candidates:
+def decode_yolov8(
+    output: NDArray[np.float32], min_score: float, classes: frozenset[int] | None
+) -> Candidates:
     """YOLOv8's head without its suppression: `output` is `[4 + classes, anchors]`.
 
     The first four rows are the centre, width and height in input pixels, the others a score per class; each
@@ -39,6 +41,7 @@ def decode_yolov8(output: NDArray[np.float32], min_score: float, classes: frozen
     best = rows.max(axis=0)
     if rows.size and (rows.min() < -_SLACK or best.max() > 1 + _SLACK):
         raise UpstreamInvalidResponse("The model's answer is not valid.", internal="scores outside 0..1")
+    best = best.clip(0, 1)
     chosen = np.flatnonzero(best >= min_score)
     kind = rows[:, chosen].argmax(axis=0)
     if classes is not None:
@@ -48,7 +51,7 @@ def decode_yolov8(output: NDArray[np.float32], min_score: float, classes: frozen
     chosen, kind = chosen[order], kind[order]
     centre, size = output[:4, chosen].astype(np.float64).reshape(2, 2, -1)
     corners = np.concatenate([centre - size / 2, centre + size / 2]).T
-    return Candidates(corners, best[chosen].clip(0, 1), kind)
+    return Candidates(corners, best[chosen], kind)
 
 
 def visible(found: Candidates, placement: Placement) -> Candidates:

@@ -31,7 +31,8 @@ def decode(
     expected = (len(placements), 4 + len(card.labels))
     if output.ndim != 3 or output.shape[:2] != expected:
         raise UpstreamInvalidResponse(
-            "The model's answer is not valid.", internal=f"shape {output.shape} instead of {expected} and anchors"
+            "The model's answer is not valid.",
+            internal=f"shape {output.shape} instead of {expected} and anchors",
         )
     min_score = parameters.min_score if options.min_score is None else options.min_score
     threshold = parameters.iou_threshold if options.iou_threshold is None else options.iou_threshold

@@ -21,6 +21,7 @@ _RESAMPLING = {
 }
 # A reduced JPEG keeps this many pixels per output pixel or more, so that the filter hides how it was reduced.
 _REDUCED_MARGIN = 3
+_REDUCED_SIDE = 64  # pixels at least: the last of few may stand for one column and weigh like eight
 # Of a picture with sides further apart a crop resizes only what it keeps: the whole could take gigabytes.
 _ELONGATED = 16
 # EXIF orientations that put the stored picture's last column (x) or row (y) first.
@@ -107,7 +108,7 @@ def _enough(plan: _Plan, to: Preprocessing) -> tuple[int, int] | None:
     """The size that a JPEG may be reduced to; None where the filter samples single pixels."""
     if not to.antialias or to.interpolation == "nearest":
         return None
-    return plan.width * _REDUCED_MARGIN, plan.height * _REDUCED_MARGIN
+    return max(plan.width * _REDUCED_MARGIN, _REDUCED_SIDE), max(plan.height * _REDUCED_MARGIN, _REDUCED_SIDE)
 
 
 def _extent(picture: Picture, orientation: int) -> _Region:

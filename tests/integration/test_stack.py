@@ -111,6 +111,20 @@ def test_a_model_folder_that_is_loaded_while_the_gateway_runs_is_served(tmp_path
         assert http.get("/readyz").status_code == 200
 
 
+def test_a_model_with_a_bad_file_is_unavailable_and_the_others_serve(tmp_path: Path) -> None:
+    repository = tmp_path / "models"
+    shutil.copytree(ROOT / "model_repository" / "digits_classifier", repository / "digits_classifier")
+    _renamed_copy(repository, "digits_classifier", "broken")
+    (repository / "broken" / "1" / "model.onnx").write_bytes(b"not a graph")
+    with running_stack(repository) as parts, httpx.Client(base_url=parts.url, trust_env=False) as http:
+        data = (SAMPLES / "digit.png").read_bytes()
+        answer = http.post("/v1/classify?model=broken", content=data, headers=RAW_PNG)
+        assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
+        assert "model.onnx" not in answer.text
+        assert "model.onnx" in parts.gateway.log.read_text()
+        assert http.post("/v1/classify", content=data, headers=RAW_PNG).status_code == 200
+
+
 def test_a_triton_that_dies_makes_the_gateway_unready_and_one_that_returns_ready_again() -> None:
     with running_stack() as parts, httpx.Client(base_url=parts.url, trust_env=False, timeout=15) as http:
         parts.triton.popen.kill()

@@ -7,15 +7,17 @@ dynamic batcher gathered. Everything about the model stands in its config, as fo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
-ERRORS_ONLY = 3
+# Failures come back as exceptions; onnxruntime would also write each to the log, at the caller's pace.
+FATAL_ONLY = 4
 
 # Names of element types: Triton's config on the left, onnxruntime's graph on the right.
 ELEMENT_TYPES = {
@@ -61,21 +63,21 @@ class TritonPythonModel:
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer every request, those of equal shape by one run of the network."""
         feeds = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
+        wanted = [self._in_order(request.requested_output_names()) for request in requests]
         responses: list[Any] = [None] * len(requests)
-        groups = group_by_shape(feeds) if self._batches else [[index] for index in range(len(feeds))]
-        for group in groups:
-            wanted = self._wanted(requests[index] for index in group)
-            answers = self._answer([feeds[index] for index in group], wanted)
+        for group in group_by_shape(feeds) if self._batches else one_by_one(feeds):
+            # Outputs that no request of the group asks for are not computed.
+            names = self._in_order({name for index in group for name in wanted[index]})
+            answers = self._answer([feeds[index] for index in group], names)
             for index, answer in zip(group, answers, strict=True):
-                responses[index] = respond(answer, requests[index].requested_output_names())
+                responses[index] = respond(answer, wanted[index])
         return responses
 
-    def _wanted(self, requests: Iterable[Any]) -> list[str]:
-        """Outputs that at least one of the requests asks for: the others are not computed."""
-        names = {name for request in requests for name in request.requested_output_names()}
+    def _in_order(self, names: Collection[str]) -> list[str]:
+        """Triton gives the names of outputs in any order; answers keep the config's."""
         return [name for name in self._outputs if name in names]
 
-    def _answer(self, feeds: list[Feed], wanted: list[str]) -> list[Feed | Exception]:
+    def _answer(self, feeds: list[Feed], wanted: list[str]) -> Sequence[Feed | Exception]:
         """One answer per feed, from one run if that works, else each from its own, so that only the guilty fail."""
         if len(feeds) == 1:
             return [self._attempt(feeds[0], wanted)]
@@ -89,8 +91,9 @@ class TritonPythonModel:
 
     def _attempt(self, feed: Feed, wanted: list[str]) -> Feed | Exception:
         try:
-            return dict(zip(wanted, self._session.run(wanted, feed), strict=True))
-        except Exception as error:  # noqa: BLE001 onnxruntime's errors have no other common base
+            texts = {name: as_text(array) for name, array in feed.items() if array.dtype == np.object_}
+            return dict(zip(wanted, self._session.run(wanted, feed | texts), strict=True))
+        except Exception as error:  # noqa: BLE001  # onnxruntime's errors have no other common base
             return error
 
 
@@ -105,7 +108,7 @@ def model_file(args: Mapping[str, str], config: Mapping[str, Any]) -> Path:
 def session_options(parameters: Mapping[str, Mapping[str, str]]) -> onnxruntime.SessionOptions:
     """Thread settings under the native backend's names; 0 or absent lets onnxruntime choose."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = FATAL_ONLY
     options.intra_op_num_threads = thread_count(parameters, "intra_op_thread_count")
     options.inter_op_num_threads = thread_count(parameters, "inter_op_thread_count")
     # Threads that spin while they wait take the processor from the server and the gateway, and gain nothing.
@@ -124,7 +127,7 @@ def thread_count(parameters: Mapping[str, Mapping[str, str]], key: str) -> int:
 def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 onnxruntime's errors have no other common base
+    except Exception as error:  # noqa: BLE001  # onnxruntime's errors have no other common base
         raise ValueError(f"{path.parent.name}/{path.name} cannot be loaded: {one_line(error)}") from None
 
 
@@ -152,7 +155,9 @@ def tensor_problems(
         if name not in graph:
             problems.append(f"the network has no {kind} {name!r}, only {', '.join(map(repr, graph))}")
             continue
-        if ELEMENT_TYPES.get(tensor["data_type"]) != graph[name].type:
+        if tensor["data_type"] not in ELEMENT_TYPES:
+            problems.append(f"{kind} {name!r} is {tensor['data_type']}, which this backend does not support")
+        elif ELEMENT_TYPES[tensor["data_type"]] != graph[name].type:
             problems.append(
                 f"{kind} {name!r} is {tensor['data_type']} in the config, {graph[name].type} in the network"
             )
@@ -176,7 +181,12 @@ def graph_shape(shape: Sequence[int | str | None]) -> list[int]:
 
 
 def shapes_agree(configured: Sequence[int], graph: Sequence[int | str | None]) -> bool:
-    """Whether every axis that the network fixes, the batch axis included, has the size that the config says."""
+    """Whether every axis that the network fixes, the batch axis included, has the size that the config says.
+
+    A network that does not tell its rank gives an empty shape, which any shape agrees with.
+    """
+    if not graph:
+        return True
     if len(configured) != len(graph):
         return False
     return all(fixed in (-1, size) for size, fixed in zip(configured, graph_shape(graph), strict=True))
@@ -191,8 +201,18 @@ def group_by_shape(feeds: Sequence[Feed]) -> list[list[int]]:
     return list(groups.values())
 
 
+def one_by_one(feeds: Sequence[Feed]) -> list[list[int]]:
+    """Groups of one: a model without a batch axis takes each request by itself."""
+    return [[index] for index in range(len(feeds))]
+
+
 def batch_size(feed: Feed) -> int:
     return len(next(iter(feed.values())))
+
+
+def as_text(array: np.ndarray) -> np.ndarray:
+    """Triton's BYTES elements as the str that onnxruntime takes; of bytes it would take the repr."""
+    return np.array([element.decode() for element in array.flat], dtype=np.object_).reshape(array.shape)
 
 
 def split(outputs: Feed, sizes: Sequence[int]) -> list[Feed]:
@@ -206,7 +226,9 @@ def split(outputs: Feed, sizes: Sequence[int]) -> list[Feed]:
 
 def respond(answer: Feed | Exception, names: Iterable[str]) -> Any:
     if isinstance(answer, Exception):
-        return pb_utils.InferenceResponse(error=pb_utils.TritonError(one_line(answer)))
+        callers_fault = isinstance(answer, InvalidArgument | UnicodeDecodeError)
+        code = pb_utils.TritonError.INVALID_ARG if callers_fault else pb_utils.TritonError.INTERNAL
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(one_line(answer), code))
     return pb_utils.InferenceResponse([pb_utils.Tensor(name, answer[name]) for name in names])
 
 

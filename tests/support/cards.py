@@ -1,0 +1,62 @@
+"""Models as Triton would declare them, and the cards that the gateway makes of them."""
+
+from typing import Any
+
+from gateway.catalog import ModelCard
+from gateway.catalog.card import read_card
+from gateway.domain import ServedModel, TensorSpec
+
+IMAGES = TensorSpec("images", "UINT8", (3, 32, 32))
+
+
+def classifier(
+    classes: int = 10,
+    *,
+    name: str = "classifier",
+    input_: TensorSpec = IMAGES,
+    output: TensorSpec | None = None,
+    batch: int = 8,
+    **parameters: str | None,
+) -> ServedModel:
+    """A model that classifies; `parameters` go without their prefix, and None takes one away."""
+    given = {"task": "image-classification", "labels": _labels(classes), "resize": "stretch"} | parameters
+    return _served(name, input_, output or TensorSpec("logits", "FP32", (classes,)), batch, given)
+
+
+def detector(
+    classes: int = 3,
+    *,
+    name: str = "detector",
+    input_: TensorSpec = IMAGES,
+    output: TensorSpec | None = None,
+    batch: int = 8,
+    **parameters: str | None,
+) -> ServedModel:
+    """A model that finds boxes as YOLOv8 does, with any number of anchors."""
+    given = {"task": "object-detection", "labels": _labels(classes), "resize": "letterbox"} | parameters
+    return _served(name, input_, output or TensorSpec("boxes", "FP32", (4 + classes, -1)), batch, given)
+
+
+def classifier_card(classes: int = 10, **parameters: Any) -> ModelCard:
+    return read_card(classifier(classes, **parameters))
+
+
+def detector_card(classes: int = 3, **parameters: Any) -> ModelCard:
+    return read_card(detector(classes, **parameters))
+
+
+def _labels(classes: int) -> str:
+    return "\n".join(f"class {index}" for index in range(classes))
+
+
+def _served(
+    name: str, input_: TensorSpec, output: TensorSpec, batch: int, parameters: dict[str, str | None]
+) -> ServedModel:
+    return ServedModel(
+        name=name,
+        versions=("1",),
+        max_batch_size=batch,
+        inputs=(input_,),
+        outputs=(output,),
+        parameters={f"gateway.{key}": value for key, value in parameters.items() if value is not None},
+    )

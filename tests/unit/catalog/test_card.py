@@ -1,0 +1,423 @@
+"""A model's configuration to its card, and the sentence that tells the operator what is wrong with it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.cards import classifier, detector
+
+from gateway.catalog import Activation, Task
+from gateway.catalog.card import CardError, has_task, read_card
+from gateway.domain import ServedModel, TensorSpec
+
+FLOATS = TensorSpec("images", "FP32", (3, 32, 32))
+
+
+def test_a_classifier_with_the_least_configuration_has_sensible_defaults() -> None:
+    card = read_card(classifier(10))
+    to = card.preprocessing
+    assert (card.name, card.task, card.batch_limit) == ("classifier", Task.IMAGE_CLASSIFICATION, 8)
+    assert card.labels[0] == "class 0"
+    assert (to.width, to.height, to.datatype) == (32, 32, "UINT8")
+    assert (to.channels, to.layout, to.interpolation, to.antialias) == ("RGB", "NCHW", "bilinear", True)
+    assert card.parameters.activation is Activation.SOFTMAX  # type: ignore[union-attr]
+
+
+def test_a_detector_with_the_least_configuration_has_ultralytics_defaults() -> None:
+    card = read_card(detector(3))
+    assert card.task is Task.OBJECT_DETECTION
+    assert card.preprocessing.pad == 114
+    expected = {"boxes": "yolov8", "min_score": 0.25, "iou_threshold": 0.7, "max_detections": 300}
+    assert card.parameters.model_dump(include=set(expected)) == expected
+
+
+def test_every_key_of_a_classifier_is_read() -> None:
+    card = read_card(
+        classifier(
+            2,
+            input_=TensorSpec("images", "FP16", (48, 64, 3)),
+            default="true",
+            default_version="3",
+            labels="cat\ndog",
+            channels="BGR",
+            layout="NHWC",
+            resize="crop",
+            resize_shorter="70",
+            interpolation="bicubic",
+            antialias="true",
+            value_range="0..255",
+            mean="104, 117,123",
+            std="1,2, 3.5",
+            activation="sigmoid",
+            top_k="2",
+        )
+    )
+    to = card.preprocessing
+    assert (to.width, to.height, to.datatype, to.channels, to.layout) == (64, 48, "FP16", "BGR", "NHWC")
+    assert (to.resize, to.resize_shorter, to.interpolation, to.antialias) == ("crop", 70, "bicubic", True)
+    assert (to.divisor, to.mean, to.std) == (1.0, (104.0, 117.0, 123.0), (1.0, 2.0, 3.5))
+    assert card.default_version == "3"
+    assert card.labels == ("cat", "dog")
+    expected = {"default": True, "activation": "sigmoid", "top_k": 2}
+    assert card.parameters.model_dump(include=set(expected)) == expected
+
+
+def test_every_key_of_a_detector_is_read() -> None:
+    card = read_card(
+        detector(
+            2,
+            input_=TensorSpec("images", "UINT8", (1, 48, 64)),
+            channels="GRAY",
+            antialias="false",
+            pad="0",
+            boxes="yolov8",
+            min_score="0.4",
+            iou_threshold="0.6",
+            max_detections="20",
+        )
+    )
+    to = card.preprocessing
+    assert (to.width, to.height, to.channels, to.antialias, to.pad) == (64, 48, "GRAY", False, 0)
+    expected = {"min_score": 0.4, "iou_threshold": 0.6, "max_detections": 20}
+    assert card.parameters.model_dump(include=set(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    "labels",
+    ["cat\ndog", "cat\ndog\n", "cat\r\ndog\r\n", " cat \n\tdog\n\n"],
+    ids=["plain", "a line end at the end", "Windows' line ends", "spaces around"],
+)
+def test_labels_are_lines(labels: str) -> None:
+    assert read_card(classifier(2, labels=labels)).labels == ("cat", "dog")
+
+
+def test_labels_keep_odd_characters_and_may_repeat() -> None:
+    labels = ("crane", "crane", "naïve café", "a\u2028b", "x, y")
+    assert read_card(classifier(5, labels="\n".join(labels))).labels == labels
+
+
+def test_keys_without_the_prefix_are_not_ours() -> None:
+    served = classifier(2)
+    assert read_card(replace(served, parameters={**served.parameters, "execution_mode": "1"}))
+
+
+def test_a_model_without_a_task_is_not_ours() -> None:
+    assert not has_task({"gateway.labels": "a"})
+    assert has_task({"gateway.task": "anything"})
+
+
+def test_without_a_default_version_the_highest_ready_one_answers() -> None:
+    assert read_card(replace(classifier(2), versions=("1", "2", "10"))).default_version == "10"
+
+
+@pytest.mark.parametrize(
+    "served",
+    [
+        pytest.param(
+            classifier(5, output=TensorSpec("y", "FP32", (5, 1, 1))), id="scores with dimensions of 1"
+        ),
+        pytest.param(classifier(5, output=TensorSpec("y", "FP16", (5,))), id="scores in half precision"),
+        pytest.param(classifier(5, output=TensorSpec("y", "FP32", (-1,))), id="any number of scores"),
+        pytest.param(classifier(1, output=TensorSpec("y", "FP32", (1,))), id="a single class"),
+        pytest.param(detector(5, output=TensorSpec("y", "FP32", (9, 8400))), id="a fixed number of anchors"),
+        pytest.param(detector(5, output=TensorSpec("y", "FP32", (-1, -1))), id="rows and anchors left open"),
+    ],
+)
+def test_outputs_that_fit(served: ServedModel) -> None:
+    assert read_card(served).batch_limit == 8
+
+
+@pytest.mark.parametrize("first", [1, -1])
+def test_a_model_that_does_not_batch_takes_one_image_a_call(first: int) -> None:
+    card = read_card(
+        classifier(
+            5,
+            input_=TensorSpec("x", "UINT8", (first, 3, 32, 48)),
+            output=TensorSpec("y", "FP32", (first, 5)),
+            batch=0,
+        )
+    )
+    assert card.batch_limit == 1
+    assert (card.preprocessing.width, card.preprocessing.height) == (48, 32)
+
+
+def sized(*shape: int, datatype: str = "UINT8") -> TensorSpec:
+    return TensorSpec("images", datatype, shape)
+
+
+def scores(*shape: int, datatype: str = "FP32") -> TensorSpec:
+    return TensorSpec("scores", datatype, shape)
+
+
+BAD = [
+    # keys
+    pytest.param(
+        classifier(task="image-clasification"),
+        "gateway.task is 'image-clasification'; there is image-classification, object-detection",
+        id="the task has a typing error",
+    ),
+    pytest.param(
+        classifier(antialis="true"),
+        "there is no key gateway.antialis for this task",
+        id="a key has a typing error",
+    ),
+    pytest.param(
+        classifier(resize=None, reisze="crop"),
+        "gateway.resize is missing; there is no key gateway.reisze for this task",
+        id="a key that is needed has a typing error: both are told",
+    ),
+    pytest.param(
+        classifier(iou_threshold="0.5"),
+        "there is no key gateway.iou_threshold for this task",
+        id="a classifier has a detector's key",
+    ),
+    pytest.param(
+        detector(activation="softmax"),
+        "there is no key gateway.activation for this task",
+        id="a detector has a classifier's key",
+    ),
+    pytest.param(classifier(resize=None), "gateway.resize is missing", id="how to resize is not said"),
+    pytest.param(classifier(labels=None), "gateway.labels is missing", id="there are no labels"),
+    # values
+    pytest.param(
+        classifier(resize="fit"),
+        "gateway.resize: Input should be 'stretch', 'crop' or 'letterbox'",
+        id="a way of resizing that is none",
+    ),
+    pytest.param(
+        classifier(activation="relu"),
+        "gateway.activation: Input should be 'softmax', 'sigmoid' or 'none'",
+        id="an activation that is none",
+    ),
+    pytest.param(
+        classifier(antialias="perhaps"),
+        "gateway.antialias: Input should be a valid boolean, unable to interpret input",
+        id="neither true nor false",
+    ),
+    pytest.param(
+        classifier(top_k="0"),
+        "gateway.top_k: Input should be greater than or equal to 1",
+        id="no prediction at all",
+    ),
+    pytest.param(
+        classifier(top_k="five"),
+        "gateway.top_k: Input should be a valid integer, unable to parse string as an integer",
+        id="a word for a number",
+    ),
+    pytest.param(
+        detector(min_score="25"),
+        "gateway.min_score: Input should be less than or equal to 1",
+        id="a score in percent",
+    ),
+    pytest.param(
+        detector(min_score="nan"), "gateway.min_score: Input should be a finite number", id="not a number"
+    ),
+    pytest.param(
+        detector(pad="256"), "gateway.pad: Input should be less than or equal to 255", id="a level above 255"
+    ),
+    pytest.param(
+        classifier(default_version="v2"),
+        "gateway.default_version: String should match pattern '^[1-9][0-9]{0,17}$'",
+        id="a version with a letter",
+    ),
+    # labels
+    pytest.param(classifier(labels=""), "gateway.labels: line 1 is empty", id="the labels are empty"),
+    pytest.param(
+        classifier(3, labels="cat\n\ndog"),
+        "gateway.labels: line 2 is empty",
+        id="an empty line would shift the classes after it",
+    ),
+    pytest.param(
+        classifier(labels="cat\ndog"),
+        "output logits has shape [10], gateway.labels has 2 lines",
+        id="a classifier has too few labels",
+    ),
+    pytest.param(
+        classifier(2, labels="cat\ndog\nfox"),
+        "output logits has shape [2], gateway.labels has 3 lines",
+        id="a classifier has too many labels",
+    ),
+    pytest.param(
+        detector(output=scores(84, 8400)),
+        "output scores has shape [84, 8400]; yolov8 with 3 labels needs 7 rows of anchors",
+        id="a detector has too few labels",
+    ),
+    # what goes together
+    pytest.param(
+        classifier(resize="crop"),
+        "gateway.resize_shorter goes with gateway.resize crop, and only with it",
+        id="crop without the side to resize to",
+    ),
+    pytest.param(
+        classifier(resize_shorter="256"),
+        "gateway.resize_shorter goes with gateway.resize crop, and only with it",
+        id="the side to resize to without crop",
+    ),
+    pytest.param(
+        classifier(resize="crop", resize_shorter="31"),
+        "gateway.resize_shorter is smaller than the crop",
+        id="a crop larger than the picture it is taken from",
+    ),
+    pytest.param(
+        classifier(input_=sized(3, 32, 48), resize="crop", resize_shorter="40"),
+        "gateway.resize_shorter is smaller than the crop",
+        id="a crop wider than the picture it is taken from",
+    ),
+    *(
+        pytest.param(
+            classifier(resize=resize, antialias="false", interpolation="bicubic", resize_shorter=shorter),
+            "gateway.antialias false goes with bilinear or nearest",
+            id=f"bicubic without antialiasing, which tools do differently, with {resize}",
+        )
+        for resize, shorter in (("stretch", None), ("crop", "32"), ("letterbox", None))
+    ),
+    pytest.param(
+        classifier(mean="0.5,0.5,0.5"),
+        "gateway.mean is for float inputs; a UINT8 graph normalises by itself",
+        id="a mean for UINT8",
+    ),
+    pytest.param(
+        classifier(std="1,1,1"),
+        "gateway.std is for float inputs; a UINT8 graph normalises by itself",
+        id="a standard deviation for UINT8",
+    ),
+    pytest.param(
+        classifier(value_range="0..255"),
+        "gateway.value_range is for float inputs; a UINT8 graph normalises by itself",
+        id="a range for UINT8",
+    ),
+    pytest.param(
+        classifier(input_=FLOATS, mean="0.5"), "gateway.mean needs 3 number(s) for RGB", id="one mean for RGB"
+    ),
+    pytest.param(
+        classifier(input_=sized(1, 32, 32, datatype="FP32"), channels="GRAY", std="1,1,1"),
+        "gateway.std needs 1 number(s) for GRAY",
+        id="three standard deviations for gray",
+    ),
+    pytest.param(
+        classifier(input_=FLOATS, mean="0.5;0.5;0.5"),
+        "gateway.mean: Input should be a valid number, unable to parse string as a number",
+        id="semicolons for commas",
+    ),
+    pytest.param(
+        classifier(input_=FLOATS, std="1,0,1"),
+        "gateway.std needs numbers above 0",
+        id="a standard deviation of nothing",
+    ),
+    pytest.param(
+        classifier(input_=FLOATS, std="1,-1,1"),
+        "gateway.std needs numbers above 0",
+        id="a negative standard deviation",
+    ),
+    pytest.param(
+        classifier(input_=FLOATS, mean="0,inf,0"),
+        "gateway.mean: Input should be a finite number",
+        id="an infinite mean",
+    ),
+    # the input
+    pytest.param(
+        classifier(input_=sized(3, 32, 32, datatype="INT8")),
+        "input images is INT8; an image goes in as one of UINT8, FP16, FP32",
+        id="a datatype that images do not come in",
+    ),
+    pytest.param(
+        classifier(input_=sized(32, 32)),
+        "input images has shape [32, 32]; an image has three dimensions",
+        id="an input without channels",
+    ),
+    pytest.param(
+        classifier(input_=sized(1, 32, 32)),
+        "input images has shape [1, 32, 32]; NCHW RGB needs 3 channel(s) and fixed sides",
+        id="one channel for RGB",
+    ),
+    pytest.param(
+        classifier(channels="GRAY"),
+        "input images has shape [3, 32, 32]; NCHW GRAY needs 1 channel(s) and fixed sides",
+        id="three channels for gray",
+    ),
+    pytest.param(
+        classifier(layout="NHWC"),
+        "input images has shape [3, 32, 32]; NHWC RGB needs 3 channel(s) and fixed sides",
+        id="channels first under NHWC",
+    ),
+    pytest.param(
+        classifier(input_=sized(3, -1, -1)),
+        "input images has shape [3, -1, -1]; NCHW RGB needs 3 channel(s) and fixed sides",
+        id="sides left open",
+    ),
+    pytest.param(
+        classifier(input_=sized(1, 3, 32, 32)),
+        "input images has shape [1, 3, 32, 32]; with max_batch_size it is that of one image",
+        id="a batch dimension beside max_batch_size",
+    ),
+    pytest.param(
+        classifier(batch=0),
+        "input images has shape [3, 32, 32]; without max_batch_size it starts with 1 or -1",
+        id="no batch dimension without max_batch_size",
+    ),
+    pytest.param(
+        classifier(input_=sized(4, 3, 32, 32), batch=0),
+        "input images has shape [4, 3, 32, 32]; without max_batch_size it starts with 1 or -1",
+        id="a fixed batch of four",
+    ),
+    # the output
+    pytest.param(
+        classifier(output=scores(10, datatype="INT64")),
+        "output scores is INT64; scores are FP32 or FP16",
+        id="scores that are whole numbers",
+    ),
+    pytest.param(
+        classifier(input_=sized(1, 3, 32, 32), output=scores(10), batch=0),
+        "output scores has shape [10]; without max_batch_size it starts with 1 or -1",
+        id="an output without a batch dimension",
+    ),
+    pytest.param(
+        detector(input_=sized(1, 3, 64, 64), output=scores(7, 84), batch=0),
+        "output scores has shape [7, 84]; without max_batch_size it starts with 1 or -1",
+        id="boxes without a batch dimension",
+    ),
+    pytest.param(
+        detector(output=scores(8400, 7)),
+        "output scores has shape [8400, 7]; yolov8 with 3 labels needs 7 rows of anchors",
+        id="anchors before rows",
+    ),
+    pytest.param(
+        detector(output=scores(1, 7, 8400)),
+        "output scores has shape [1, 7, 8400]; yolov8 with 3 labels needs 7 rows of anchors",
+        id="a batch dimension of the boxes beside max_batch_size",
+    ),
+    pytest.param(
+        detector(output=scores(7)),
+        "output scores has shape [7]; yolov8 with 3 labels needs 7 rows of anchors",
+        id="boxes of one dimension",
+    ),
+    pytest.param(
+        replace(classifier(), inputs=(FLOATS, FLOATS)),
+        "image-classification needs exactly one input and one output",
+        id="two inputs",
+    ),
+    pytest.param(
+        replace(detector(), outputs=()),
+        "object-detection needs exactly one input and one output",
+        id="no output",
+    ),
+]
+
+
+@pytest.mark.parametrize(("served", "message"), BAD)
+def test_a_configuration_that_contradicts_itself_is_told_in_a_sentence(
+    served: ServedModel, message: str
+) -> None:
+    with pytest.raises(CardError) as caught:
+        read_card(served)
+    assert str(caught.value) == message
+
+
+def test_every_key_is_documented() -> None:
+    known = {
+        key
+        for served in (classifier(), detector())
+        for key in type(read_card(served).parameters).model_fields
+    }
+    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert [key for key in sorted(known) if f"`gateway.{key}`" not in page] == []

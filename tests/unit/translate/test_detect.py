@@ -50,7 +50,9 @@ def test_the_caller_may_ask_for_more_certain_ones() -> None:
 
 
 def test_the_caller_may_ask_for_every_score() -> None:
-    assert scores(SPREAD, min_score=0) == [0.9, 0.7, 0.6, 0.5]
+    output = batch([anchor(8, 8, 0.3), anchor(24, 8, 0.2)])
+    assert scores(output) == [0.3]
+    assert scores(output, min_score=0) == [0.3, 0.2]
 
 
 @pytest.mark.parametrize(

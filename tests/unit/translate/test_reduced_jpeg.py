@@ -121,6 +121,12 @@ def test_other_formats_are_decoded_in_full(kind: str) -> None:
     assert reduction(encoded(cached_photo(800, 600), kind), (50, 50)) == 1
 
 
+@pytest.mark.parametrize("size", [(33, 960), (41, 1000), (9, 800), (960, 33)], ids=str)
+def test_the_reduction_is_the_decoders_even_where_few_pixels_are_left(size: tuple[int, int]) -> None:
+    """33 columns become 5, which is a reduction by 8 and not by 7."""
+    assert reduction(encoded(cached_photo(*size), "JPEG"), (1, 1)) == 8
+
+
 def test_a_picture_that_is_small_already_is_decoded_in_full() -> None:
     data = encoded(noise(500, 400), "JPEG", quality=95)
     full = Image.open(io.BytesIO(data)).convert("RGB")

@@ -67,7 +67,7 @@ def test_held_out_digits_are_read_right_through_the_gateway(client: httpx.Client
     """All 360 samples that no version was trained on, as batches of forms; version 2 is the better one."""
     samples = [(encoded(_framed(image)), digit) for image, digit in held_out_digits()]
     accuracy = {version: _accuracy(client, version, samples) for version in ("1", "2")}
-    assert accuracy["2"] >= 0.97
+    assert accuracy["2"] >= 0.98
     assert accuracy["1"] < accuracy["2"]
 
 

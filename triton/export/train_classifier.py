@@ -28,7 +28,7 @@ class Recipe:
     learning_rate: float
 
 
-RECIPES = {1: Recipe((8, 16, 24), 30, 4e-3), 2: Recipe((24, 48, 96), 60, 2e-3)}
+RECIPES = {1: Recipe((8, 16, 24), 10, 4e-3), 2: Recipe((24, 48, 96), 60, 2e-3)}
 
 
 class DigitsClassifier(nn.Module):

@@ -86,8 +86,11 @@ class TritonClient:
         for entry in index.models:
             if entry.state == "READY":
                 ready.setdefault(entry.name, []).append(entry.version)
-            elif entry.state and entry.reason != "unloaded":
-                # Triton appends a stack trace to what a backend says; the first line is the reason.
+            elif (
+                entry.state and entry.reason != "unloaded" and (entry.reason or entry.name not in unavailable)
+            ):
+                # One version may say why while another only goes with it. Triton appends a stack trace to what a
+                # backend says; the first line is the reason.
                 unavailable[entry.name] = f"{entry.state}: {entry.reason}".splitlines()[0]
         served = await asyncio.gather(*(self._served(name, sorted(v, key=int)) for name, v in ready.items()))
         return Inventory(tuple(served), {n: r for n, r in unavailable.items() if n not in ready})

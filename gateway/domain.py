@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,63 @@ class ModelVersion:
     model: str
     version: str
     variant: Variant
+
+
+class Priority(IntEnum):
+    """How urgent a request is, as Triton's priority level: 1 goes first."""
+
+    INTERACTIVE = 1
+    STANDARD = 2
+    BATCH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """`limit` units a `period` (seconds), of which `burst` may come at once."""
+
+    limit: int
+    period: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What a class of callers may use.
+
+    `key` bounds one key, `tenant` all keys of an owner together, `daily` counts units a day (None: no bound),
+    `in_flight` the requests of one key at once. `priority` is the class of a request that asks for none.
+    `fail_open` says whether requests pass, under a local share of the quota, while the limits' store is away.
+    A `shadow` tier counts and never refuses.
+    """
+
+    name: str
+    key: Quota
+    tenant: Quota
+    daily: int | None
+    in_flight: int
+    priority: Priority
+    fail_open: bool = True
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls, and what they may do.
+
+    `id` names the key, token or subject; `tenant` its owner. `models` None means every model. `quota` overrides the
+    tier's bound on the key. `origins` None means that any page may use the credential. `expires_at` is in seconds
+    since the epoch.
+    """
+
+    id: str
+    tenant: str
+    scopes: frozenset[str]
+    models: frozenset[str] | None
+    tier: str
+    priority_ceiling: Priority
+    quota: Quota | None = None
+    origins: frozenset[str] | None = None
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

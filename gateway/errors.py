@@ -11,6 +11,14 @@ GatewayError
 │   ├── UnsupportedMediaType
 │   ├── UnsupportedEncoding
 │   ├── UrlNotAllowed
+│   ├── AmbiguousCredentials
+│   ├── Unauthenticated             no credential at all
+│   ├── InvalidKey                  never says which part is wrong
+│   ├── InvalidToken
+│   ├── Forbidden                   a scope is missing
+│   ├── RateLimited                 the caller's own quota
+│   ├── KeyNotFound
+│   ├── KeyConflict                 a revoked key cannot be changed
 │   ├── ModelNotFound
 │   ├── VersionNotFound
 │   └── InputError                  one input of the request is at fault; in a batch the others still answer
@@ -109,6 +117,38 @@ class UnsupportedEncoding(RequestError):
 
 class UrlNotAllowed(RequestError):
     code = "url_not_allowed"
+
+
+class AmbiguousCredentials(RequestError):
+    code = "ambiguous_credentials"
+
+
+class Unauthenticated(RequestError):
+    code = "unauthenticated"
+
+
+class InvalidKey(RequestError):
+    code = "invalid_key"
+
+
+class InvalidToken(RequestError):
+    code = "invalid_token"
+
+
+class Forbidden(RequestError):
+    code = "forbidden"
+
+
+class RateLimited(RequestError):
+    code = "rate_limited"
+
+
+class KeyNotFound(RequestError):
+    code = "key_not_found"
+
+
+class KeyConflict(RequestError):
+    code = "key_conflict"
 
 
 class ModelNotFound(RequestError):

@@ -1,0 +1,41 @@
+"""API keys and signed tokens: from the values of a request's headers to the Principal behind them."""
+
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.issuers import ClaimNames, ExternalIssuer, Issuer
+from gateway.auth.jwks import RemoteKeys, StaticKeys
+from gateway.auth.keys import KeyHasher
+from gateway.auth.record import ApiKey, Grant
+from gateway.auth.ring import KeyRing, RingStatus
+from gateway.auth.scopes import has_scope, may_use, require_inference, require_scope
+from gateway.auth.sessions import SessionToken, SessionTokens
+from gateway.auth.store import IssuedKey, KeyIsRevoked, KeyStore, KeyStoreAway, KeyStoreError, UnknownKey
+from gateway.auth.throttle import FailureThrottle
+from gateway.auth.tokens import TokenVerifier
+
+__all__ = [
+    "ApiKey",
+    "Authenticator",
+    "ClaimNames",
+    "ExternalIssuer",
+    "FailureThrottle",
+    "Grant",
+    "IssuedKey",
+    "Issuer",
+    "KeyHasher",
+    "KeyIsRevoked",
+    "KeyRing",
+    "KeyStore",
+    "KeyStoreAway",
+    "KeyStoreError",
+    "RemoteKeys",
+    "RingStatus",
+    "SessionToken",
+    "SessionTokens",
+    "StaticKeys",
+    "TokenVerifier",
+    "UnknownKey",
+    "has_scope",
+    "may_use",
+    "require_inference",
+    "require_scope",
+]

@@ -1,0 +1,172 @@
+"""Short-lived tokens for pages: made from an API key, narrower than it, bound to origins, and dead when it is.
+
+Such a token says which key it came from and what it asks for. What it may do is decided at each use, as the overlap
+with what the key may do now; so its requests also count on the key's own limits.
+"""
+
+import base64
+import re
+import secrets
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jwt
+from jwt import PyJWK
+
+from gateway.auth.jwks import KeySource
+from gateway.auth.keys import is_id
+from gateway.auth.ring import KeyRing
+from gateway.auth.scopes import ADMIN_KEYS, covers, is_inference, may_use
+from gateway.auth.tokens import Claims, Rules, invalid_token
+from gateway.domain import Principal
+from gateway.errors import Forbidden, ValidationFailed
+
+MAX_TTL = 900.0  # seconds
+MAX_ORIGINS = 16
+TYPE = "gw-session+jwt"
+
+_ALGORITHM = "HS256"
+_KEY_ID = "session"
+_MIN_SECRET_BYTES = 32
+_ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionToken:
+    """`text` is the credential; `expires_at` in seconds since the epoch."""
+
+    expires_at: float
+    scopes: frozenset[str]
+    text: str = field(repr=False)
+
+
+class SessionTokens:
+    """Makes these tokens, and is their issuer for the verifier. All workers share `secret`. `clock` is the wall clock.
+
+    `issuer` names this gateway in `iss` and `aud`.
+    """
+
+    def __init__(
+        self, *, secret: bytes, ring: KeyRing, clock: Callable[[], float], issuer: str = "gateway"
+    ) -> None:
+        if len(secret) < _MIN_SECRET_BYTES:
+            raise ValueError(
+                f"the secret of session tokens has {len(secret)} bytes, it needs {_MIN_SECRET_BYTES}"
+            )
+        self._key = _signing_key(secret)
+        self._keys = _OneKey(self._key)
+        self._ring = ring
+        self._clock = clock
+        self._rules = Rules(
+            issuer=issuer,
+            audience=issuer,
+            algorithms=frozenset({_ALGORITHM}),
+            types=frozenset({TYPE}),
+            lifetime=MAX_TTL,
+        )
+
+    @property
+    def rules(self) -> Rules:
+        return self._rules
+
+    @property
+    def keys(self) -> KeySource:
+        return self._keys
+
+    def mint(
+        self,
+        principal: Principal,
+        *,
+        origins: Collection[str],
+        scopes: Collection[str] | None = None,
+        models: Collection[str] | None = None,
+        ttl: float = MAX_TTL,
+    ) -> SessionToken:
+        """A token for pages of `origins`. Without `scopes` it may do what the key may infer; `models` narrows.
+
+        Raises ValidationFailed; Forbidden for what the caller does not have, or where the caller is no API key.
+        """
+        if principal.origins is not None or not is_id(principal.id):
+            raise Forbidden("Tokens for pages are made with an API key.")
+        if not 1 <= ttl <= MAX_TTL:
+            raise ValidationFailed.of("/ttl", f"1 to {MAX_TTL:.0f} seconds.")
+        _check_origins(origins)
+        granted = _narrowed(principal, scopes)
+        _check_models(principal, models)
+        now = self._clock()
+        ends = now + ttl if principal.expires_at is None else min(now + ttl, principal.expires_at)
+        claims: dict[str, Any] = {
+            "iss": self._rules.issuer,
+            "aud": self._rules.audience,
+            "sub": principal.id,
+            "jti": secrets.token_hex(8),
+            "iat": int(now),
+            "exp": int(ends),
+            "scope": " ".join(sorted(granted)),
+            "origins": sorted(set(origins)),
+            **({} if models is None else {"models": sorted(set(models))}),
+        }
+        text = jwt.encode(claims, self._key.key, _ALGORITHM, headers={"typ": TYPE, "kid": _KEY_ID})
+        return SessionToken(float(claims["exp"]), granted, text)
+
+    def principal(self, claims: Claims, origin: str | None) -> Principal:
+        """The key's principal, narrowed. Raises InvalidToken where the page or the key may not, or no longer."""
+        origins = frozenset(claims["origins"])
+        if origin not in origins:
+            raise invalid_token("not from one of its origins")
+        record = self._ring.find(claims["sub"])
+        if record is None or not record.is_active(self._clock()):
+            raise invalid_token("its API key is gone")
+        key = record.principal()
+        return replace(
+            key,
+            scopes=frozenset(scope for scope in claims["scope"].split() if covers(key.scopes, scope)),
+            models=_overlap(key.models, claims.get("models")),
+            origins=origins,
+            expires_at=float(claims["exp"]),
+        )
+
+
+class _OneKey:
+    def __init__(self, key: PyJWK) -> None:
+        self._key = key
+
+    async def find(self, key_id: str, algorithm: str) -> PyJWK | None:
+        return self._key if (key_id, algorithm) == (_KEY_ID, _ALGORITHM) else None
+
+
+def is_origin(text: str) -> bool:
+    """Whether `text` is an origin as browsers send it: scheme, host in lower case and, where not usual, a port."""
+    return _ORIGIN.fullmatch(text) is not None
+
+
+def _signing_key(secret: bytes) -> PyJWK:
+    encoded = base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
+    return PyJWK({"kty": "oct", "k": encoded, "alg": _ALGORITHM})
+
+
+def _check_origins(origins: Collection[str]) -> None:
+    if not 1 <= len(origins) <= MAX_ORIGINS or not all(map(is_origin, origins)):
+        raise ValidationFailed.of("/origins", f"1 to {MAX_ORIGINS} origins, each like https://shop.example.")
+
+
+def _narrowed(principal: Principal, wanted: Collection[str] | None) -> frozenset[str]:
+    if wanted is None:
+        wanted = {scope for scope in principal.scopes if is_inference(scope)}
+    if ADMIN_KEYS in wanted:
+        raise Forbidden("A token for pages cannot manage API keys.")
+    if not wanted or not all(covers(principal.scopes, scope) for scope in wanted):
+        raise Forbidden("The API key does not have these scopes.")
+    return frozenset(wanted)
+
+
+def _check_models(principal: Principal, wanted: Collection[str] | None) -> None:
+    if wanted is not None and not (wanted and all(may_use(principal, model) for model in wanted)):
+        raise Forbidden("The API key may not use these models.")
+
+
+def _overlap(held: frozenset[str] | None, asked: Collection[str] | None) -> frozenset[str] | None:
+    if asked is None:
+        return held
+    return frozenset(asked) if held is None else held & frozenset(asked)

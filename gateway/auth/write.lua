@@ -1,0 +1,15 @@
+-- Writes each document whose present text is the expected one ('' stands for absent), all at once, then tells the
+-- workers. KEYS: the hash. ARGV: channel, epoch for a store that has none, then id, expected, document and so on.
+-- Answers how many were written.
+local written = 0
+for i = 3, #ARGV, 3 do
+  if (redis.call('HGET', KEYS[1], ARGV[i]) or '') == ARGV[i + 1] then
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
+    written = written + 1
+  end
+end
+if written > 0 then
+  redis.call('HSETNX', KEYS[1], ':epoch', ARGV[2])
+  redis.call('PUBLISH', ARGV[1], redis.call('HINCRBY', KEYS[1], ':version', 1))
+end
+return written

@@ -1,0 +1,250 @@
+"""Tokens for pages: narrower than their key, bound to their origins, and gone with it."""
+
+from dataclasses import replace
+from typing import Any
+
+import jwt
+import pytest
+from unit.auth.workshop import NOW, SESSION_SECRET, World, api_key, claims, grant, header, signed, world
+
+from gateway.auth import ApiKey, SessionToken, SessionTokens
+from gateway.domain import Principal, Priority, Quota
+from gateway.errors import Forbidden, InvalidToken, ValidationFailed
+
+SHOP = "https://shop.example"
+
+
+async def with_key(**fields: Any) -> tuple[World, ApiKey]:
+    here = world()
+    _, record = api_key(**fields)
+    await here.add(record)
+    return here, record
+
+
+def minted(here: World, record: ApiKey, **wishes: Any) -> SessionToken:
+    return here.sessions.mint(record.principal(), **{"origins": [SHOP], **wishes})
+
+
+async def entered(here: World, token: SessionToken, origin: str | None = SHOP) -> Principal:
+    return await here.authenticator.authenticate(
+        authorization=f"Bearer {token.text}", x_api_key=None, origin=origin, peer="192.0.2.1"
+    )
+
+
+async def test_a_page_gets_the_keys_principal_narrowed() -> None:
+    here, record = await with_key(
+        scopes=frozenset({"infer", "pin-version", "admin:keys"}), quota=Quota(5, 1.0, 5), tier="gold"
+    )
+    token = minted(here, record, models=["pets"], ttl=300)
+    principal = await entered(here, token)
+    assert principal == Principal(
+        id=record.id,
+        tenant="acme",
+        scopes=frozenset({"infer"}),
+        models=frozenset({"pets"}),
+        tier="gold",
+        priority_ceiling=Priority.STANDARD,
+        quota=Quota(5, 1.0, 5),
+        origins=frozenset({SHOP}),
+        expires_at=int(NOW) + 300,
+    )
+    assert token.expires_at == int(NOW) + 300
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        "",
+        "null",
+        "http://shop.example",
+        "https://shop.example:444",
+        "https://shop.example/",
+        "https://shop.example.attacker.example",
+        "https://SHOP.example",
+        "https://a.shop.example",
+    ],
+)
+async def test_another_page_cannot_use_it(origin: str | None) -> None:
+    here, record = await with_key()
+    with pytest.raises(InvalidToken):
+        await entered(here, minted(here, record), origin)
+
+
+async def test_every_origin_named_may_use_it() -> None:
+    here, record = await with_key()
+    token = minted(here, record, origins=[SHOP, "http://localhost:5173", "http://[::1]:8080"])
+    for origin in (SHOP, "http://localhost:5173", "http://[::1]:8080"):
+        assert (await entered(here, token, origin)).id == record.id
+
+
+async def test_it_ends_after_its_time() -> None:
+    here, record = await with_key()
+    token = minted(here, record, ttl=60)
+    here.wall.now += 89
+    await entered(here, token)
+    here.wall.now += 1
+    with pytest.raises(InvalidToken):
+        await entered(here, token)
+
+
+async def test_it_does_not_outlive_its_key() -> None:
+    here, record = await with_key(expires_at=NOW + 100)
+    token = minted(here, record)
+    assert token.expires_at == NOW + 100
+    here.wall.now += 100
+    with pytest.raises(InvalidToken):
+        await entered(here, token)
+
+
+async def test_a_revoked_key_takes_its_tokens_along() -> None:
+    here, record = await with_key()
+    token = minted(here, record)
+    await here.add(record.revoked(NOW))
+    with pytest.raises(InvalidToken):
+        await entered(here, token)
+
+
+async def test_a_rotated_key_leaves_its_tokens() -> None:
+    here, record = await with_key()
+    token = minted(here, record)
+    await here.add(record.rotated("b" * 64, NOW, 0))
+    assert (await entered(here, token)).id == record.id
+
+
+async def test_a_key_that_lost_rights_takes_them_from_its_tokens() -> None:
+    here, record = await with_key(
+        scopes=frozenset({"infer", "pin-version"}), models=frozenset({"pets", "cars"})
+    )
+    token = minted(here, record, scopes=["infer", "pin-version"], models=["pets", "cars"])
+    await here.add(
+        replace(record, grant=grant(scopes=frozenset({"infer"}), models=frozenset({"cars"})), revision=2)
+    )
+    principal = await entered(here, token)
+    assert principal.scopes == {"infer"}
+    assert principal.models == frozenset({"cars"})
+
+
+async def test_without_wishes_it_may_infer_what_the_key_may_and_nothing_more() -> None:
+    here, record = await with_key(scopes=frozenset({"infer:pets", "pin-version", "admin:models"}))
+    token = minted(here, record)
+    assert token.scopes == {"infer:pets"}
+    assert (await entered(here, token)).models is None
+
+
+@pytest.mark.parametrize("scopes", [["admin:canary"], ["infer", "admin:keys"], ["infer", "x"], []])
+async def test_what_the_key_lacks_cannot_be_asked_for(scopes: list[str]) -> None:
+    here, record = await with_key()
+    with pytest.raises(Forbidden):
+        minted(here, record, scopes=scopes)
+
+
+async def test_one_model_is_part_of_all() -> None:
+    here, record = await with_key()
+    assert minted(here, record, scopes=["infer:pets"]).scopes == {"infer:pets"}
+
+
+async def test_a_page_never_manages_keys() -> None:
+    here, record = await with_key(scopes=frozenset({"admin:keys", "admin:canary"}))
+    assert minted(here, record, scopes=["admin:canary"]).scopes == {"admin:canary"}
+    with pytest.raises(Forbidden):
+        minted(here, record, scopes=["admin:keys"])
+
+
+@pytest.mark.parametrize("models", [["cars"], ["pets", "cars"], []])
+async def test_models_beyond_the_keys_cannot_be_asked_for(models: list[str]) -> None:
+    here, record = await with_key(models=frozenset({"pets"}))
+    with pytest.raises(Forbidden):
+        minted(here, record, models=models)
+
+
+async def test_a_token_does_not_make_tokens() -> None:
+    here, record = await with_key()
+    principal = await entered(here, minted(here, record))
+    with pytest.raises(Forbidden):
+        here.sessions.mint(principal, origins=[SHOP])
+
+
+async def test_somebody_elses_token_does_not_make_tokens() -> None:
+    here = world()
+    principal = await here.verifier.verify(signed(claims()), None)
+    with pytest.raises(Forbidden):
+        here.sessions.mint(principal, origins=[SHOP])
+
+
+@pytest.mark.parametrize("ttl", [0, -1, 901, float("inf"), float("nan")])
+async def test_fifteen_minutes_are_the_most(ttl: float) -> None:
+    here, record = await with_key()
+    with pytest.raises(ValidationFailed) as refused:
+        minted(here, record, ttl=ttl)
+    assert refused.value.errors[0].pointer == "/ttl"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "null",
+        "",
+        "shop.example",
+        "https://*.shop.example",
+        "https://shop.example/",
+        "https://shop.example/page",
+        "https://Shop.example",
+        "https://user@shop.example",
+        "ftp://shop.example",
+        "https://shop.example\n",
+        "https://",
+    ],
+)
+async def test_what_no_browser_sends_is_no_origin(origin: str) -> None:
+    here, record = await with_key()
+    with pytest.raises(ValidationFailed) as refused:
+        minted(here, record, origins=[SHOP, origin])
+    assert refused.value.errors[0].pointer == "/origins"
+
+
+@pytest.mark.parametrize("origins", [[], [f"https://s{number}.example" for number in range(17)]])
+async def test_some_origins_and_not_too_many(origins: list[str]) -> None:
+    here, record = await with_key()
+    with pytest.raises(ValidationFailed):
+        minted(here, record, origins=origins)
+
+
+FORGERIES: dict[str, tuple[dict[str, Any], dict[str, Any], bytes]] = {
+    "another secret": ({}, {}, b"x" * 32),
+    "another type": ({}, {"typ": "JWT"}, SESSION_SECRET),
+    "another key id": ({}, {"kid": "other"}, SESSION_SECRET),
+    "another algorithm": ({}, {"alg": "HS512"}, SESSION_SECRET),
+    "a life that is too long": ({"exp": int(NOW) + 3600}, {}, SESSION_SECRET),
+    "another audience": ({"aud": "other"}, {}, SESSION_SECRET),
+}
+
+
+@pytest.mark.parametrize(("said", "head", "secret"), FORGERIES.values(), ids=FORGERIES.keys())
+async def test_a_token_made_elsewhere_is_refused(
+    said: dict[str, Any], head: dict[str, Any], secret: bytes
+) -> None:
+    here, record = await with_key()
+    own: dict[str, Any] = {"iss": "gateway", "aud": "gateway", "sub": record.id, "exp": int(NOW) + 60}
+    body = {**claims(**own), "origins": [SHOP], "scope": "infer", **said}
+    token = signed(
+        body, header(**{"alg": "HS256", "typ": "gw-session+jwt", "kid": "session", **head}), secret
+    )
+    with pytest.raises(InvalidToken):
+        await entered(here, SessionToken(0, frozenset(), token))
+
+
+async def test_the_token_itself_shows_no_secret() -> None:
+    here, record = await with_key()
+    said = jwt.decode(minted(here, record).text, options={"verify_signature": False})
+    assert set(said) == {"iss", "aud", "sub", "jti", "iat", "exp", "scope", "origins"}
+    assert said["sub"] == record.id
+    assert said["exp"] - said["iat"] == 900
+
+
+def test_a_short_secret_is_refused_without_being_shown() -> None:
+    here = world()
+    with pytest.raises(ValueError, match="it needs 32") as refused:
+        SessionTokens(secret=b"hunter2", ring=here.ring, clock=here.wall)
+    assert "hunter2" not in str(refused.value)

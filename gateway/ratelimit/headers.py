@@ -1,0 +1,50 @@
+"""`RateLimit-Policy`, `RateLimit` and `Retry-After` (draft-ietf-httpapi-ratelimit-headers, RFC 9110) of a decision."""
+
+import math
+
+from gateway.ratelimit.decision import Bucket, Decision
+
+
+def headers(decision: Decision) -> dict[str, str]:
+    """All that apply, by name; `Retry-After` only where waiting helps a request that is not let through."""
+    fields = {"RateLimit-Policy": policy(decision), "RateLimit": remaining(decision)}
+    if not decision.allowed and decision.retry_after is not None:
+        fields["Retry-After"] = str(_seconds(decision.retry_after))
+    return fields
+
+
+def policy(decision: Decision) -> str:
+    """Every bound: `"key";q=100;w=60, "in-flight";q=8;qu="concurrent-requests"`."""
+    return ", ".join(_policy(bucket) for bucket in decision.buckets)
+
+
+def remaining(decision: Decision) -> str:
+    """The bound nearest to exhaustion, or the one that refuses: `"key";r=50;t=30`.
+
+    `t` is when the bound is whole again; of a refusal, when to come back, so that it agrees with `Retry-After`.
+    """
+    if not decision.allowed and decision.refused_by is not None:
+        bucket = next(found for found in decision.buckets if found.name == decision.refused_by)
+        reset = bucket.reset if decision.retry_after is None else decision.retry_after
+        return _item(bucket.name, bucket.remaining, _seconds(reset))
+    bucket = min((found for found in decision.buckets if found.window is not None), key=_fraction)
+    return _item(bucket.name, bucket.remaining, math.ceil(bucket.reset))
+
+
+def _policy(bucket: Bucket) -> str:
+    if bucket.window is None:
+        return f'"{bucket.name}";q={bucket.limit};qu="concurrent-requests"'
+    window = math.ceil(bucket.window)  # whole seconds, as the draft wants them; the limit is scaled along
+    return f'"{bucket.name}";q={round(bucket.limit * window / bucket.window)};w={window}'
+
+
+def _item(name: str, left: int, seconds: int) -> str:
+    return f'"{name}";r={left};t={seconds}'
+
+
+def _fraction(bucket: Bucket) -> float:
+    return bucket.remaining / bucket.capacity
+
+
+def _seconds(delay: float) -> int:
+    return max(1, math.ceil(delay))

@@ -1,0 +1,144 @@
+"""The limits on the path of a request: the store's while it answers, this process's share of them while it does not."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+from gateway.domain import Principal, Tier
+from gateway.ratelimit.breaker import Breaker, State
+from gateway.ratelimit.decision import Bucket, Decision, Lease, Refusal
+from gateway.ratelimit.gcra import NEVER, Verdict
+from gateway.ratelimit.local import LocalLimits
+from gateway.ratelimit.plan import IN_FLIGHT, Bound, Plan, plan
+from gateway.ratelimit.shared import SharedLimits, Store
+
+
+def _ignore(_: State) -> None:
+    """For those who need not know."""
+
+
+class RateLimiter:
+    """`async with RateLimiter(store, shares=workers * replicas) as limiter:`
+
+    `shares` is how many processes serve, and so divide the quotas, while the store is away. `on_state_change` hears
+    each change of `state`. Nothing that the store does raises here.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        shares: int,
+        clock: Callable[[], float] = time.monotonic,
+        breaker: Breaker | None = None,
+        on_state_change: Callable[[State], None] = _ignore,
+    ) -> None:
+        self._shared = SharedLimits(store, breaker or Breaker(clock=clock), on_state_change)
+        self._local = LocalLimits(shares=max(1, shares), clock=clock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._shared.aclose()
+
+    @property
+    def state(self) -> State:
+        """Closed while the store decides, open while each process does for itself."""
+        return self._shared.state
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the limits are shared. Asking also starts a look at the store where one is due, so a process that
+        nobody calls turns healthy again as well."""
+        self._shared.look()
+        return self.state is State.CLOSED
+
+    async def charge(self, principal: Principal, tier: Tier, cost: int) -> Decision:
+        """Takes `cost` units (0 only looks) from every bucket of the caller, or from none."""
+        return await self._decide(plan(principal, tier), tier, cost, None)
+
+    async def acquire(self, principal: Principal, tier: Tier, cost: int) -> Decision:
+        """As `charge`, with a place in flight that the decision holds until `release`."""
+        return await self._decide(plan(principal, tier), tier, cost, secrets.token_hex(8))
+
+    def release(self, decision: Decision) -> None:
+        """Gives the place in flight back without waiting for it; more than once does no harm."""
+        if decision.lease is None:
+            return
+        where = self._shared if decision.lease.shared else self._local
+        where.release(decision.lease.key, decision.lease.id)
+
+    @asynccontextmanager
+    async def slot(self, principal: Principal, tier: Tier, cost: int) -> AsyncIterator[Decision]:
+        """`acquire`, and `release` at the end of the block. The block has to look whether it is allowed."""
+        decision = await self.acquire(principal, tier, cost)
+        try:
+            yield decision
+        finally:
+            self.release(decision)
+
+    def refund(self, principal: Principal, tier: Tier, decision: Decision) -> None:
+        """Gives back what the decision spent, for a failure that is ours, without waiting for it. Call it once."""
+        if decision.refusal is None and decision.cost > 0:
+            where = self._local if decision.degraded else self._shared
+            where.refund(plan(principal, tier), decision.cost)
+
+    async def drain(self) -> None:
+        """Returns when every release and refund so far is done."""
+        await self._shared.drain()
+
+    async def _decide(self, bounds: Plan, tier: Tier, cost: int, lease: str | None) -> Decision:
+        verdict = await self._shared.charge(bounds, cost, lease)
+        degraded = verdict is None
+        if verdict is None:
+            if not (tier.fail_open or tier.shadow):
+                return _unknown(bounds, cost, self._shared.pause)
+            verdict = self._local.charge(bounds, cost, lease)
+        held = Lease(bounds.flight_key, lease, not degraded) if lease and verdict.allowed else None
+        return _decision(bounds, verdict, tier, cost, degraded, held)
+
+
+def _decision(
+    bounds: Plan, verdict: Verdict, tier: Tier, cost: int, degraded: bool, lease: Lease | None
+) -> Decision:
+    buckets = _buckets(bounds, verdict)
+    refused_by = None if verdict.refused_by is None else buckets[verdict.refused_by].name
+    retry_after = verdict.wait / 1_000_000 if verdict.wait > 0 else None
+    refusal = None if verdict.allowed else _refusal(verdict, refused_by)
+    allowed = verdict.allowed or tier.shadow
+    return Decision(allowed, refusal, refused_by, retry_after, buckets, cost, degraded, lease)
+
+
+def _refusal(verdict: Verdict, refused_by: str | None) -> Refusal:
+    if verdict.wait == NEVER:
+        return Refusal.IMPOSSIBLE
+    return Refusal.IN_FLIGHT if refused_by == IN_FLIGHT else Refusal.QUOTA
+
+
+def _buckets(bounds: Plan, verdict: Verdict) -> tuple[Bucket, ...]:
+    quotas = bounds.quotas
+    levels = [
+        (left, reset / 1_000_000) for left, reset in zip(verdict.remaining, verdict.resets, strict=True)
+    ]
+    found = [_bucket(bound, *level) for bound, level in zip(quotas, levels, strict=False)]
+    if len(levels) > len(found):
+        found.append(Bucket(IN_FLIGHT, bounds.in_flight, None, bounds.in_flight, *levels[-1]))
+    return tuple(found)
+
+
+def _unknown(bounds: Plan, cost: int, pause: float) -> Decision:
+    """The refusal of a tier that does not pass without the store."""
+    retry_after = max(1.0, pause)
+    buckets = tuple(_bucket(bound, 0, retry_after) for bound in bounds.quotas)
+    return Decision(False, Refusal.STORE_AWAY, None, retry_after, buckets, cost, degraded=True)
+
+
+def _bucket(bound: Bound, remaining: int, reset: float) -> Bucket:
+    quota = bound.quota
+    return Bucket(bound.name, quota.limit, quota.period, quota.burst, remaining, reset)

@@ -1,0 +1,149 @@
+"""The shared limits as the path sees them: a verdict, or None while the store is away, and never an exception."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from gateway.ratelimit.breaker import Breaker, State
+from gateway.ratelimit.gcra import Verdict
+from gateway.ratelimit.plan import Plan
+from gateway.ratelimit.store import StoreAway
+
+_log = structlog.stdlib.get_logger("gateway.ratelimit")
+
+_OWED = 10_000  # places to give back once the store answers again; what is forgotten ends with its lease
+_TOGETHER = 100  # places of one command
+
+
+class Store(Protocol):
+    """Every method raises StoreAway, and soon."""
+
+    async def charge(self, plan: Plan, cost: int, lease: str | None = None) -> Verdict: ...
+
+    async def release(self, flight_key: str, leases: Sequence[str]) -> None: ...
+
+    async def probe(self, plan: Plan) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+class SharedLimits:
+    """The store behind its breaker. `on_state_change` hears each change, after it has been logged."""
+
+    def __init__(self, store: Store, breaker: Breaker, on_state_change: Callable[[State], None]) -> None:
+        self._store = store
+        self._breaker = breaker
+        self._on_state_change = on_state_change
+        self._owed: deque[tuple[str, str]] = deque(maxlen=_OWED)
+        self._settling = False
+        self._running: set[asyncio.Task[None]] = set()
+        self._last: Plan | None = None
+
+    @property
+    def state(self) -> State:
+        return self._breaker.state
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the store is asked again."""
+        return self._breaker.pause
+
+    async def charge(self, plan: Plan, cost: int, lease: str | None) -> Verdict | None:
+        """None where the store does not answer, or is not asked."""
+        self._last = plan
+        if not self._breaker.closed:
+            self.look()
+            return None
+        verdict = None
+        try:
+            verdict = await self._store.charge(plan, cost, lease)
+        except StoreAway as error:
+            self._failed(error)
+        finally:
+            # Given up, or the caller left: the script may still run, and nobody else would know of the place it took.
+            if verdict is None and lease is not None:
+                self.release(plan.flight_key, lease)
+        if verdict is not None:
+            self._breaker.succeeded()
+        return verdict
+
+    def refund(self, plan: Plan, cost: int) -> None:
+        """Gives back behind the caller's back; a store that is away is not told later."""
+        if self._breaker.closed:
+            self._start(self._refund(plan, cost))
+
+    def release(self, flight_key: str, lease: str) -> None:
+        """Gives a place back behind the caller's back, at once or when the store is there again."""
+        self._owed.append((flight_key, lease))
+        if self._breaker.closed and not self._settling:
+            self._settling = True
+            self._start(self._settle())
+
+    def look(self) -> None:
+        """Starts a probe where one is due."""
+        if self._last is not None and self._breaker.probe_due():
+            self._start(self._probe(self._last))
+
+    async def drain(self) -> None:
+        """Returns when all that goes on behind is done."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def aclose(self) -> None:
+        await self.drain()
+        await self._store.aclose()
+
+    async def _refund(self, plan: Plan, cost: int) -> None:
+        try:
+            await self._store.charge(plan, -cost)
+        except StoreAway as error:
+            self._failed(error)
+
+    async def _settle(self) -> None:
+        """Gives what is owed back, neighbours of one key together."""
+        try:
+            while self._owed and self._breaker.closed:
+                await self._give_back(*self._next_owed())
+        finally:
+            self._settling = False
+
+    def _next_owed(self) -> tuple[str, list[str]]:
+        flight_key, lease = self._owed.popleft()
+        leases = [lease]
+        while self._owed and self._owed[0][0] == flight_key and len(leases) < _TOGETHER:
+            leases.append(self._owed.popleft()[1])
+        return flight_key, leases
+
+    async def _give_back(self, flight_key: str, leases: list[str]) -> None:
+        try:
+            await self._store.release(flight_key, leases)
+        except StoreAway as error:
+            self._owed.extend((flight_key, lease) for lease in leases)
+            self._failed(error)  # five in a row end the loop
+
+    async def _probe(self, plan: Plan) -> None:
+        answered = False
+        try:
+            await self._store.probe(plan)
+            answered = True
+        except StoreAway:
+            pass  # still away: said when it went
+        finally:
+            back = self._breaker.probed(answered)
+        if back:
+            _log.info("rate limits are shared again")
+            self._on_state_change(self.state)
+            await self._settle()
+
+    def _failed(self, error: StoreAway) -> None:
+        if self._breaker.failed():
+            _log.warning("rate limits are local: the store does not answer", reason=str(error))
+            self._on_state_change(self.state)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)

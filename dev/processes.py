@@ -1,7 +1,9 @@
 """A real stack for a while: Triton, Redis and the gateway as children on free ports, for tests and measurements."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from stack import ROOT, RUN, Addresses, Part, StackError, free_addresses, gateway, redis, triton
+from stack import ROOT, RUN, Addresses, Part, StackError, create_key, free_addresses, gateway, redis, triton
 
 READY_SECONDS = 90
 
@@ -41,10 +43,17 @@ class RunningStack:
     triton: Process
     redis: Process
     gateway: Process
+    key: str
+    admin_key: str
 
     @property
     def url(self) -> str:
         return self.at.gateway_url
+
+    def client(self) -> httpx.Client:
+        """HTTP to the gateway, with a key whose quota nobody exhausts by hand."""
+        headers = {"x-api-key": self.key}
+        return httpx.Client(base_url=self.url, timeout=30, trust_env=False, headers=headers)
 
 
 @contextmanager
@@ -79,7 +88,14 @@ def running_stack(repository: Path | None = None, **settings: object) -> Iterato
         running(gateway(at, **settings)) as gateway_process,
     ):
         wait_ready(f"{at.gateway_url}/readyz", gateway_process, triton_process)
-        yield RunningStack(at, triton_process, redis_process, gateway_process)
+        yield RunningStack(
+            at,
+            triton_process,
+            redis_process,
+            gateway_process,
+            key=create_key(at, "tests", "infer", "pin-version"),
+            admin_key=create_key(at, "operators", "infer", "pin-version", "admin:keys"),
+        )
 
 
 def wait_ready(url: str, *needed: Process) -> None:
@@ -97,3 +113,16 @@ def wait_ready(url: str, *needed: Process) -> None:
         time.sleep(0.1)
     logs = "\n".join(process.log.read_text()[-2000:] for process in needed)
     raise StackError(f"{url} was not ready after {READY_SECONDS} s:\n{logs}")
+
+
+def wait_listening(host: str, port: int, seconds: float = 10) -> None:
+    """Returns once somebody accepts connections there. Raises StackError where nobody does."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with (
+            contextlib.suppress(OSError),
+            contextlib.closing(socket.create_connection((host, port), timeout=1)),
+        ):
+            return
+        time.sleep(0.02)
+    raise StackError(f"nobody listens on {host} port {port} after {seconds:.0f} s")

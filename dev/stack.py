@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -102,8 +104,52 @@ def gateway(at: Addresses, **settings: object) -> Part:
         "GATEWAY_HOST": at.gateway_host,
         "GATEWAY_PORT": str(at.gateway_port),
         "GATEWAY_TRITON_URL": f"{at.triton_address}:{at.triton_grpc_port}",
+        **store_environment(at),
     }
     return Part("gateway", [sys.executable, "-P", "-m", "gateway", "serve"], environment)
+
+
+def store_environment(at: Addresses) -> dict[str, str]:
+    """What a gateway, or its command line, needs to know of the keys' store."""
+    return {"GATEWAY_REDIS_URL": f"redis://{at.redis_address}:{at.redis_port}/0", **_secrets()}
+
+
+def create_key(at: Addresses, tenant: str, *scopes: str, tier: str = "premium") -> str:
+    """A new key in the stack's store, by the command that an operator would type."""
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "gateway",
+        "keys",
+        "create",
+        "--quiet",
+        "--tenant",
+        tenant,
+        "--tier",
+        tier,
+    ]
+    flags = [word for scope in scopes for word in ("--scope", scope)]
+    environment = {**os.environ, **store_environment(at)}
+    return subprocess.run(
+        [*command, *flags], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def private_file(path: Path, text: str) -> None:
+    """Writes a file that only its owner can read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123
+        file.write(text)
+
+
+def _secrets() -> dict[str, str]:
+    """The local stack's own secrets, drawn once and kept in .run/secrets.env."""
+    path = RUN / "secrets.env"
+    if not path.exists():
+        names = ("GATEWAY_KEY_PEPPER", "GATEWAY_TOKEN_SECRET")
+        private_file(path, "".join(f"{name}={secrets.token_urlsafe(48)}\n" for name in names))
+    return dict(line.split("=", 1) for line in path.read_text().splitlines())
 
 
 def check_ports(at: Addresses) -> None:

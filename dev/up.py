@@ -10,7 +10,19 @@ import time
 import honcho.manager
 import httpx
 from honcho.manager import Manager
-from stack import ROOT, Addresses, Part, StackError, check_ports, gateway, redis, triton
+from stack import (
+    ROOT,
+    RUN,
+    Addresses,
+    Part,
+    StackError,
+    check_ports,
+    create_key,
+    gateway,
+    private_file,
+    redis,
+    triton,
+)
 
 _READY_SECONDS = 120
 # The runner kills what has not ended in time. Triton lets requests finish first, so it gets longer than the default.
@@ -23,10 +35,14 @@ _READY = """
     Readiness     {url}/readyz
     Triton        http://{triton_host}:{triton_port}   (HTTP; behind the gateway, not for callers)
 
+    Demo key      {key}
+    Admin key     {admin_key}
+                  both in .run/keys.env, as GATEWAY_KEY and GATEWAY_ADMIN_KEY
+
   A picture of one digit, and one of several:
 
-    curl --data-binary @clients/samples/digit.png -H 'Content-Type: image/png' {url}/v1/classify
-    curl --data-binary @clients/samples/scene.jpg -H 'Content-Type: image/jpeg' {url}/v1/detect
+    curl -H 'X-API-Key: {key}' -H 'Content-Type: image/png' --data-binary @clients/samples/digit.png {url}/v1/classify
+    curl -H 'X-API-Key: {key}' -H 'Content-Type: image/jpeg' --data-binary @clients/samples/scene.jpg {url}/v1/detect
 
   Ctrl-C stops everything.
 """
@@ -70,7 +86,14 @@ def announce() -> None:
                 f"not ready after {_READY_SECONDS} s: {at.gateway_url}/readyz tells which part is missing"
             )
         time.sleep(0.2)
+    key = create_key(at, "demo", "infer", "pin-version")
+    admin_key = create_key(
+        at, "operators", "infer", "pin-version", "admin:keys", "admin:canary", "admin:models"
+    )
+    private_file(RUN / "keys.env", f"GATEWAY_KEY={key}\nGATEWAY_ADMIN_KEY={admin_key}\n")
     text = _READY.format(
+        key=key,
+        admin_key=admin_key,
         seconds=time.monotonic() - started,
         url=at.gateway_url,
         triton_host=at.triton_address,

@@ -3,29 +3,53 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
+import httpx
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
+from gateway.access_file import issuers_of, tiers_of
+from gateway.admission import Admission, GatePolicy, LimitPolicy
+from gateway.api.access import Access, cors_config
 from gateway.api.body import BodyReader
 from gateway.api.documentation import openapi_config
 from gateway.api.health import health_routes
 from gateway.api.inference import Intake, inference_routes
+from gateway.api.keys import key_routes
 from gateway.api.middleware import RequestContext
 from gateway.api.models import model_routes
 from gateway.api.problems import from_bug, from_gateway, from_litestar
 from gateway.api.static import static_routes
+from gateway.api.tokens import token_routes
+from gateway.auth import (
+    Authenticator,
+    ExternalIssuer,
+    FailureThrottle,
+    KeyHasher,
+    KeyRing,
+    KeyStore,
+    RemoteKeys,
+    SessionTokens,
+    TokenVerifier,
+)
 from gateway.canary import StableRouter
 from gateway.catalog import Catalog
-from gateway.dataplane import DataPlane
+from gateway.dataplane import DataPlane, Lane
 from gateway.errors import GatewayError
 from gateway.pool import WorkerPool
+from gateway.priority import PriorityPolicy
+from gateway.ratelimit import RateLimiter, RedisStore, connect
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure_logs
 from gateway.translate.decode import Limits
 from gateway.upstream import TritonClient
+
+_KEYS_TIMEOUT = 2.0  # seconds; keys are read beside the requests, not in their way
+_LATENCY_SHARE = 0.4  # of the deadline may pass in Triton before a limit shrinks
 
 
 def create_app() -> ASGIApp:
@@ -36,43 +60,76 @@ def create_app() -> ASGIApp:
 
 
 def build(settings: Settings) -> ASGIApp:
-    """The application for these settings. Services open when its lifespan starts and close in reverse."""
+    """The application for these settings. Services open when its lifespan starts and close in reverse.
+
+    Raises AccessFileError.
+    """
     clock = time.monotonic
     triton = TritonClient(settings.triton_url, clock=clock)
     catalog = Catalog(triton, interval=settings.catalog_interval, clock=clock)
     pool = WorkerPool(threads=settings.decode_threads, queue=settings.decode_queue)
+    bodies = BodyReader(
+        limit=settings.max_body_bytes, budget=settings.max_buffered_bytes, seconds=settings.body_timeout
+    )
+    tiers = tiers_of(settings.access_file)
+    keys = _keys(settings)
+    limits_redis = connect(settings.redis_url)
+    limiter = RateLimiter(
+        RedisStore(limits_redis, lease=settings.max_request_timeout + settings.body_timeout),
+        shares=settings.workers * settings.replicas,
+        clock=clock,
+    )
+    http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
+    authenticator, sessions = _authentication(settings, keys, http)
     dataplane = DataPlane(
         catalog=catalog,
         router=StableRouter(),
+        admission=Admission(_gate_policy(settings), clock=clock),
         upstream=triton,
         pool=pool,
         limits=Limits(pixels=settings.max_image_pixels, side=settings.max_image_side),
         clock=clock,
     )
-    bodies = BodyReader(
-        limit=settings.max_body_bytes, budget=settings.max_buffered_bytes, seconds=settings.body_timeout
+    access = Access(authenticator=authenticator, limiter=limiter, tiers=tiers)
+    intake = Intake(
+        bodies,
+        PriorityPolicy(),
+        access,
+        max_inputs=settings.max_inputs,
+        timeout=min(settings.request_timeout, settings.max_request_timeout),
+        max_timeout=settings.max_request_timeout,
     )
-    intake = Intake(bodies, max_inputs=settings.max_inputs, timeout=settings.request_timeout)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         with pool:
-            async with triton, _background(catalog):
+            async with (
+                triton,
+                http,
+                limits_redis,
+                keys.redis,
+                limiter,
+                _running(catalog.watch(), keys.ring.watch()),
+            ):
                 yield
 
     app = Litestar(
         route_handlers=[
             inference_routes(dataplane, intake),
             model_routes(catalog),
-            health_routes(catalog),
+            token_routes(sessions, bodies),
+            key_routes(keys.store, keys.ring, tiers, bodies),
+            health_routes(catalog, keys.ring, limiter),
             static_routes(),
         ],
+        guards=[access],
         lifespan=[lifespan],
         exception_handlers={
             GatewayError: from_gateway,
             HTTPException: from_litestar,
             Exception: from_bug,
         },
+        cors_config=cors_config(settings.cors_origins),
         openapi_config=openapi_config(),
         # The body has a reader of its own, with a cap, a deadline and problem+json answers.
         request_max_body_size=None,
@@ -81,12 +138,64 @@ def build(settings: Settings) -> ASGIApp:
     return RequestContext(app, clock=clock)
 
 
+@dataclass(frozen=True)
+class _Keys:
+    """What belongs to API keys: the store, this worker's copy of it, and the hash."""
+
+    redis: AbstractAsyncContextManager[object]
+    hasher: KeyHasher
+    store: KeyStore
+    ring: KeyRing
+
+
+def _keys(settings: Settings) -> _Keys:
+    redis = connect(settings.redis_url, timeout=_KEYS_TIMEOUT)  # of its own: slower, and beside the requests
+    hasher = KeyHasher(settings.key_pepper.get_secret_value().encode())
+    store = KeyStore(redis, hasher=hasher, environment=settings.environment, clock=time.time)
+    return _Keys(redis, hasher, store, KeyRing(store, clock=time.monotonic, grace=settings.keys_grace))
+
+
+def _authentication(
+    settings: Settings, keys: _Keys, http: httpx.AsyncClient
+) -> tuple[Authenticator, SessionTokens]:
+    sessions = SessionTokens(
+        secret=settings.token_secret.get_secret_value().encode(), ring=keys.ring, clock=time.time
+    )
+    issuers = [
+        ExternalIssuer(
+            issuer,
+            RemoteKeys(issuer.jwks_url or "", issuer.algorithms, http=http, clock=time.monotonic),
+        )
+        for issuer in issuers_of(settings.access_file)
+    ]
+    authenticator = Authenticator(
+        ring=keys.ring,
+        hasher=keys.hasher,
+        tokens=TokenVerifier([sessions, *issuers], clock=time.time),
+        throttle=FailureThrottle(clock=time.monotonic),
+        clock=time.time,
+    )
+    return authenticator, sessions
+
+
+def _gate_policy(settings: Settings) -> Callable[[Lane], GatePolicy]:
+    """The same for every model version: the target is what the default deadline can spare."""
+    limit = LimitPolicy(
+        target=_LATENCY_SHARE * settings.request_timeout,
+        start=min(20, settings.max_in_flight),
+        highest=settings.max_in_flight,
+    )
+    policy = GatePolicy(limit, places=settings.waiting_room)
+    return lambda _: policy
+
+
 @contextlib.asynccontextmanager
-async def _background(catalog: Catalog) -> AsyncIterator[None]:
-    watch = asyncio.create_task(catalog.watch())
+async def _running(*services: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """The services as tasks for the length of the block."""
+    tasks = [asyncio.create_task(service) for service in services]
     try:
         yield
     finally:
-        watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -8,8 +8,11 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from gateway.admission import Admission
+from gateway.auth import has_scope, may_use
+from gateway.auth.scopes import PIN_VERSION
 from gateway.catalog import Catalog, ModelCard, Task
-from gateway.domain import Array, Deadline, ModelVersion, ServedModel, Tensor
+from gateway.domain import Array, Deadline, ModelVersion, Principal, Priority, ServedModel, Tensor
 from gateway.errors import DeadlineExceeded, InputError
 from gateway.pool import WorkerPool
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
@@ -17,6 +20,8 @@ from gateway.translate import classify, detect, image
 from gateway.translate.decode import Limits
 from gateway.translate.image import Encoded
 from gateway.translate.labels import class_ids
+
+Lane = tuple[str, str]
 
 _Options = TypeVar("_Options", ClassifyOptions, DetectOptions)
 _Result = TypeVar("_Result", ClassifyResult, DetectResult)
@@ -28,6 +33,8 @@ class Call(Generic[_Options]):
 
     images: Sequence[bytes | InputError]
     options: _Options
+    principal: Principal
+    priority: Priority
     deadline: Deadline
     request_id: str
 
@@ -41,7 +48,7 @@ class Answer(Generic[_Result]):
 
 
 class Router(Protocol):
-    def choose(self, card: ModelCard, pinned: str | None) -> ModelVersion: ...
+    def choose(self, card: ModelCard, pinned: str | None, *, may_pin: bool) -> ModelVersion: ...
 
 
 class Upstream(Protocol):
@@ -51,6 +58,7 @@ class Upstream(Protocol):
         model: ServedModel,
         inputs: Sequence[Tensor],
         deadline: Deadline,
+        priority: Priority,
         request_id: str,
     ) -> dict[str, Array]: ...
 
@@ -63,6 +71,7 @@ class DataPlane:
         *,
         catalog: Catalog,
         router: Router,
+        admission: Admission[Lane],
         upstream: Upstream,
         pool: WorkerPool,
         limits: Limits,
@@ -70,14 +79,14 @@ class DataPlane:
     ) -> None:
         self._catalog = catalog
         self._router = router
+        self._admission = admission
         self._upstream = upstream
         self._pool = pool
         self._limits = limits
         self._clock = clock
 
     async def classify(self, call: Call[ClassifyOptions]) -> Answer[ClassifyResult]:
-        card = self._catalog.find(Task.IMAGE_CLASSIFICATION, call.options.model)
-        target = self._router.choose(card, call.options.version)
+        card, target = self._choose(Task.IMAGE_CLASSIFICATION, call)
         wanted = class_ids(call.options.classes, card.labels)
         async with self._until(call.deadline):
             items = await self._encode(call.images, card)
@@ -86,8 +95,7 @@ class DataPlane:
         return Answer(target, _in_order(items, results))
 
     async def detect(self, call: Call[DetectOptions]) -> Answer[DetectResult]:
-        card = self._catalog.find(Task.OBJECT_DETECTION, call.options.model)
-        target = self._router.choose(card, call.options.version)
+        card, target = self._choose(Task.OBJECT_DETECTION, call)
         wanted = class_ids(call.options.classes, card.labels)
         async with self._until(call.deadline):
             items = await self._encode(call.images, card)
@@ -95,6 +103,14 @@ class DataPlane:
             places = [item.placement for item in _encoded(items)]
             results = await self._pool.run(detect.decode, output, places, card, call.options, wanted)
         return Answer(target, _in_order(items, results))
+
+    def _choose(self, task: Task, call: Call[_Options]) -> tuple[ModelCard, ModelVersion]:
+        """Model and version, and a refusal where the wait for them would outlast the deadline: before any decoding."""
+        principal, options = call.principal, call.options
+        card = self._catalog.find(task, options.model, lambda name: may_use(principal, name))
+        target = self._router.choose(card, options.version, may_pin=has_scope(principal, PIN_VERSION))
+        self._admission.check(_lane(target), call.priority, call.deadline)
+        return card, target
 
     async def _encode(
         self, images: Sequence[bytes | InputError], card: ModelCard
@@ -123,14 +139,26 @@ class DataPlane:
         batches = [
             Tensor(card.input.name, np.stack(arrays[i : i + size])) for i in range(0, len(arrays), size)
         ]
-        answers = await asyncio.gather(
-            *(
-                self._upstream.infer(target, card.served, [batch], call.deadline, call.request_id)
-                for batch in batches
-            )
-        )
+        answers = await asyncio.gather(*(self._infer_batch(target, card, batch, call) for batch in batches))
         outputs = [answer[card.output.name] for answer in answers]
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+
+    async def _infer_batch(
+        self, target: ModelVersion, card: ModelCard, batch: Tensor, call: Call[_Options]
+    ) -> dict[str, Array]:
+        """One call to Triton when it is this request's turn.
+
+        The call is a task of its own, and the permit follows it: a client that leaves neither cancels the call (cancels
+        crash Triton before 2.59) nor frees a slot that the call still takes.
+        """
+        async with self._admission.slot(_lane(target), call.priority, call.deadline) as permit:
+            running = asyncio.ensure_future(
+                self._upstream.infer(
+                    target, card.served, [batch], call.deadline, call.priority, call.request_id
+                )
+            )
+            permit.follow(running)
+            return await asyncio.shield(running)
 
     @asynccontextmanager
     async def _until(self, deadline: Deadline) -> AsyncIterator[None]:
@@ -139,6 +167,11 @@ class DataPlane:
                 yield
         except TimeoutError:
             raise DeadlineExceeded("The request ran out of time.") from None
+
+
+def _lane(target: ModelVersion) -> Lane:
+    """What has a queue of its own in Triton."""
+    return target.model, target.version
 
 
 def _encoded(items: Sequence[Encoded | InputError]) -> list[Encoded]:

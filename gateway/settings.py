@@ -1,11 +1,14 @@
 """The only reader of the environment: every setting, typed, bounded and frozen."""
 
-from typing import Literal
+import re
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _MIB = 1024 * 1024
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
 
 class Settings(BaseSettings):
@@ -19,11 +22,52 @@ class Settings(BaseSettings):
     triton_url: str = Field(
         "127.0.0.1:8001", pattern=r"^[^/\s]+:\d+$", description="host:port of Triton's gRPC service."
     )
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", pattern=r"^rediss?://", description="Where keys and limits are kept."
+    )
+    environment: str = Field(
+        "dev", pattern=r"^[a-z0-9]{1,16}$", description="Stands in the text of new keys, as in gw_prod_…"
+    )
+    key_pepper: SecretStr = Field(
+        min_length=32,
+        description="Secret that keys are hashed with; the same on every replica, at least 32 characters.",
+    )
+    token_secret: SecretStr = Field(
+        min_length=32, description="Secret that browser tokens are signed with; the same on every replica."
+    )
+    access_file: Path | None = Field(
+        None,
+        description="TOML file with tiers and token issuers; see docs/access.md. Without it: the built-in tiers.",
+    )
+    keys_grace: float = Field(
+        3600.0, ge=0, description="Seconds that the last good set of keys serves while Redis is away."
+    )
+    replicas: int = Field(
+        1,
+        ge=1,
+        description="Gateways that share the quotas; each gets its share of them while Redis is away.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins of pages that may call, separated by commas; exact, for instance https://app.example.",
+    )
     catalog_interval: float = Field(
         1.0, ge=0.1, le=60, description="Seconds between two readings of Triton's models."
     )
     request_timeout: float = Field(
-        10.0, gt=0, le=300, description="Seconds from the first byte of a request to its answer."
+        10.0,
+        gt=0,
+        le=300,
+        description="Seconds from the first byte of a request to its answer, unless it asks.",
+    )
+    max_request_timeout: float = Field(
+        30.0, gt=0, le=300, description="The most that a request may ask for with X-Request-Timeout."
+    )
+    waiting_room: int = Field(
+        64, ge=1, le=100_000, description="Requests that may wait for one model version, per worker."
+    )
+    max_in_flight: int = Field(
+        64, ge=2, le=10_000, description="Calls in flight to one model version, per worker, at the very most."
     )
     body_timeout: float = Field(
         15.0, gt=0, le=300, description="Seconds that a caller may take to send a body."
@@ -41,3 +85,14 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`auto`: readable on a terminal, JSON elsewhere."
     )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        """Exact origins only: a wildcard beside credentials would open every page's door."""
+        if not isinstance(value, str):
+            return value
+        origins = tuple(part.strip() for part in value.split(",") if part.strip())
+        if wrong := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
+            raise ValueError(f"{wrong[0]!r} is not an origin such as https://app.example:8443")
+        return origins

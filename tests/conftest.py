@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from processes import RunningStack, running_stack
+from processes import RunningStack, running, running_stack, wait_listening
+from stack import Addresses, create_key, free_addresses
+from stack import redis as redis_part
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +18,21 @@ def stack() -> Iterator[RunningStack]:
 
 @pytest.fixture(scope="session")
 def client(stack: RunningStack) -> Iterator[httpx.Client]:
-    """HTTP to the gateway of the shared stack."""
-    with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as http:
+    """HTTP to the gateway of the shared stack, with a key whose quota no test exhausts."""
+    with stack.client() as http:
         yield http
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Addresses]:
+    """A real Redis alone, for gateways whose Triton is the fake."""
+    at = free_addresses()
+    with running(redis_part(at)):
+        wait_listening(at.redis_address, at.redis_port)
+        yield at
+
+
+@pytest.fixture(scope="session")
+def caller_key(redis: Addresses) -> str:
+    """A key that may infer and pin versions."""
+    return create_key(redis, "tests", "infer", "pin-version")

@@ -28,6 +28,7 @@ from litestar.types.internal_types import PathParameterDefinition
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from gateway.api.admin_schemas import KeyRequest, RotateRequest, TokenRequest
 from gateway.api.context import HttpRequest
 from gateway.api.pages import read_page
 from gateway.api.problems import KINDS, MEDIA_TYPE
@@ -44,7 +45,17 @@ from gateway.schemas import (
 )
 
 _COMPONENT = "#/components/schemas/{model}"
-_SHOWN = (ClassifyRequest, DetectRequest, ClassifyResponse, DetectResponse, ModelList, Problem)
+_SHOWN = (
+    KeyRequest,
+    RotateRequest,
+    TokenRequest,
+    ClassifyRequest,
+    DetectRequest,
+    ClassifyResponse,
+    DetectResponse,
+    ModelList,
+    Problem,
+)
 
 
 def openapi_config() -> OpenAPIConfig:
@@ -56,7 +67,11 @@ def openapi_config() -> OpenAPIConfig:
         description="Images in, labels and boxes out, answered by NVIDIA Triton.",
         render_plugins=pages,
         openapi_router=Router(
-            "/docs", route_handlers=[], include_in_schema=False, before_request=_known_path
+            "/docs",
+            route_handlers=[],
+            include_in_schema=False,
+            before_request=_known_path,
+            opt={"public": True},
         ),
     )
 
@@ -154,3 +169,19 @@ class DetectOperation(Operation):
     def __post_init__(self) -> None:
         self.request_body = _image_body(DetectRequest)
         self.parameters = _query(DetectOptions)
+
+
+class AdminOperation:
+    """Operations whose JSON body is read by hand."""
+
+    @staticmethod
+    def taking(model: type[BaseModel]) -> type[Operation]:
+        """An operation class whose body is `model`."""
+
+        @dataclass
+        class Taking(Operation):
+            def __post_init__(self) -> None:
+                schema = Reference(ref=_COMPONENT.format(model=model.__name__))
+                self.request_body = RequestBody(content={"application/json": BodyMediaType(schema=schema)})
+
+        return Taking

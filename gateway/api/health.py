@@ -2,10 +2,12 @@
 
 from litestar import Response, Router, get
 
+from gateway.auth import KeyRing
 from gateway.catalog import Catalog
+from gateway.ratelimit import RateLimiter
 
 
-def health_routes(catalog: Catalog) -> Router:
+def health_routes(catalog: Catalog, ring: KeyRing, limiter: RateLimiter) -> Router:
     @get(
         "/livez", operation_id="livez", summary="Is the process alive?", tags=["health"], sync_to_thread=False
     )
@@ -22,10 +24,14 @@ def health_routes(catalog: Catalog) -> Router:
     )
     def readyz() -> Response[dict[str, object]]:
         status = catalog.status()
-        parts = {"triton": status.fresh, "models": status.models > 0}
+        parts = {"triton": status.fresh, "models": status.models > 0, "keys": ring.status().usable}
+        # Without these a request is still answered, so they are told and do not count.
+        degraded = {"keys_fresh": ring.status().fresh, "limits": limiter.healthy}
         ready = all(parts.values())
-        return Response(
-            {"status": "ready" if ready else "not ready", "parts": parts}, status_code=200 if ready else 503
-        )
+        body: dict[str, object] = {
+            "status": "ready" if ready else "not ready",
+            "parts": {**parts, **degraded},
+        }
+        return Response(body, status_code=200 if ready else 503)
 
-    return Router("/", route_handlers=[livez, readyz])
+    return Router("/", route_handlers=[livez, readyz], opt={"public": True})

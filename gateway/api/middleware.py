@@ -9,6 +9,8 @@ import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from gateway.api.context import Context, attach
+from gateway.priority import render
+from gateway.ratelimit import headers as quota_headers
 
 _WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 
@@ -42,13 +44,15 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", context.request_id.encode())]
+                message["headers"] = [*message["headers"], *_headers(context)]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=context.request_id):
             try:
                 await self._app(scope, receive, send_with_id)
             finally:
+                for settle in context.at_end:
+                    settle(status)
                 route = scope.get("path_template", "unknown")
                 log = _log.debug if route in _PROBES else _log.info
                 log(
@@ -59,8 +63,21 @@ class RequestContext:
                     code=context.code,
                     model=context.model,
                     version=context.version,
+                    key=context.principal.id if context.principal else None,
+                    tenant=context.principal.tenant if context.principal else None,
                     ms=round((self._clock() - context.started) * 1000, 1),
                 )
+
+
+def _headers(context: Context) -> list[tuple[bytes, bytes]]:
+    """What every answer tells: which request it was, what is left of the quota, which class was applied."""
+    fields = {"x-request-id": context.request_id}
+    if context.decision is not None:
+        fields |= {name.lower(): value for name, value in quota_headers(context.decision).items()}
+        fields.pop("retry-after", None)  # the problem says it already
+    if context.priority is not None:
+        fields["priority"] = render(context.priority)
+    return [(name.encode(), value.encode()) for name, value in fields.items()]
 
 
 def _request_id(scope: HTTPScope) -> str:

@@ -2,16 +2,25 @@
 
 from litestar import Router, get
 
+from gateway.api.context import HttpRequest, context_of
+from gateway.api.documentation import failures
+from gateway.auth import may_use
 from gateway.catalog import Catalog, ModelCard
 from gateway.schemas import ImageSize, ModelInfo, ModelList
 
 
 def model_routes(catalog: Catalog) -> Router:
     @get(
-        "/v1/models", operation_id="models", summary="List the models", tags=["models"], sync_to_thread=False
+        "/v1/models",
+        operation_id="models",
+        summary="List the models that you may use",
+        tags=["models"],
+        responses=failures(401, 403, 429),
+        sync_to_thread=False,
     )
-    def models() -> ModelList:
-        return ModelList(models=[_info(card) for card in catalog.cards()])
+    def models(request: HttpRequest) -> ModelList:
+        caller = context_of(request).caller
+        return ModelList(models=[_info(card) for card in catalog.cards() if may_use(caller, card.name)])
 
     return Router("/", route_handlers=[models])
 

@@ -10,6 +10,7 @@ import jiter
 from multipart import MultipartError, ParserLimitReached, PushMultipartParser, parse_options_header
 from pydantic import BaseModel, ValidationError
 
+from gateway.api.context import HttpRequest
 from gateway.errors import (
     BodyTooLarge,
     FieldError,
@@ -79,6 +80,14 @@ def _parse_json(
     _check_count(len(request.inputs), max_inputs)
     asked = options.model_construct(**{name: getattr(request, name) for name in options.model_fields})
     return [_image(item, position) for position, item in enumerate(request.inputs)], asked
+
+
+def read_json(request: HttpRequest, body: bytes, model: type[_Model]) -> _Model:
+    """A JSON body as this model. Raises UnsupportedMediaType, MalformedJson, ValidationFailed."""
+    kind, _ = parse_options_header(request.headers.get("content-type", "application/json"))
+    if kind != "application/json":
+        raise UnsupportedMediaType("Send application/json.")
+    return _validated(model, load_json(body), strict=True)
 
 
 def load_json(body: bytes) -> object:

@@ -41,9 +41,20 @@ KINDS: Mapping[str, Kind] = {
         400, "Malformed multipart body", "Let your HTTP library build the form and its boundary."
     ),
     "bad_request": Kind(400, "Bad request", "Check the request line and the headers."),
+    "ambiguous_credentials": Kind(
+        400, "Ambiguous credentials", "Send either Authorization or X-API-Key, not both."
+    ),
+    "unauthenticated": Kind(
+        401, "Authentication required", "Send a key as Authorization: Bearer or X-API-Key."
+    ),
+    "invalid_key": Kind(401, "Invalid key", "Use a key that is complete, not revoked and not expired."),
+    "invalid_token": Kind(401, "Invalid token", "Get a new token; tokens live for minutes."),
+    "forbidden": Kind(403, "Forbidden", "Ask for a key with the scope that detail names."),
     "not_found": Kind(404, "Not found", "See /docs for the paths that exist."),
     "model_not_found": Kind(404, "Model not found", "GET /v1/models lists the models that you may use."),
     "version_not_found": Kind(404, "Version not found", "GET /v1/models lists the versions that are loaded."),
+    "key_not_found": Kind(404, "Key not found", "GET /admin/v1/keys lists the keys."),
+    "key_conflict": Kind(409, "Key conflict", "A revoked key stays revoked; make a new one."),
     "method_not_allowed": Kind(405, "Method not allowed", "Use one of the methods in the Allow header."),
     "request_timeout": Kind(408, "Request timeout", "Send the whole body without pauses."),
     "body_too_large": Kind(413, "Body too large", "Send a smaller body: fewer images, or smaller ones."),
@@ -71,6 +82,9 @@ KINDS: Mapping[str, Kind] = {
     "image_too_small": Kind(422, "Image too small", _IMAGE),
     "image_truncated": Kind(422, "Image truncated", _IMAGE),
     "image_undecodable": Kind(422, "Image undecodable", _IMAGE),
+    "rate_limited": Kind(
+        429, "Rate limited", "Slow down; RateLimit says what is left, Retry-After when to go on."
+    ),
     "client_closed_request": Kind(499, "Client closed request", "The answer was not sent: nobody was there."),
     "internal_error": Kind(500, "Internal error", _OPERATOR),
     "upstream_error": Kind(502, "Model failed", _OPERATOR),
@@ -104,6 +118,8 @@ def from_gateway(request: HttpRequest, error: GatewayError) -> Response[bytes]:
     if isinstance(error, UpstreamError):
         _log.warning("upstream_failure", code=error.code, reason=error.internal)
     headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    if KINDS[error.code].status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="gateway"'
     if KINDS[error.code].status in (408, 413) or isinstance(error, ClientDisconnected):
         headers["Connection"] = "close"  # part of the body may still be on its way
     fields = error.errors if isinstance(error, ValidationFailed) else ()

@@ -35,4 +35,4 @@ def static_routes() -> Router:
         html = page.substitute(code=code, title=kind.title, status=kind.status, remedy=kind.remedy)
         return Response(html, media_type=MediaType.HTML)
 
-    return Router("/", route_handlers=[asset, problem])
+    return Router("/", route_handlers=[asset, problem], opt={"public": True})

@@ -89,14 +89,17 @@ class Catalog:
         """Every model that /v1 can call, by name."""
         return [card for _, card in sorted(self._snapshot.cards.items())]
 
-    def find(self, task: Task, name: str | None) -> ModelCard:
-        """The model for this task: the one named, or the default one.
+    def find(self, task: Task, name: str | None, allowed: Callable[[str], bool]) -> ModelCard:
+        """The model for this task: the one named, or the default one, of those that are `allowed`.
 
-        Raises ModelNotFound, ModelUnavailable where Triton knows the model but cannot serve it, and
-        ValidationFailed where the model does something else or there is no default.
+        Raises ModelNotFound, the same for a model that is not allowed as for one that does not exist,
+        ModelUnavailable where Triton knows the model but cannot serve it, and ValidationFailed where the model
+        does something else or there is no default.
         """
         if name is None:
-            return self._default(task)
+            return self._default(task, allowed)
+        if not allowed(name):
+            raise self._unknown()
         card = self._snapshot.cards.get(name)
         if card is None:
             raise self._absent(name)
@@ -112,10 +115,14 @@ class Catalog:
             )
         if self._refreshed_at is None:
             return ModelUnavailable("The models are still being read.", retry_after=1, internal=self._failure)
+        return self._unknown()
+
+    @staticmethod
+    def _unknown() -> ModelNotFound:
         return ModelNotFound("There is no model of this name that you may use.")
 
-    def _default(self, task: Task) -> ModelCard:
-        cards = [card for card in self.cards() if card.task is task]
+    def _default(self, task: Task, allowed: Callable[[str], bool]) -> ModelCard:
+        cards = [card for card in self.cards() if card.task is task and allowed(card.name)]
         chosen = [card for card in cards if card.parameters.default] or cards
         if len(chosen) == 1 or (chosen and chosen[0].parameters.default):
             return chosen[0]

@@ -3,6 +3,7 @@
 import click
 
 from gateway.cli.check_config import check_config
+from gateway.cli.keys import keys
 from gateway.cli.serve import serve
 
 
@@ -14,3 +15,4 @@ def main() -> None:
 
 main.add_command(serve)
 main.add_command(check_config)
+main.add_command(keys)

@@ -14,7 +14,7 @@ import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from gateway.catalog import Inventory
-from gateway.domain import Array, Deadline, ModelVersion, ServedModel, Tensor
+from gateway.domain import Array, Deadline, ModelVersion, Priority, ServedModel, Tensor
 from gateway.errors import DeadlineExceeded
 from gateway.upstream import codec
 from gateway.upstream.failures import translate
@@ -63,6 +63,7 @@ class TritonClient:
         model: ServedModel,
         inputs: Sequence[Tensor],
         deadline: Deadline,
+        priority: Priority,
         request_id: str,
     ) -> dict[str, Array]:
         """The outputs by name, each checked against the model's declaration.
@@ -73,6 +74,7 @@ class TritonClient:
         if timeout <= 0:
             raise DeadlineExceeded("The request ran out of time before the model was called.")
         request = codec.infer_request(target, inputs, model.outputs, request_id)
+        codec.set_urgency(request, priority, timeout)
         response = await self._call(lambda: self._stub.ModelInfer(request, timeout=timeout))
         batch = inputs[0].data.shape[0] if model.max_batch_size > 0 else None
         return codec.infer_outputs(response, target, model.outputs, batch)

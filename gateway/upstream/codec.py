@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from gateway.domain import Array, ModelVersion, ServedModel, Tensor, TensorSpec
+from gateway.domain import Array, ModelVersion, Priority, ServedModel, Tensor, TensorSpec
 from gateway.errors import UpstreamInvalidResponse
+
+_QUEUE_SHARE = 0.8  # of the time that is left may be spent in Triton's queue
 
 _DTYPES: Mapping[str, np.dtype[np.generic]] = {
     "BOOL": np.dtype(np.bool_),
@@ -43,6 +45,12 @@ def infer_request(
     for spec in outputs:
         request.outputs.add(name=spec.name)
     return request
+
+
+def set_urgency(request: service_pb2.ModelInferRequest, priority: Priority, timeout: float) -> None:
+    """Priority level and queue timeout (seconds), for models whose configuration takes them; others ignore both."""
+    request.parameters["priority"].uint64_param = priority
+    request.parameters["timeout"].int64_param = int(timeout * _QUEUE_SHARE * 1_000_000)
 
 
 def infer_outputs(

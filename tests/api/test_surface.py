@@ -5,7 +5,7 @@ import pytest
 from openapi_spec_validator import validate
 from support.fake_triton import CLASSIFIER, FakeTriton, config, serving
 from support.pictures import encoded, photo
-from support.serving import served, until_ready
+from support.serving import Serve, until_ready
 
 from gateway.api.problems import KINDS
 
@@ -36,24 +36,28 @@ async def test_a_model_that_is_loaded_later_appears_without_a_restart(
     assert (await gateway.post("/v1/classify?model=zoo", content=PNG, headers=RAW)).status_code == 200
 
 
-async def test_a_gateway_without_triton_lives_and_is_not_ready() -> None:
-    async with served("127.0.0.1:1") as client:
+async def test_a_gateway_without_triton_lives_and_is_not_ready(serve: Serve) -> None:
+    async with serve("127.0.0.1:1") as client:
         assert (await client.get("/livez")).status_code == 200
         ready = await client.get("/readyz")
         assert ready.status_code == 503
-        assert ready.json() == {"status": "not ready", "parts": {"triton": False, "models": False}}
+        assert ready.json() == {
+            "status": "not ready",
+            "parts": {"triton": False, "models": False, "keys": True, "keys_fresh": True, "limits": True},
+        }
         answer = await client.post("/v1/classify", content=PNG, headers=RAW)
         assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
         assert int(answer.headers["retry-after"]) >= 1
 
 
-async def test_readiness_follows_triton(triton: FakeTriton) -> None:
-    async with serving(triton) as url, served(url) as client:
+async def test_readiness_follows_triton(triton: FakeTriton, serve: Serve) -> None:
+    async with serving(triton) as url, serve(url) as client:
         await until_ready(client)
         triton.models.clear()
         while (await client.get("/readyz")).status_code == 200:
             pass
-        assert (await client.get("/readyz")).json()["parts"] == {"triton": True, "models": False}
+        parts = (await client.get("/readyz")).json()["parts"]
+        assert (parts["triton"], parts["models"]) == (True, False)
 
 
 @pytest.mark.parametrize(

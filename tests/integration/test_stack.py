@@ -94,7 +94,7 @@ def test_six_seconds_at_sixteen_in_flight_never_stall(stack: RunningStack) -> No
 def test_a_model_folder_that_is_loaded_while_the_gateway_runs_is_served(tmp_path: Path) -> None:
     repository = tmp_path / "models"
     shutil.copytree(ROOT / "model_repository" / "digits_classifier", repository / "digits_classifier")
-    with running_stack(repository) as parts, httpx.Client(base_url=parts.url, trust_env=False) as http:
+    with running_stack(repository) as parts, parts.client() as http:
         data = (SAMPLES / "digit.png").read_bytes()
         post = lambda: http.post("/v1/classify?model=numbers", content=data, headers=RAW_PNG)  # noqa: E731
         assert post().json()["code"] == "model_not_found"
@@ -116,7 +116,7 @@ def test_a_model_with_a_bad_file_is_unavailable_and_the_others_serve(tmp_path: P
     shutil.copytree(ROOT / "model_repository" / "digits_classifier", repository / "digits_classifier")
     _renamed_copy(repository, "digits_classifier", "broken")
     (repository / "broken" / "1" / "model.onnx").write_bytes(b"not a graph")
-    with running_stack(repository) as parts, httpx.Client(base_url=parts.url, trust_env=False) as http:
+    with running_stack(repository) as parts, parts.client() as http:
         data = (SAMPLES / "digit.png").read_bytes()
         answer = http.post("/v1/classify?model=broken", content=data, headers=RAW_PNG)
         assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
@@ -126,7 +126,7 @@ def test_a_model_with_a_bad_file_is_unavailable_and_the_others_serve(tmp_path: P
 
 
 def test_a_triton_that_dies_makes_the_gateway_unready_and_one_that_returns_ready_again() -> None:
-    with running_stack() as parts, httpx.Client(base_url=parts.url, trust_env=False, timeout=15) as http:
+    with running_stack() as parts, parts.client() as http:
         parts.triton.popen.kill()
         parts.triton.popen.wait(5)
         answer = http.post("/v1/classify", content=(SAMPLES / "digit.png").read_bytes(), headers=RAW_PNG)

@@ -2,27 +2,32 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import httpx
 import uvicorn
+from stack import Addresses, store_environment
 
 from gateway.app import build
 from gateway.settings import Settings
 
 
 @asynccontextmanager
-async def served(triton_url: str, **settings: object) -> AsyncIterator[httpx.AsyncClient]:
-    """A client to a gateway with these settings, its catalog read as often as is allowed."""
-    values = Settings.model_validate({"triton_url": triton_url, "catalog_interval": 0.1, **settings})
+async def served(
+    redis: Addresses, key: str, triton_url: str, **settings: object
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client, with this key, to a gateway with these settings, its catalog read as often as is allowed."""
+    store = {name.removeprefix("GATEWAY_").lower(): value for name, value in store_environment(redis).items()}
+    values = Settings.model_validate({"triton_url": triton_url, "catalog_interval": 0.1, **store, **settings})
+    headers = {"x-api-key": key} if key else {}
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(build(values), http="httptools", ws="none", log_config=None))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
-            while not server.started:
+        async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False, headers=headers) as client:
+            while not server.started or not await _knows_keys(client):
                 await asyncio.sleep(0.01)
             yield client
     finally:
@@ -31,8 +36,17 @@ async def served(triton_url: str, **settings: object) -> AsyncIterator[httpx.Asy
         listener.close()
 
 
+async def _knows_keys(client: httpx.AsyncClient) -> bool:
+    parts = (await client.get("/readyz")).json()["parts"]
+    return bool(parts["keys"])
+
+
 async def until_ready(client: httpx.AsyncClient, seconds: float = 10) -> None:
     """Returns once /readyz answers 200."""
     async with asyncio.timeout(seconds):
         while (await client.get("/readyz")).status_code != httpx.codes.OK:
             await asyncio.sleep(0.02)
+
+
+Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+"""`served` with a store and a key of its own: `serve(triton_url, **settings)`."""

@@ -9,11 +9,13 @@ from stack import ROOT
 
 from gateway.settings import Settings
 
+SECRETS = {"GATEWAY_KEY_PEPPER": "p" * 32, "GATEWAY_TOKEN_SECRET": "t" * 32}
+
 
 def check(**environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-P", "-m", "gateway", "check-config"],
-        env={**os.environ, **environment},
+        env={**os.environ, **SECRETS, **environment},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -35,6 +37,9 @@ def test_settings_are_printed_when_they_are_right() -> None:
         ("GATEWAY_TRITON_URL", "http://127.0.0.1:8001"),
         ("GATEWAY_REQUEST_TIMEOUT", "0"),
         ("GATEWAY_LOG_LEVEL", "loud"),
+        ("GATEWAY_KEY_PEPPER", "short"),
+        ("GATEWAY_CORS_ORIGINS", "https://*.example"),
+        ("GATEWAY_REDIS_URL", "http://127.0.0.1"),
     ],
 )
 def test_a_wrong_setting_is_named_without_a_traceback(name: str, value: str) -> None:

@@ -28,6 +28,11 @@ PETS = ServedModel(
 )
 
 
+def anything(_: str) -> bool:
+    """Every model is allowed."""
+    return True
+
+
 def named(name: str, **parameters: str) -> ServedModel:
     return replace(PETS, name=name, parameters={**PETS.parameters, **parameters})
 
@@ -58,26 +63,26 @@ def catalog_of(registry: Registry, clock: Clock | None = None) -> Catalog:
 async def test_a_model_is_found_by_its_name() -> None:
     catalog = catalog_of(Registry())
     await catalog.refresh()
-    assert catalog.find(Task.IMAGE_CLASSIFICATION, "pets").served == PETS
+    assert catalog.find(Task.IMAGE_CLASSIFICATION, "pets", anything).served == PETS
 
 
 async def test_the_only_model_for_a_task_needs_no_name() -> None:
     catalog = catalog_of(Registry())
     await catalog.refresh()
-    assert catalog.find(Task.IMAGE_CLASSIFICATION, None).name == "pets"
+    assert catalog.find(Task.IMAGE_CLASSIFICATION, None, anything).name == "pets"
 
 
 async def test_of_several_models_the_one_marked_default_needs_no_name() -> None:
     catalog = catalog_of(Registry([PETS, named("zoo", **{"gateway.default": "true"})]))
     await catalog.refresh()
-    assert catalog.find(Task.IMAGE_CLASSIFICATION, None).name == "zoo"
+    assert catalog.find(Task.IMAGE_CLASSIFICATION, None, anything).name == "zoo"
 
 
 async def test_several_models_without_a_default_ask_for_a_name_and_list_them() -> None:
     catalog = catalog_of(Registry([PETS, named("zoo")]))
     await catalog.refresh()
     with pytest.raises(ValidationFailed) as caught:
-        catalog.find(Task.IMAGE_CLASSIFICATION, None)
+        catalog.find(Task.IMAGE_CLASSIFICATION, None, anything)
     assert caught.value.errors[0].detail == "One of: pets, zoo."
 
 
@@ -85,7 +90,7 @@ async def test_a_model_for_another_task_is_a_wrong_field() -> None:
     catalog = catalog_of(Registry())
     await catalog.refresh()
     with pytest.raises(ValidationFailed) as caught:
-        catalog.find(Task.OBJECT_DETECTION, "pets")
+        catalog.find(Task.OBJECT_DETECTION, "pets", anything)
     assert caught.value.errors[0].pointer == "/model"
 
 
@@ -93,19 +98,19 @@ async def test_an_unknown_model_is_not_found() -> None:
     catalog = catalog_of(Registry())
     await catalog.refresh()
     with pytest.raises(ModelNotFound):
-        catalog.find(Task.IMAGE_CLASSIFICATION, "cars")
+        catalog.find(Task.IMAGE_CLASSIFICATION, "cars", anything)
 
 
 async def test_before_triton_was_ever_read_nothing_is_said_to_be_missing() -> None:
     with pytest.raises(ModelUnavailable):
-        catalog_of(Registry()).find(Task.IMAGE_CLASSIFICATION, "pets")
+        catalog_of(Registry()).find(Task.IMAGE_CLASSIFICATION, "pets", anything)
 
 
 async def test_a_model_that_triton_failed_to_load_is_unavailable_not_missing() -> None:
     catalog = catalog_of(Registry([], {"pets": "UNAVAILABLE: no file"}))
     await catalog.refresh()
     with pytest.raises(ModelUnavailable) as caught:
-        catalog.find(Task.IMAGE_CLASSIFICATION, "pets")
+        catalog.find(Task.IMAGE_CLASSIFICATION, "pets", anything)
     assert caught.value.internal == "UNAVAILABLE: no file"
     assert "no file" not in str(caught.value)
 
@@ -114,7 +119,7 @@ async def test_a_model_whose_parameters_contradict_each_other_is_unavailable_wit
     catalog = catalog_of(Registry([named("pets", **{"gateway.labels": "cat"})]))
     await catalog.refresh()
     with pytest.raises(ModelUnavailable) as caught:
-        catalog.find(Task.IMAGE_CLASSIFICATION, "pets")
+        catalog.find(Task.IMAGE_CLASSIFICATION, "pets", anything)
     assert "gateway.labels has 1 lines" in caught.value.internal
 
 
@@ -135,7 +140,7 @@ async def test_a_model_that_appears_and_goes_is_seen_to_do_so() -> None:
     registry.served = []
     await catalog.refresh()
     with pytest.raises(ModelNotFound):
-        catalog.find(Task.IMAGE_CLASSIFICATION, "pets")
+        catalog.find(Task.IMAGE_CLASSIFICATION, "pets", anything)
 
 
 async def test_what_was_known_stays_known_while_triton_is_away() -> None:
@@ -145,7 +150,7 @@ async def test_what_was_known_stays_known_while_triton_is_away() -> None:
     registry.failure = UpstreamUnavailable("away")
     with pytest.raises(UpstreamUnavailable):
         await catalog.refresh()
-    assert catalog.find(Task.IMAGE_CLASSIFICATION, "pets").name == "pets"
+    assert catalog.find(Task.IMAGE_CLASSIFICATION, "pets", anything).name == "pets"
 
 
 async def test_a_snapshot_that_nobody_has_renewed_is_not_fresh() -> None:
@@ -162,3 +167,14 @@ async def test_the_default_version_is_the_highest_unless_the_card_names_one() ->
     catalog = catalog_of(Registry([PETS, named("zoo", **{"gateway.default_version": "1"})]))
     await catalog.refresh()
     assert [card.default_version for card in catalog.cards()] == ["2", "1"]
+
+
+async def test_a_model_that_is_not_allowed_answers_like_one_that_does_not_exist() -> None:
+    catalog = catalog_of(Registry())
+    await catalog.refresh()
+    messages = set()
+    for name in ("pets", "cars"):
+        with pytest.raises(ModelNotFound) as caught:
+            catalog.find(Task.IMAGE_CLASSIFICATION, name, lambda _: False)
+        messages.add(str(caught.value))
+    assert len(messages) == 1

@@ -1,0 +1,122 @@
+"""The door: who calls, what they may do, and whether their quota has room; decided from headers, the body unread.
+
+Every route is behind it unless it says `opt={"public": True}`. A route that needs a scope of its own says
+`opt={"scope": …}`; the others need one that allows some inference.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from litestar.config.cors import CORSConfig
+from litestar.handlers import BaseRouteHandler
+
+from gateway.api.context import Connection, Context, context_of
+from gateway.auth import Authenticator, require_inference, require_scope
+from gateway.domain import Principal, Tier
+from gateway.errors import BodyTooLarge, Forbidden, Overloaded, RateLimited
+from gateway.ratelimit import Decision, RateLimiter, Refusal
+
+_OUR_FAULT = (502, 503)  # answers that cost the caller nothing
+_REASONS = {
+    Refusal.QUOTA: "Your quota is spent for the moment.",
+    Refusal.IN_FLIGHT: "Too many of your requests are in flight.",
+    None: "Your quota is spent for the moment.",
+}
+
+
+class Access:
+    """A guard in Litestar's sense: raises, or lets the request on to its handler."""
+
+    def __init__(
+        self, *, authenticator: Authenticator, limiter: RateLimiter, tiers: Mapping[str, Tier]
+    ) -> None:
+        self._authenticator = authenticator
+        self._limiter = limiter
+        self._tiers = tiers
+
+    async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
+        if handler.opt.get("public"):
+            return
+        context = context_of(connection)
+        headers = connection.headers
+        client = connection.client
+        principal = await self._authenticator.authenticate(
+            authorization=headers.get("authorization"),
+            x_api_key=headers.get("x-api-key"),
+            origin=headers.get("origin"),
+            peer=client.host if client else "",
+        )
+        context.principal = principal
+        _check_scope(principal, handler.opt.get("scope"))
+        tier = self._tier(principal)
+        context.tier = tier
+        decision = await self._limiter.acquire(principal, context.tier, 1)
+        context.decision = decision
+        context.at_end.append(lambda status: self._settle(principal, tier, decision, status))
+        check_allowed(decision)
+
+    async def charge_more(self, context: Context, units: int) -> None:
+        """Takes what a request costs beyond the one unit that it paid at the door. Raises RateLimited."""
+        if units <= 0:
+            return
+        principal, tier = context.caller, context.caller_tier
+        decision = await self._limiter.charge(principal, tier, units)
+        context.decision = decision
+        check_allowed(decision)
+        context.at_end.append(lambda status: self._settle(principal, tier, decision, status))
+
+    def _settle(self, principal: Principal, tier: Tier, decision: Decision, status: int) -> None:
+        self._limiter.release(decision)
+        if status in _OUR_FAULT:
+            self._limiter.refund(principal, tier, decision)
+
+    def _tier(self, principal: Principal) -> Tier:
+        tier = self._tiers.get(principal.tier)
+        if tier is None:
+            raise Forbidden("The tier of this key is not configured here.")
+        return tier
+
+
+def check_allowed(decision: Decision) -> None:
+    """Raises RateLimited, BodyTooLarge for a request that no waiting helps, Overloaded where nobody can tell."""
+    if decision.allowed:
+        return
+    if decision.refusal is Refusal.IMPOSSIBLE:
+        raise BodyTooLarge("One request may not cost this much of your quota: send fewer images at once.")
+    if decision.refusal is Refusal.STORE_AWAY:
+        raise Overloaded("The quotas cannot be looked up.", retry_after=decision.retry_after)
+    raise RateLimited(_REASONS[decision.refusal], retry_after=decision.retry_after)
+
+
+def _check_scope(principal: Principal, scope: str | None) -> None:
+    if scope is None:
+        require_inference(principal)
+    else:
+        require_scope(principal, scope)
+
+
+def cors_config(origins: Sequence[str]) -> CORSConfig | None:
+    """Exact origins, no cookies, and every header exposed that a page needs. None: no page may call."""
+    if not origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "Priority",
+            "X-API-Key",
+            "X-Request-Id",
+            "X-Request-Timeout",
+        ],
+        expose_headers=[
+            "Priority",
+            "RateLimit",
+            "RateLimit-Policy",
+            "Retry-After",
+            "Server-Timing",
+            "X-Model-Variant",
+            "X-Model-Version",
+            "X-Request-Id",
+        ],
+    )

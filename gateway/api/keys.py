@@ -1,0 +1,101 @@
+"""/admin/v1/keys: API keys are made, listed, rotated and revoked here; a secret is shown once and kept nowhere."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import structlog
+from litestar import Router, delete, get, post
+from litestar.params import FromPath
+
+from gateway.api.admin_schemas import KeyInfo, KeyList, KeyRequest, NewKey, RotateRequest, key_fields
+from gateway.api.body import BodyReader
+from gateway.api.context import HttpRequest, context_of
+from gateway.api.documentation import AdminOperation, failures
+from gateway.api.parsing import read_json
+from gateway.auth import KeyRing
+from gateway.auth.scopes import ADMIN_KEYS
+from gateway.auth.store import IssuedKey, KeyIsRevoked, KeyStore, KeyStoreAway, UnknownKey
+from gateway.domain import Tier
+from gateway.errors import KeyConflict, KeyNotFound, Overloaded, ValidationFailed
+
+_log = structlog.stdlib.get_logger("gateway.audit")
+
+
+def key_routes(store: KeyStore, ring: KeyRing, tiers: Mapping[str, Tier], bodies: BodyReader) -> Router:
+    """The handlers, bound to their collaborators. Every one needs the scope admin:keys."""
+
+    @post(
+        "/",
+        status_code=201,
+        operation_class=AdminOperation.taking(KeyRequest),
+        summary="Make a key",
+        responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
+    )
+    async def create(request: HttpRequest) -> NewKey:
+        async with bodies.read(request) as body:
+            wanted = read_json(request, body, KeyRequest)
+        if wanted.tier not in tiers:
+            raise ValidationFailed.of("/tier", f"One of: {', '.join(sorted(tiers))}.")
+        with _translated():
+            issued = await store.create(wanted.grant(tiers[wanted.tier].priority))
+            await ring.refresh()  # the others hear of it; this worker's caller may use the key at once
+        return _issued("key_created", issued, request)
+
+    @get("/", summary="List the keys, revoked ones too", responses=failures(401, 403, 429, 503))
+    async def listed() -> KeyList:
+        with _translated():
+            return KeyList(keys=[KeyInfo(**key_fields(record)) for record in await store.records()])
+
+    @get("/{key_id:str}", summary="Show a key", responses=failures(401, 403, 404, 429, 503))
+    async def show(key_id: FromPath[str]) -> KeyInfo:
+        with _translated():
+            return KeyInfo(**key_fields(await store.get(key_id)))
+
+    @post(
+        "/{key_id:str}/rotate",
+        status_code=201,
+        operation_class=AdminOperation.taking(RotateRequest),
+        summary="Give a key a new secret; the old one holds for a while",
+        responses=failures(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+    )
+    async def rotate(request: HttpRequest, key_id: FromPath[str]) -> NewKey:
+        async with bodies.read(request) as body:
+            wanted = read_json(request, body or b"{}", RotateRequest)
+        with _translated():
+            issued = await store.rotate(key_id, overlap=wanted.overlap)
+        return _issued("key_rotated", issued, request)
+
+    @delete("/{key_id:str}", summary="Revoke a key", responses=failures(401, 403, 404, 429, 503))
+    async def revoke(request: HttpRequest, key_id: FromPath[str]) -> None:
+        with _translated():
+            await store.revoke(key_id)
+            await ring.refresh()
+        _audit("key_revoked", key_id, request)
+
+    return Router(
+        "/admin/v1/keys",
+        route_handlers=[create, listed, show, rotate, revoke],
+        opt={"scope": ADMIN_KEYS},
+        tags=["keys"],
+    )
+
+
+def _issued(event: str, issued: IssuedKey, request: HttpRequest) -> NewKey:
+    _audit(event, issued.record.id, request)
+    return NewKey(key=issued.secret, **key_fields(issued.record))
+
+
+def _audit(event: str, key_id: str, request: HttpRequest) -> None:
+    _log.info(event, key=key_id, actor=context_of(request).caller.id)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except UnknownKey:
+        raise KeyNotFound("There is no key with this id.") from None
+    except KeyIsRevoked:
+        raise KeyConflict("The key is revoked; make a new one.") from None
+    except KeyStoreAway as error:
+        raise Overloaded("The keys cannot be reached.", retry_after=2, internal=str(error)) from None

@@ -1,0 +1,298 @@
+"""The door: credentials, scopes, models, quotas, tokens for pages and CORS, over HTTP with a real Redis."""
+
+import asyncio
+import json
+import time
+
+import httpx
+import pytest
+from stack import Addresses, create_key
+from support.fake_triton import CLASSIFIER, FakeTriton, config, serving
+from support.pictures import encoded, photo
+from support.serving import Serve, until_ready
+
+PNG = encoded(photo(20, 10))
+RAW = {"content-type": "image/png"}
+PAGE = "https://shop.example"
+
+
+@pytest.fixture(scope="module")
+def admin_key(redis: Addresses) -> str:
+    return create_key(redis, "operators", "infer", "admin:keys")
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+async def new_key(gateway: httpx.AsyncClient, admin_key: str, **wanted: object) -> tuple[str, str]:
+    """Id and secret of a key made over the API, once this worker knows it."""
+    document = {"tenant": "shop", "scopes": ["infer"], "tier": "premium", **wanted}
+    answer = await gateway.post("/admin/v1/keys", json=document, headers={"x-api-key": admin_key})
+    assert answer.status_code == 201, answer.text
+    body = answer.json()
+    await until(gateway, body["key"], 200)
+    return body["id"], body["key"]
+
+
+async def until(gateway: httpx.AsyncClient, key: str, status: int, seconds: float = 2.0) -> float:
+    """Waits until this key gets this status, and says how long that took."""
+    started = time.monotonic()
+    while (await gateway.get("/v1/models", headers={"x-api-key": key})).status_code != status:
+        assert time.monotonic() - started < seconds
+        await asyncio.sleep(0.02)
+    return time.monotonic() - started
+
+
+CALLS = [
+    ("POST", "/v1/classify"),
+    ("POST", "/v1/detect"),
+    ("POST", "/classify"),
+    ("POST", "/detect"),
+    ("GET", "/v1/models"),
+    ("POST", "/v1/tokens"),
+    ("POST", "/admin/v1/keys"),
+    ("GET", "/admin/v1/keys"),
+    ("GET", "/admin/v1/keys/abcdefgh"),
+    ("POST", "/admin/v1/keys/abcdefgh/rotate"),
+    ("DELETE", "/admin/v1/keys/abcdefgh"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+async def test_without_credentials_every_call_is_401(
+    gateway: httpx.AsyncClient, method: str, path: str
+) -> None:
+    answer = await gateway.request(method, path, headers={"x-api-key": ""}, content=b"")
+    del gateway.headers["x-api-key"]
+    nobody = await gateway.request(method, path)
+    assert (nobody.status_code, nobody.json()["code"]) == (401, "unauthenticated")
+    assert answer.status_code == 401
+    assert nobody.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/docs", "/docs/openapi.json", "/problems/invalid_key"]
+)
+async def test_health_and_pages_need_no_credentials(gateway: httpx.AsyncClient, path: str) -> None:
+    del gateway.headers["x-api-key"]
+    assert (await gateway.get(path)).status_code == 200
+
+
+async def test_both_headers_carry_a_key_and_both_at_once_are_refused(
+    gateway: httpx.AsyncClient, caller_key: str
+) -> None:
+    assert (await gateway.get("/v1/models")).status_code == 200
+    both = await gateway.get("/v1/models", headers=bearer(caller_key))
+    assert (both.status_code, both.json()["code"]) == (400, "ambiguous_credentials")
+    del gateway.headers["x-api-key"]
+    assert (await gateway.get("/v1/models", headers=bearer(caller_key))).status_code == 200
+
+
+async def test_a_wrong_key_is_refused_before_the_body_is_read(
+    gateway: httpx.AsyncClient, caller_key: str
+) -> None:
+    wrong = caller_key[:-1] + ("a" if caller_key[-1] != "a" else "b")
+    answer = await gateway.post(
+        "/v1/classify", content=b"no image", headers={"content-type": "text/plain", "x-api-key": wrong}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_key")
+
+
+@pytest.mark.parametrize(("method", "path"), [call for call in CALLS if call[1].startswith("/admin")])
+async def test_the_administration_needs_its_scope(gateway: httpx.AsyncClient, method: str, path: str) -> None:
+    answer = await gateway.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+async def test_a_key_is_made_listed_rotated_and_revoked(gateway: httpx.AsyncClient, admin_key: str) -> None:
+    key_id, first = await new_key(gateway, admin_key, models=["pets"], priority_ceiling="batch")
+    admin = {"x-api-key": admin_key}
+    shown = (await gateway.get(f"/admin/v1/keys/{key_id}", headers=admin)).json()
+    assert shown["models"] == ["pets"]
+    assert shown["priority_ceiling"] == "batch"
+    assert "key" not in shown
+    listed = (await gateway.get("/admin/v1/keys", headers=admin)).text
+    assert key_id in listed
+    assert first not in listed
+
+    rotated = await gateway.post(f"/admin/v1/keys/{key_id}/rotate", json={"overlap": 60}, headers=admin)
+    assert rotated.status_code == 201
+    second = rotated.json()["key"]
+    await until(gateway, second, 200)
+    assert (await gateway.get("/v1/models", headers={"x-api-key": first})).status_code == 200
+
+    revoked = await gateway.delete(f"/admin/v1/keys/{key_id}", headers=admin)
+    assert revoked.status_code == 204
+    assert await until(gateway, second, 401) < 2.0
+    assert await until(gateway, first, 401) < 2.0
+    again = await gateway.post(f"/admin/v1/keys/{key_id}/rotate", json={}, headers=admin)
+    assert (again.status_code, again.json()["code"]) == (409, "key_conflict")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [
+        ({"scopes": ["root"]}, "/scopes"),
+        ({"tier": "gold"}, "/tier"),
+        ({"models": []}, "/models"),
+        ({"tenant": ""}, "/tenant"),
+        ({"priority_ceiling": "urgent"}, "/priority_ceiling"),
+        ({"expires_at": "2001-01-01T00:00:00Z"}, "/expires_at"),
+        ({"owner": "me"}, "/owner"),
+    ],
+)
+async def test_a_key_that_cannot_be_is_refused_by_its_field(
+    gateway: httpx.AsyncClient, admin_key: str, wrong: dict[str, object], pointer: str
+) -> None:
+    document = {"tenant": "shop", "scopes": ["infer"], **wrong}
+    answer = await gateway.post("/admin/v1/keys", json=document, headers={"x-api-key": admin_key})
+    assert answer.status_code == 422
+    assert pointer in {error["pointer"] for error in answer.json()["errors"]}
+
+
+async def test_a_model_that_a_key_may_not_use_looks_like_one_that_does_not_exist(
+    gateway: httpx.AsyncClient, admin_key: str
+) -> None:
+    _, key = await new_key(gateway, admin_key, models=["finder"])
+    headers = {**RAW, "x-api-key": key}
+    forbidden = await gateway.post("/v1/classify?model=pets", content=PNG, headers=headers)
+    unknown = await gateway.post("/v1/classify?model=nothing", content=PNG, headers=headers)
+    assert forbidden.status_code == unknown.status_code == 404
+    hidden = ("request_id",)
+    assert {k: v for k, v in forbidden.json().items() if k not in hidden} == {
+        k: v for k, v in unknown.json().items() if k not in hidden
+    }
+    names = [model["name"] for model in (await gateway.get("/v1/models", headers=headers)).json()["models"]]
+    assert names == ["finder"]
+
+
+async def test_pinning_a_version_needs_its_scope(gateway: httpx.AsyncClient, admin_key: str) -> None:
+    _, key = await new_key(gateway, admin_key)
+    answer = await gateway.post("/v1/classify?version=2", content=PNG, headers={**RAW, "x-api-key": key})
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+async def test_a_spent_quota_is_429_with_the_seconds_to_wait_and_the_state_on_every_answer(
+    gateway: httpx.AsyncClient, admin_key: str
+) -> None:
+    _, key = await new_key(gateway, admin_key, rate_limit={"limit": 1, "period": 1000, "burst": 40})
+    headers = {**RAW, "x-api-key": key}
+    answers = [await gateway.post("/v1/classify", content=PNG, headers=headers) for _ in range(42)]
+    last = answers[-1]
+    assert answers[0].status_code == 200
+    assert '"key";q=1;w=1000' in answers[0].headers["ratelimit-policy"]
+    assert answers[0].headers["ratelimit"].startswith('"key";r=')
+    assert (last.status_code, last.json()["code"]) == (429, "rate_limited")
+    assert 900 < int(last.headers["retry-after"]) <= 1000
+
+
+async def test_each_image_of_a_request_costs_a_unit(gateway: httpx.AsyncClient, admin_key: str) -> None:
+    _, key = await new_key(gateway, admin_key, rate_limit={"limit": 1, "period": 1000, "burst": 100})
+
+    def left(answer: httpx.Response) -> int:
+        return int(answer.headers["ratelimit"].split("r=")[1].split(";")[0])
+
+    before = left(await gateway.get("/v1/models", headers={"x-api-key": key}))
+    files = [("image", PNG)] * 8
+    assert left(await gateway.post("/v1/classify", files=files, headers={"x-api-key": key})) == before - 8
+
+
+async def test_the_class_that_was_applied_is_told_and_never_above_the_ceiling(
+    gateway: httpx.AsyncClient, admin_key: str, triton: FakeTriton
+) -> None:
+    _, key = await new_key(gateway, admin_key, priority_ceiling="standard")
+    headers = {**RAW, "x-api-key": key}
+    for asked, told, level in (("u=0", "u=3", 2), ("u=7", "u=5", 3), ("nonsense", "u=3", 2)):
+        answer = await gateway.post("/v1/classify", content=PNG, headers={**headers, "priority": asked})
+        assert answer.headers["priority"] == told
+        assert triton.requests[-1].parameters["priority"].uint64_param == level
+        assert triton.requests[-1].parameters["timeout"].int64_param > 0
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "abc", "1.5", ""])
+async def test_a_deadline_that_is_none_is_refused(gateway: httpx.AsyncClient, text: str) -> None:
+    answer = await gateway.post("/v1/classify", content=PNG, headers={**RAW, "x-request-timeout": text})
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+
+
+async def test_a_deadline_beyond_the_bound_is_shortened(gateway: httpx.AsyncClient) -> None:
+    answer = await gateway.post(
+        "/v1/classify", content=PNG, headers={**RAW, "x-request-timeout": "1000000000000"}
+    )
+    assert answer.status_code == 200
+
+
+async def test_a_token_for_pages_works_from_its_origin_only_and_dies_with_its_key(
+    gateway: httpx.AsyncClient, admin_key: str
+) -> None:
+    key_id, key = await new_key(gateway, admin_key)
+    made = await gateway.post("/v1/tokens", json={"origins": [PAGE]}, headers={"x-api-key": key})
+    assert made.status_code == 201
+    token = made.json()["token"]
+    del gateway.headers["x-api-key"]
+
+    async def status(origin: str | None) -> int:
+        headers = bearer(token) | ({"origin": origin} if origin else {})
+        return (await gateway.get("/v1/models", headers=headers)).status_code
+
+    assert await status(PAGE) == 200
+    assert await status("https://evil.example") == 401
+    assert await status(None) == 401
+    nested = await gateway.post(
+        "/v1/tokens", json={"origins": [PAGE]}, headers={**bearer(token), "origin": PAGE}
+    )
+    assert nested.status_code == 403
+    await gateway.delete(f"/admin/v1/keys/{key_id}", headers={"x-api-key": admin_key})
+    end = time.monotonic() + 2
+    while await status(PAGE) != 401:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+
+
+async def test_cors_is_for_exact_origins_and_preflights_need_no_credentials(
+    triton: FakeTriton, serve: Serve
+) -> None:
+    async with serving(triton) as url, serve(url, cors_origins=PAGE) as client:
+        await until_ready(client)
+        key = client.headers.pop("x-api-key")
+        asked = {
+            "origin": PAGE,
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "x-api-key",
+        }
+        preflight = await client.options("/v1/classify", headers=asked)
+        assert preflight.status_code == 204
+        assert preflight.headers["access-control-allow-origin"] == PAGE
+        answer = await client.post(
+            "/v1/classify", content=PNG, headers={**RAW, "x-api-key": key, "origin": PAGE}
+        )
+        assert answer.headers["access-control-allow-origin"] == PAGE
+        exposed = answer.headers["access-control-expose-headers"].lower()
+        assert all(
+            name in exposed for name in ("ratelimit", "retry-after", "x-request-id", "x-model-version")
+        )
+        for evil in ("https://shop.example.evil.test", "https://shopXexample", "null", "http://shop.example"):
+            refused = await client.post(
+                "/v1/classify", content=PNG, headers={**RAW, "x-api-key": key, "origin": evil}
+            )
+            assert "access-control-allow-origin" not in refused.headers
+
+
+async def test_a_key_never_shows_in_a_problem_or_the_description(
+    gateway: httpx.AsyncClient, caller_key: str
+) -> None:
+    for answer in (
+        await gateway.get("/nowhere"),
+        await gateway.post("/v1/classify", content=b"x", headers=RAW),
+        await gateway.get("/docs/openapi.json"),
+    ):
+        assert caller_key not in answer.text + json.dumps(dict(answer.headers))
+
+
+@pytest.fixture
+async def triton() -> FakeTriton:
+    fake = FakeTriton()
+    fake.models["pets"] = (config("pets", CLASSIFIER, output=[3]), ["1", "2"])
+    fake.models["finder"] = (config("finder", {**CLASSIFIER, "gateway.default": "false"}, output=[3]), ["1"])
+    return fake

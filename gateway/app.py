@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import math
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -38,7 +40,7 @@ from gateway.auth import (
 )
 from gateway.canary import StableRouter
 from gateway.catalog import Catalog
-from gateway.dataplane import DataPlane, Lane
+from gateway.dataplane import DataPlane, Deadlines, Lane
 from gateway.errors import GatewayError
 from gateway.pool import WorkerPool
 from gateway.priority import PriorityPolicy
@@ -46,10 +48,11 @@ from gateway.ratelimit import RateLimiter, RedisStore, connect
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure_logs
 from gateway.translate.decode import Limits
-from gateway.upstream import TritonClient
+from gateway.upstream import Breakers, GuardedTriton, RetryBudget, TritonClient
 
 _KEYS_TIMEOUT = 2.0  # seconds; keys are read beside the requests, not in their way
 _LATENCY_SHARE = 0.4  # of the deadline may pass in Triton before a limit shrinks
+_LEAST_IN_FLIGHT, _START_IN_FLIGHT = 2, 20  # calls to one model version, per worker
 
 
 def create_app() -> ASGIApp:
@@ -66,6 +69,12 @@ def build(settings: Settings) -> ASGIApp:
     """
     clock = time.monotonic
     triton = TritonClient(settings.triton_url, clock=clock)
+    upstream = GuardedTriton(
+        triton,
+        Breakers(clock=clock, uniform=random.uniform),
+        RetryBudget(uniform=random.uniform),
+        clock=clock,
+    )
     catalog = Catalog(triton, interval=settings.catalog_interval, clock=clock)
     pool = WorkerPool(threads=settings.decode_threads, queue=settings.decode_queue)
     bodies = BodyReader(
@@ -85,20 +94,13 @@ def build(settings: Settings) -> ASGIApp:
         catalog=catalog,
         router=StableRouter(),
         admission=Admission(_gate_policy(settings), clock=clock),
-        upstream=triton,
+        upstream=upstream,
         pool=pool,
         limits=Limits(pixels=settings.max_image_pixels, side=settings.max_image_side),
-        clock=clock,
+        deadlines=Deadlines(settings.request_timeout, settings.max_request_timeout, clock),
     )
     access = Access(authenticator=authenticator, limiter=limiter, tiers=tiers)
-    intake = Intake(
-        bodies,
-        PriorityPolicy(),
-        access,
-        max_inputs=settings.max_inputs,
-        timeout=min(settings.request_timeout, settings.max_request_timeout),
-        max_timeout=settings.max_request_timeout,
-    )
+    intake = Intake(bodies, PriorityPolicy(), access, max_inputs=settings.max_inputs)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -179,14 +181,20 @@ def _authentication(
 
 
 def _gate_policy(settings: Settings) -> Callable[[Lane], GatePolicy]:
-    """The same for every model version: the target is what the default deadline can spare."""
-    limit = LimitPolicy(
-        target=_LATENCY_SHARE * settings.request_timeout,
-        start=min(20, settings.max_in_flight),
-        highest=settings.max_in_flight,
-    )
-    policy = GatePolicy(limit, places=settings.waiting_room)
-    return lambda _: policy
+    """This worker's share of what the version can put to use; the target is what its requests can spare."""
+
+    def policy(lane: Lane) -> GatePolicy:
+        share = math.ceil(lane.capacity / (settings.workers * settings.replicas))
+        highest = min(max(share, _LEAST_IN_FLIGHT), settings.max_in_flight)
+        limit = LimitPolicy(
+            target=_LATENCY_SHARE * lane.usual,
+            lowest=_LEAST_IN_FLIGHT,
+            start=min(_START_IN_FLIGHT, highest),
+            highest=highest,
+        )
+        return GatePolicy(limit, places=settings.waiting_room)
+
+    return policy
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,6 @@
 """The words that every layer shares: frozen values without I/O, HTTP or gRPC."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -14,6 +14,7 @@ class Variant(StrEnum):
     """Why this version answers."""
 
     STABLE = "stable"
+    CANARY = "canary"
     PINNED = "pinned"
 
 
@@ -109,7 +110,7 @@ class ServedModel:
     """A model as Triton serves it at this moment.
 
     `versions` holds only those that are ready, in ascending order. `max_batch_size` 0 means that the
-    model does not batch. `parameters` are the strings of the model's configuration.
+    model does not batch. `instances` run at the same time. `parameters` are the strings of the model's configuration.
     """
 
     name: str
@@ -118,6 +119,7 @@ class ServedModel:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     parameters: Mapping[str, str]
+    instances: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +131,21 @@ class Deadline:
     def remaining(self, now: float) -> float:
         """Seconds left at `now`; negative once it has passed."""
         return self.at - now
+
+
+@dataclass(frozen=True, slots=True)
+class InferCall:
+    """One call to Triton.
+
+    Both in seconds: `usual` is what requests to this model have by default, `typical` the median latency of its calls
+    (0 where it is not known).
+    """
+
+    target: ModelVersion
+    model: ServedModel
+    inputs: Sequence[Tensor]
+    deadline: Deadline
+    priority: Priority
+    request_id: str
+    usual: float
+    typical: float = 0.0

@@ -31,19 +31,25 @@ GatewayError
 │       ├── ImageUndecodable
 │       └── UnsupportedImageFormat
 ├── DeadlineExceeded
+│   └── QueueTimeout                it expired in Triton's queue
 ├── Overloaded                      our own capacity; the same request may work in a moment
 └── UpstreamError                   Triton's side
     ├── UpstreamUnavailable         nobody answers
+    │   ├── ConnectionFailed        the call did not get through, or its connection broke
+    │   ├── CallCancelled           the server gave the call up
+    │   └── OutOfService            it failed too often, and is left alone for a moment
     ├── UpstreamOverloaded          its queue is full
     ├── UpstreamDraining            it is shutting down
     ├── ModelUnavailable            it is up, this model or version is not
+    │   └── BackendDied             its process is gone, and stays so until the model is loaded again
     ├── UpstreamFailed              the model raised an error
     ├── UpstreamContractViolation   it refused what we sent
     ├── UpstreamInvalidResponse     it said OK, and the answer is not one
     └── GatewayMisconfigured        it refused us, not the request
 
-`code` is the stable name that callers program against; `str(error)` is a sentence for the caller. What
-must not reach the caller (Triton's own text, addresses) goes into `internal` and from there into the log.
+`code` is the stable name that callers program against (a kind without one of its own goes by its parent's);
+`str(error)` is a sentence for the caller. What must not reach the caller (Triton's own text, addresses) goes into
+`internal` and from there into the log.
 """
 
 from collections.abc import Sequence
@@ -199,6 +205,10 @@ class DeadlineExceeded(GatewayError):
     code = "deadline_exceeded"
 
 
+class QueueTimeout(DeadlineExceeded):
+    """It expired in Triton's queue, which says nothing against the model."""
+
+
 class Overloaded(GatewayError):
     code = "overloaded"
 
@@ -211,6 +221,18 @@ class UpstreamUnavailable(UpstreamError):
     code = "upstream_unavailable"
 
 
+class ConnectionFailed(UpstreamUnavailable):
+    """The call did not get through, or its connection broke: the same call may work at once."""
+
+
+class CallCancelled(UpstreamUnavailable):
+    """The server gave the call up."""
+
+
+class OutOfService(UpstreamUnavailable):
+    """The breaker is open: nothing was called."""
+
+
 class UpstreamOverloaded(UpstreamError):
     code = "upstream_overloaded"
 
@@ -221,6 +243,10 @@ class UpstreamDraining(UpstreamError):
 
 class ModelUnavailable(UpstreamError):
     code = "model_unavailable"
+
+
+class BackendDied(ModelUnavailable):
+    """The process that runs the model is gone; Triton starts it again only when the model is loaded again."""
 
 
 class UpstreamFailed(UpstreamError):

@@ -1,6 +1,6 @@
 """The public requests and answers, as pydantic models: bounded, and nothing unknown is accepted."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -18,6 +18,7 @@ def _version(value: object) -> object:
 
 ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,18}$"), BeforeValidator(_version)]
+PriorityName = Literal["interactive", "standard", "batch"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -35,6 +36,10 @@ class Options(_Public):
     )
     version: Version | None = Field(
         default=None, description="Pins a version that is loaded.", examples=["2"]
+    )
+    priority: PriorityName | None = Field(
+        default=None,
+        description="How urgent it is; the tier's class where absent, and never above the key's ceiling.",
     )
     min_score: Share | None = Field(default=None, description="Leaves out what scores lower.", examples=[0.5])
     classes: list[int | str] | None = Field(

@@ -67,7 +67,11 @@ class Settings(BaseSettings):
         64, ge=1, le=100_000, description="Requests that may wait for one model version, per worker."
     )
     max_in_flight: int = Field(
-        64, ge=2, le=10_000, description="Calls in flight to one model version, per worker, at the very most."
+        64,
+        ge=2,
+        le=10_000,
+        description="Calls in flight to one model version, per worker, at the very most; fewer where the model's "
+        "batches and instances make less use of them.",
     )
     body_timeout: float = Field(
         15.0, gt=0, le=300, description="Seconds that a caller may take to send a body."

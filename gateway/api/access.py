@@ -47,9 +47,8 @@ class Access:
         )
         context.principal = principal
         _check_scope(principal, handler.opt.get("scope"))
-        tier = self._tier(principal)
-        context.tier = tier
-        decision = await self._limiter.acquire(principal, context.tier, 1)
+        tier = self.tier_of(principal)
+        decision = await self._limiter.acquire(principal, tier, 1)
         context.decision = decision
         context.at_end.append(lambda status: self._settle(principal, tier, decision, status))
         check_allowed(decision)
@@ -58,7 +57,8 @@ class Access:
         """Takes what a request costs beyond the one unit that it paid at the door. Raises RateLimited."""
         if units <= 0:
             return
-        principal, tier = context.caller, context.caller_tier
+        principal = context.caller
+        tier = self.tier_of(principal)
         decision = await self._limiter.charge(principal, tier, units)
         context.decision = decision
         check_allowed(decision)
@@ -69,7 +69,8 @@ class Access:
         if status in _OUR_FAULT:
             self._limiter.refund(principal, tier, decision)
 
-    def _tier(self, principal: Principal) -> Tier:
+    def tier_of(self, principal: Principal) -> Tier:
+        """Raises Forbidden for a tier that is not configured."""
         tier = self._tiers.get(principal.tier)
         if tier is None:
             raise Forbidden("The tier of this key is not configured here.")

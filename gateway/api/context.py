@@ -1,5 +1,6 @@
 """What the outermost layer knows of a request, for those further in: its id and when it began."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +9,7 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.types import HTTPScope
 
-from gateway.domain import Principal, Priority, Tier
+from gateway.domain import Principal, Priority
 from gateway.errors import Unauthenticated
 from gateway.ratelimit import Decision
 
@@ -22,7 +23,8 @@ _KEY = "gateway"
 class Context:
     """`started` is on the monotonic clock, in seconds. The rest is filled in on the way.
 
-    `at_end` is called with the status of the answer when the request is over; 0 where there was none.
+    `calls` are those to Triton; they may outlast the request. `at_end` is called when the request and its calls are
+    over, with the status of the answer; 0 where there was none.
     """
 
     request_id: str
@@ -32,23 +34,28 @@ class Context:
     version: str | None = None
     priority: Priority | None = None
     principal: Principal | None = None
-    tier: Tier | None = None
     decision: Decision | None = None
+    calls: list["asyncio.Future[Any]"] = field(default_factory=list)
     at_end: list[Callable[[int], None]] = field(default_factory=list)
 
     @property
     def caller(self) -> Principal:
-        """The authenticated caller; handlers behind `Access` always have one."""
+        """Who calls; handlers behind `Access` always have one."""
         if self.principal is None:
             raise Unauthenticated("Send a key as Authorization: Bearer or X-API-Key.")
         return self.principal
 
-    @property
-    def caller_tier(self) -> Tier:
-        """The tier of the authenticated caller."""
-        if self.tier is None:
-            raise Unauthenticated("Send a key as Authorization: Bearer or X-API-Key.")
-        return self.tier
+    def end(self, status: int) -> None:
+        """Settles the request, now or when the last of its calls ends."""
+        running = [call for call in self.calls if not call.done()]
+        if running:
+            asyncio.gather(*running, return_exceptions=True).add_done_callback(lambda _: self._settle(status))
+        else:
+            self._settle(status)
+
+    def _settle(self, status: int) -> None:
+        for settle in self.at_end:
+            settle(status)
 
 
 def attach(scope: HTTPScope, context: Context) -> None:

@@ -13,7 +13,7 @@ from gateway.api.documentation import ClassifyOperation, DetectOperation, failur
 from gateway.api.parsing import media_type, parse
 from gateway.api.problems import input_problem
 from gateway.dataplane import Answer, Call, DataPlane
-from gateway.domain import Deadline, ModelVersion, Priority
+from gateway.domain import ModelVersion, Priority
 from gateway.errors import InputError, ValidationFailed
 from gateway.priority import PriorityPolicy, urgency_of
 from gateway.ratelimit import cost
@@ -25,8 +25,10 @@ from gateway.schemas import (
     DetectResponse,
     DetectResult,
     FailedResult,
+    PriorityName,
     Served,
 )
+from gateway.translate.inspection import megapixels
 
 _MILLISECONDS = re.compile(r"[1-9][0-9]{0,15}")
 
@@ -44,15 +46,11 @@ class Intake:
         access: Access,
         *,
         max_inputs: int,
-        timeout: float,
-        max_timeout: float,
     ) -> None:
         self._bodies = bodies
         self._priorities = priorities
         self._access = access
         self._max_inputs = max_inputs
-        self._timeout = timeout
-        self._max_timeout = max_timeout
 
     async def serve(
         self,
@@ -65,35 +63,37 @@ class Intake:
         Raises GatewayError.
         """
         context = context_of(request)
-        deadline = Deadline(context.started + self._seconds(request))
-        priority = self._priority(request)
-        context.priority = priority
+        timeout = _timeout(request)
+        context.priority = self._priority(request)
         content_type = request.headers.get("content-type")
         media_type(content_type)  # refuses what will not be read before reading it
         async with self._bodies.read(request) as body:
             images, asked = parse(
                 body, content_type, request.scope["query_string"], options, self._max_inputs
             )
-            await self._access.charge_more(context, cost(len(images)) - 1)
-            call = Call(images, asked, context.caller, priority, deadline, context.request_id)
-            answer = await work(call)
+            context.priority = self._priority(request, asked.priority)
+            await self._access.charge_more(context, cost(len(images), sum(map(megapixels, images))) - 1)
+            answer = await work(
+                Call(
+                    images=images,
+                    options=asked,
+                    principal=context.caller,
+                    priority=context.priority,
+                    started=context.started,
+                    timeout=timeout,
+                    request_id=context.request_id,
+                    follow=context.calls.append,
+                )
+            )
         context.model, context.version = answer.target.model, answer.target.version
         return answer
 
-    def _seconds(self, request: HttpRequest) -> float:
-        """What the caller gives us: X-Request-Timeout in milliseconds, or the default; never more than the bound."""
-        text = request.headers.get("x-request-timeout")
-        if text is None:
-            return self._timeout
-        if not _MILLISECONDS.fullmatch(text):
-            raise ValidationFailed.of("X-Request-Timeout", "A whole number of milliseconds, at least 1.")
-        return min(int(text) / 1000, self._max_timeout)
-
-    def _priority(self, request: HttpRequest) -> Priority:
-        context = context_of(request)
+    def _priority(self, request: HttpRequest, asked: PriorityName | None = None) -> Priority:
+        principal = context_of(request).caller
         urgency = urgency_of(", ".join(request.headers.getall("priority", [])))
+        wanted = None if asked is None else Priority[asked.upper()]
         return self._priorities.assign(
-            context.caller_tier, context.caller.priority_ceiling, urgency, requested_class=None
+            self._access.tier_of(principal), principal.priority_ceiling, urgency, wanted
         )
 
 
@@ -133,6 +133,16 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
         return Response(content, headers=_version_headers(answer.target))
 
     return Router("/", route_handlers=[classify, detect])
+
+
+def _timeout(request: HttpRequest) -> float | None:
+    """The seconds that the caller gives us by X-Request-Timeout, which is in milliseconds; None without it."""
+    text = request.headers.get("x-request-timeout")
+    if text is None:
+        return None
+    if not _MILLISECONDS.fullmatch(text):
+        raise ValidationFailed.of("X-Request-Timeout", "A whole number of milliseconds, at least 1.")
+    return int(text) / 1000
 
 
 def _served(target: ModelVersion) -> Served:

@@ -51,8 +51,7 @@ class RequestContext:
             try:
                 await self._app(scope, receive, send_with_id)
             finally:
-                for settle in context.at_end:
-                    settle(status)
+                context.end(status)
                 route = scope.get("path_template", "unknown")
                 log = _log.debug if route in _PROBES else _log.info
                 log(

@@ -61,6 +61,7 @@ class _Parameters(BaseModel):
     default: bool = False
     default_version: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")] | None = None
     labels: Annotated[tuple[str, ...], BeforeValidator(_lines)]
+    timeout_ms: Annotated[int, Field(ge=1, le=300_000)] | None = None
     channels: Literal["RGB", "BGR", "GRAY"] = "RGB"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     resize: Literal["stretch", "crop", "letterbox"]
@@ -149,6 +150,17 @@ class ModelCard:
     @property
     def labels(self) -> tuple[str, ...]:
         return self.parameters.labels
+
+    @property
+    def capacity(self) -> int:
+        """Images that Triton can put to use at once: for each instance a batch that runs and one that gathers."""
+        return 2 * self.batch_limit * self.served.instances
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that a request has where it asks for nothing else; None where the model does not say."""
+        timeout = self.parameters.timeout_ms
+        return None if timeout is None else timeout / 1000
 
     @property
     def default_version(self) -> str:

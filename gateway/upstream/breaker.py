@@ -11,10 +11,15 @@ from enum import Enum, auto
 
 from gateway.domain import ModelVersion
 from gateway.errors import (
+    BackendDied,
+    CallCancelled,
+    ConnectionFailed,
     DeadlineExceeded,
     GatewayError,
     GatewayMisconfigured,
     ModelUnavailable,
+    OutOfService,
+    QueueTimeout,
     UpstreamContractViolation,
     UpstreamDraining,
     UpstreamFailed,
@@ -67,10 +72,15 @@ _NEUTRAL = Judgement(Verdict.NEUTRAL)
 JUDGEMENTS: Mapping[type[GatewayError], Judgement] = {
     GatewayError: _NEUTRAL,  # the caller's fault, or our own capacity
     DeadlineExceeded: _FAILURE,
-    UpstreamUnavailable: Judgement(Verdict.FAILURE, Retry.ANYWHERE, gone=True),
+    QueueTimeout: _NEUTRAL,
+    UpstreamUnavailable: _FAILURE,
+    ConnectionFailed: Judgement(Verdict.FAILURE, Retry.ANYWHERE, gone=True),
+    CallCancelled: _NEUTRAL,
+    OutOfService: _NEUTRAL,  # nothing was called
     UpstreamOverloaded: _NEUTRAL,  # trying again makes it worse; the limit on calls in flight reacts
     UpstreamDraining: Judgement(Verdict.EJECT, Retry.ELSEWHERE, gone=True),
     ModelUnavailable: Judgement(Verdict.FAILURE, Retry.ELSEWHERE, gone=True),
+    BackendDied: Judgement(Verdict.EJECT, Retry.ELSEWHERE, gone=True),
     UpstreamFailed: _FAILURE,  # not tried again: it may be this input
     UpstreamContractViolation: _NEUTRAL,
     UpstreamInvalidResponse: _FAILURE,

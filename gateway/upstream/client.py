@@ -5,16 +5,17 @@ call and hide the status code in a string.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import grpc
 import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from gateway.catalog import Inventory
-from gateway.domain import Array, Deadline, ModelVersion, Priority, ServedModel, Tensor
+from gateway.domain import Array, InferCall, ServedModel
 from gateway.errors import DeadlineExceeded
 from gateway.upstream import codec
 from gateway.upstream.failures import translate
@@ -23,6 +24,10 @@ _T = TypeVar("_T")
 
 _CONTROL_TIMEOUT = 2.0  # seconds, for reading the index and the configurations
 _DEADLINE_MARGIN = 0.02  # seconds kept back to decode and send an answer that arrives just in time
+_CANCELS_SAFELY = (
+    2,
+    59,
+)  # the first release that survives cancelled calls; older ones crash after some thousands
 _MAX_MESSAGE = 64 * 1024 * 1024  # bytes either way
 _CHANNEL_OPTIONS = (
     # gRPC's default backoff grows to two minutes; a Triton that is back must be found within a second.
@@ -44,7 +49,7 @@ class TritonClient:
         self._clock = clock
         self._channel: grpc.aio.Channel
         self._stub: service_pb2_grpc.GRPCInferenceServiceStub
-        self._detached: set[asyncio.Future[Any]] = set()
+        self._version: tuple[int, ...] = ()
 
     async def __aenter__(self) -> Self:
         self._channel = grpc.aio.insecure_channel(self._url, options=_CHANNEL_OPTIONS)
@@ -57,32 +62,39 @@ class TritonClient:
         # Triton waits out its whole exit timeout for clients that stay connected, so the channel is closed.
         await self._channel.close()
 
-    async def infer(
-        self,
-        target: ModelVersion,
-        model: ServedModel,
-        inputs: Sequence[Tensor],
-        deadline: Deadline,
-        priority: Priority,
-        request_id: str,
-    ) -> dict[str, Array]:
+    @property
+    def endpoint(self) -> str:
+        """host:port."""
+        return self._url
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether calls may be cancelled; no, until the server has said which release it is."""
+        return self._version >= _CANCELS_SAFELY
+
+    async def infer(self, call: InferCall) -> dict[str, Array]:
         """The outputs by name, each checked against the model's declaration.
 
         Raises DeadlineExceeded, or UpstreamError as `failures` maps it, or UpstreamInvalidResponse.
         """
-        timeout = deadline.remaining(self._clock()) - _DEADLINE_MARGIN
+        timeout = call.deadline.remaining(self._clock()) - _DEADLINE_MARGIN
         if timeout <= 0:
             raise DeadlineExceeded("The request ran out of time before the model was called.")
-        request = codec.infer_request(target, inputs, model.outputs, request_id)
-        codec.set_urgency(request, priority, timeout)
-        response = await self._call(lambda: self._stub.ModelInfer(request, timeout=timeout))
-        batch = inputs[0].data.shape[0] if model.max_batch_size > 0 else None
-        return codec.infer_outputs(response, target, model.outputs, batch)
+        outputs = call.model.outputs
+        request = codec.infer_request(call.target, call.inputs, outputs, call.request_id)
+        codec.set_urgency(request, call.priority, timeout)
+        response = await _translated(self._stub.ModelInfer(request, timeout=timeout))
+        batch = call.inputs[0].data.shape[0] if call.model.max_batch_size > 0 else None
+        return codec.infer_outputs(response, call.target, outputs, batch)
 
     async def inventory(self) -> Inventory:
         """Every model that is ready with its configuration, and the reasons of those that are not."""
-        request = service_pb2.RepositoryIndexRequest()
-        index = await self._call(lambda: self._stub.RepositoryIndex(request, timeout=_CONTROL_TIMEOUT))
+        index, self._version = await asyncio.gather(
+            _translated(
+                self._stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), timeout=_CONTROL_TIMEOUT)
+            ),
+            self._release(),
+        )
         ready: dict[str, list[str]] = {}
         unavailable: dict[str, str] = {}
         for entry in index.models:
@@ -99,20 +111,19 @@ class TritonClient:
 
     async def _served(self, name: str, versions: Sequence[str]) -> ServedModel:
         request = service_pb2.ModelConfigRequest(name=name, version=versions[-1])
-        answer = await self._call(lambda: self._stub.ModelConfig(request, timeout=_CONTROL_TIMEOUT))
+        answer = await _translated(self._stub.ModelConfig(request, timeout=_CONTROL_TIMEOUT))
         return codec.served_model(answer.config, versions)
 
-    async def _call(self, start: Callable[[], Awaitable[_T]]) -> _T:
-        """Awaits one RPC. A caller that leaves does not cancel it: cancels crash Triton before 2.59."""
-        call = asyncio.ensure_future(start())
-        self._detached.add(call)
-        call.add_done_callback(self._settle)
-        try:
-            return await asyncio.shield(call)
-        except grpc.aio.AioRpcError as error:
-            raise translate(error.code(), error.details() or "") from None
+    async def _release(self) -> tuple[int, ...]:
+        """The server's release, such as (2, 51, 0)."""
+        request = service_pb2.ServerMetadataRequest()
+        metadata = await _translated(self._stub.ServerMetadata(request, timeout=_CONTROL_TIMEOUT))
+        found = re.match(r"(\d+)\.(\d+)\.(\d+)", metadata.version)
+        return tuple(map(int, found.groups())) if found else ()
 
-    def _settle(self, call: "asyncio.Future[Any]") -> None:
-        self._detached.discard(call)
-        if not call.cancelled():
-            call.exception()  # marks it as seen, also where nobody waits any more
+
+async def _translated(call: Awaitable[_T]) -> _T:
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        raise translate(error.code(), error.details() or "") from None

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 import grpc
 
 from gateway.errors import (
+    BackendDied,
     BodyTooLarge,
+    CallCancelled,
+    ConnectionFailed,
     DeadlineExceeded,
     GatewayError,
     GatewayMisconfigured,
     ModelUnavailable,
+    QueueTimeout,
     UpstreamContractViolation,
     UpstreamDraining,
     UpstreamFailed,
@@ -32,11 +36,15 @@ class _Meaning:
     retry_after: float | None = None
 
 
-_AWAY = _Meaning(UpstreamUnavailable, "The inference server cannot be reached.", 1)
+_AWAY = _Meaning(UpstreamUnavailable, "The inference server does not answer.", 1)
+_UNREACHABLE = _Meaning(ConnectionFailed, "The inference server cannot be reached.", 1)
+_GIVEN_UP = _Meaning(CallCancelled, "The inference server gave the request up.", 1)
 _QUEUE_FULL = _Meaning(UpstreamOverloaded, "The model's queue is full.", 1)
 _TOO_LATE = _Meaning(DeadlineExceeded, "The model did not answer in time.")
+_QUEUED_TOO_LONG = _Meaning(QueueTimeout, "The model was not free in time.")
 _DRAINING = _Meaning(UpstreamDraining, "The inference server is shutting down.", 2)
 _NOT_READY = _Meaning(ModelUnavailable, "This model cannot be served at the moment.", 2)
+_DEAD = _Meaning(BackendDied, "This model cannot be served at the moment.", 2)
 _LOCKED_OUT = _Meaning(GatewayMisconfigured, "The inference server refuses the gateway.")
 _FAILED = _Meaning(UpstreamFailed, "The model failed on this request.")
 _REFUSED = _Meaning(UpstreamContractViolation, "The inference server refused the gateway's request.")
@@ -47,15 +55,23 @@ _OVERSIZED_REQUEST = _Meaning(BodyTooLarge, "The request is too large for the in
 _BY_MESSAGE: Mapping[grpc.StatusCode, tuple[tuple[str, _Meaning], ...]] = {
     grpc.StatusCode.UNAVAILABLE: (
         ("Exceeds maximum queue size", _QUEUE_FULL),
-        ("Request timeout expired", _TOO_LATE),
+        ("Request timeout expired", _QUEUED_TOO_LONG),
         ("Server is stopping", _DRAINING),
         ("Server exiting", _DRAINING),
         ("GRPC server is shutting down", _DRAINING),
         ("Server not ready", _NOT_READY),
         ("is not at ready state", _NOT_READY),
         ("This protocol is restricted", _LOCKED_OUT),
+        # gRPC's own words for a connection that could not be made or did not last.
+        ("failed to connect to all addresses", _UNREACHABLE),
+        ("Connection refused", _UNREACHABLE),
+        ("Connection reset", _UNREACHABLE),
+        ("Broken pipe", _UNREACHABLE),
+        ("Socket closed", _UNREACHABLE),
+        ("Stream removed", _UNREACHABLE),
+        ("GOAWAY", _UNREACHABLE),
     ),
-    grpc.StatusCode.INTERNAL: (("is not healthy", _NOT_READY),),
+    grpc.StatusCode.INTERNAL: (("is not healthy", _DEAD),),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (
         ("Sent message larger than max", _OVERSIZED_REQUEST),
         ("Received message larger than max", _OVERSIZED_ANSWER),
@@ -64,7 +80,7 @@ _BY_MESSAGE: Mapping[grpc.StatusCode, tuple[tuple[str, _Meaning], ...]] = {
 
 _BY_CODE: Mapping[grpc.StatusCode, _Meaning] = {
     grpc.StatusCode.OK: _FAILED,
-    grpc.StatusCode.CANCELLED: _AWAY,
+    grpc.StatusCode.CANCELLED: _GIVEN_UP,
     grpc.StatusCode.UNKNOWN: _FAILED,
     grpc.StatusCode.INVALID_ARGUMENT: _REFUSED,
     grpc.StatusCode.DEADLINE_EXCEEDED: _TOO_LATE,

@@ -66,9 +66,9 @@ class RetryBudget:
         change = {Verdict.SUCCESS: _SUCCESS, Verdict.NEUTRAL: 0.0}.get(verdict, _FAILURE)
         self._tokens = min(_TOKENS, max(0.0, self._tokens + change))
 
-    def backoff(self, failure: Failure, pending: int = 0) -> float | None:
-        """Seconds to wait before trying again, or None for not at all; `pending` requests wait for their first call."""
-        if failure.attempts >= _ATTEMPTS or not self._allowed(failure) or not self._affordable(pending):
+    def backoff(self, failure: Failure) -> float | None:
+        """Seconds to wait before trying again, or None for not at all."""
+        if failure.attempts >= _ATTEMPTS or not self._allowed(failure) or not self._affordable():
             return None
         backoff = self._uniform(0.0, min(_LONGEST_BACKOFF, _BACKOFF * 2.0 ** (failure.attempts - 1)))
         return backoff if failure.remaining > backoff + failure.typical + _MARGIN else None
@@ -77,6 +77,6 @@ class RetryBudget:
     def _allowed(failure: Failure) -> bool:
         return failure.retry is Retry.ANYWHERE or (failure.retry is Retry.ELSEWHERE and failure.elsewhere)
 
-    def _affordable(self, pending: int) -> bool:
-        most = max(_AT_ONCE, _SHARE * (self._active + pending))
+    def _affordable(self) -> bool:
+        most = max(_AT_ONCE, _SHARE * self._active)
         return self._tokens > _ENOUGH_TOKENS and self._retrying < most

@@ -66,6 +66,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     models: dict[str, tuple[model_config_pb2.ModelConfig, list[str]]] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     infer: Behaviour = prefers_the_first_class
+    version: str = "2.51.0"
     index_error: tuple[grpc.StatusCode, str] | None = None
     requests: list[Request] = field(default_factory=list)
 
@@ -79,6 +80,9 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         for name, reason in self.unavailable.items():
             response.models.add(name=name, version="1", state="UNAVAILABLE", reason=reason)
         return response
+
+    async def ServerMetadata(self, _: object, __: object) -> object:  # noqa: N802
+        return service_pb2.ServerMetadataResponse(name="triton", version=self.version)
 
     async def ModelConfig(self, request: object, _: object) -> object:  # noqa: N802
         message, _versions = self.models[request.name]  # type: ignore[attr-defined]

@@ -6,10 +6,15 @@ import pytest
 
 from gateway.domain import ModelVersion, Variant
 from gateway.errors import (
+    BackendDied,
+    CallCancelled,
+    ConnectionFailed,
     DeadlineExceeded,
     GatewayError,
     ModelUnavailable,
+    OutOfService,
     Overloaded,
+    QueueTimeout,
     RateLimited,
     UpstreamDraining,
     UpstreamError,
@@ -28,7 +33,7 @@ from gateway.upstream.breaker import (
     judge,
 )
 
-AWAY = judge(UpstreamUnavailable("x"))
+AWAY = judge(ConnectionFailed("x"))
 FAILED = judge(UpstreamFailed("x"))
 FULL = judge(UpstreamOverloaded("x"))
 DRAINING = judge(UpstreamDraining("x"))
@@ -227,7 +232,12 @@ def test_every_error_of_a_call_has_a_judgement_of_its_own(kind: type[GatewayErro
     ("error", "verdict", "retry"),
     [
         (None, Verdict.SUCCESS, Retry.NEVER),
-        (UpstreamUnavailable("x"), Verdict.FAILURE, Retry.ANYWHERE),
+        (ConnectionFailed("x"), Verdict.FAILURE, Retry.ANYWHERE),
+        (UpstreamUnavailable("x"), Verdict.FAILURE, Retry.NEVER),
+        (CallCancelled("x"), Verdict.NEUTRAL, Retry.NEVER),
+        (OutOfService("x"), Verdict.NEUTRAL, Retry.NEVER),
+        (BackendDied("x"), Verdict.EJECT, Retry.ELSEWHERE),
+        (QueueTimeout("x"), Verdict.NEUTRAL, Retry.NEVER),
         (UpstreamDraining("x"), Verdict.EJECT, Retry.ELSEWHERE),
         (ModelUnavailable("x"), Verdict.FAILURE, Retry.ELSEWHERE),
         (UpstreamOverloaded("x"), Verdict.NEUTRAL, Retry.NEVER),

@@ -5,11 +5,15 @@ import pytest
 
 from gateway.api.problems import KINDS
 from gateway.errors import (
+    BackendDied,
     BodyTooLarge,
+    CallCancelled,
+    ConnectionFailed,
     DeadlineExceeded,
     GatewayError,
     GatewayMisconfigured,
     ModelUnavailable,
+    QueueTimeout,
     UpstreamContractViolation,
     UpstreamDraining,
     UpstreamFailed,
@@ -22,14 +26,14 @@ from gateway.upstream.failures import translate
 Code = grpc.StatusCode
 
 ROWS = [
-    (Code.UNAVAILABLE, "failed to connect to all addresses", UpstreamUnavailable, "nobody listens"),
-    (Code.UNAVAILABLE, "Stream removed", UpstreamUnavailable, "the connection broke"),
+    (Code.UNAVAILABLE, "failed to connect to all addresses", ConnectionFailed, "nobody listens"),
+    (Code.UNAVAILABLE, "Stream removed", ConnectionFailed, "the connection broke"),
     (Code.UNAVAILABLE, "", UpstreamUnavailable, "unavailable without a word"),
     (Code.UNAVAILABLE, "[request id: 7] Exceeds maximum queue size", UpstreamOverloaded, "the queue is full"),
     (
         Code.UNAVAILABLE,
         "[request id: 7] Request timeout expired",
-        DeadlineExceeded,
+        QueueTimeout,
         "it waited too long in the queue",
     ),
     (Code.UNAVAILABLE, "Server is stopping, scheduler", UpstreamDraining, "the server is stopping"),
@@ -61,7 +65,7 @@ ROWS = [
         "it just went",
     ),
     (Code.INVALID_ARGUMENT, "unexpected shape for input", UpstreamContractViolation, "it refuses our tensor"),
-    (Code.INTERNAL, "Stub process 'a_0_0' is not healthy.", ModelUnavailable, "the backend process died"),
+    (Code.INTERNAL, "Stub process 'a_0_0' is not healthy.", BackendDied, "the backend process died"),
     (Code.INTERNAL, "ValueError at /models/a/1/model.py:7", UpstreamFailed, "the model raised"),
     (
         Code.UNIMPLEMENTED,
@@ -84,7 +88,7 @@ ROWS = [
     (Code.RESOURCE_EXHAUSTED, "no memory left", UpstreamOverloaded, "the server ran out of something"),
     (Code.UNAUTHENTICATED, "", GatewayMisconfigured, "it does not know us"),
     (Code.PERMISSION_DENIED, "", GatewayMisconfigured, "it does not let us"),
-    (Code.CANCELLED, "", UpstreamUnavailable, "the server cancelled"),
+    (Code.CANCELLED, "", CallCancelled, "the server cancelled"),
     *(
         (code, "x", UpstreamFailed, f"{code.name} says little")
         for code in (Code.UNKNOWN, Code.DATA_LOSS, Code.ABORTED)

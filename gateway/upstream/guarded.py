@@ -1,0 +1,103 @@
+"""Calls to Triton behind a breaker and a budget for second tries: what the data plane calls."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.domain import Array, InferCall, ModelVersion, Variant
+from gateway.errors import OutOfService, UpstreamError
+from gateway.upstream.breaker import Breaker, Breakers, judge
+from gateway.upstream.retry import Failure, RetryBudget
+
+_AMPLE = 0.5  # of the usual time: a call that had less and ran out of it says nothing about the model
+
+
+class Endpoint(Protocol):
+    """One Triton."""
+
+    @property
+    def endpoint(self) -> str: ...
+
+    @property
+    def can_cancel(self) -> bool: ...
+
+    async def infer(self, call: InferCall) -> dict[str, Array]: ...
+
+
+class GuardedTriton:
+    """One breaker a version; one budget for all of them."""
+
+    def __init__(
+        self,
+        triton: Endpoint,
+        breakers: Breakers,
+        budget: RetryBudget,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._triton = triton
+        self._breakers = breakers
+        self._budget = budget
+        self._clock = clock
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether a call may be cancelled without harm to the server."""
+        return self._triton.can_cancel
+
+    def check(self, target: ModelVersion) -> None:
+        """Raises OutOfService where `infer` would do so now."""
+        breaker = self._breaker(target)
+        if not breaker.allows():
+            raise _out_of_service(breaker)
+
+    async def infer(self, call: InferCall) -> dict[str, Array]:
+        """The outputs by name.
+
+        Raises DeadlineExceeded or UpstreamError; a failure that a second call may mend was tried again.
+        """
+        with self._budget.request():
+            try:
+                return await self._attempt(call)
+            except UpstreamError as error:
+                pause = self._budget.backoff(self._failure(error, call))
+                if pause is None:
+                    raise
+            with self._budget.retrying():
+                await asyncio.sleep(pause)
+                return await self._attempt(call)
+
+    async def _attempt(self, call: InferCall) -> dict[str, Array]:
+        """One call, judged by its end."""
+        breaker = self._breaker(call.target)
+        attempt = breaker.admit()
+        if attempt is None:
+            raise _out_of_service(breaker)
+        ample = call.deadline.remaining(self._clock()) >= _AMPLE * call.usual
+        # A stable version has no other that could answer in its place, and nobody can for a pinned one.
+        last = call.target.variant is not Variant.CANARY
+        judgement = judge(None)
+        try:
+            return await self._triton.infer(call)
+        except BaseException as error:
+            judgement = judge(error, ample=ample)
+            raise
+        finally:
+            breaker.record(attempt, judgement, last=last)
+            self._budget.record(judgement.verdict)
+
+    def _failure(self, error: UpstreamError, call: InferCall) -> Failure:
+        remaining = call.deadline.remaining(self._clock())
+        return Failure(
+            judge(error).retry, attempts=1, elsewhere=False, remaining=remaining, typical=call.typical
+        )
+
+    def _breaker(self, target: ModelVersion) -> Breaker:
+        return self._breakers.of(self._triton.endpoint, target)
+
+
+def _out_of_service(breaker: Breaker) -> OutOfService:
+    return OutOfService(
+        "This version of the model has failed too often and is left alone for a moment.",
+        retry_after=breaker.retry_after or 1.0,
+    )

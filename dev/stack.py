@@ -114,7 +114,9 @@ def store_environment(at: Addresses) -> dict[str, str]:
     return {"GATEWAY_REDIS_URL": f"redis://{at.redis_address}:{at.redis_port}/0", **_secrets()}
 
 
-def create_key(at: Addresses, tenant: str, *scopes: str, tier: str = "premium") -> str:
+def create_key(
+    at: Addresses, tenant: str, *scopes: str, tier: str = "premium", rate: str | None = None
+) -> str:
     """A new key in the stack's store, by the command that an operator would type."""
     command = [
         sys.executable,
@@ -130,6 +132,7 @@ def create_key(at: Addresses, tenant: str, *scopes: str, tier: str = "premium") 
         tier,
     ]
     flags = [word for scope in scopes for word in ("--scope", scope)]
+    flags += ["--rate", rate] if rate else []
     environment = {**os.environ, **store_environment(at)}
     return subprocess.run(
         [*command, *flags], env=environment, cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,14 +1,17 @@
-"""Reading a body whole, under a cap, a time limit and a budget for all requests together."""
+"""Reading a body whole, under a cap, a time limit and a budget for all requests; and noticing that a client left."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from gateway.api.context import HttpRequest
 from gateway.errors import BodyTimeout, BodyTooLarge, ClientDisconnected, Overloaded, UnsupportedEncoding
 
 _DRAIN_FACTOR = 4  # a body up to this many times the cap is read to its end and thrown away
 _DRAIN_SECONDS = 2.0
+
+_T = TypeVar("_T")
 
 
 class BodyReader:
@@ -74,6 +77,26 @@ class BodyReader:
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"A body has at most {self._limit} bytes.")
+
+
+async def while_connected(request: HttpRequest, work: Awaitable[_T]) -> _T:
+    """Awaits `work` for as long as the client is there; the body has been read, so nothing else can come from it.
+
+    Raises ClientDisconnected, with `work` cancelled.
+    """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  # a handler runs in one
+    gone = asyncio.ensure_future(request.receive())
+    gone.add_done_callback(lambda watch: None if watch.cancelled() else task.cancel())
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if gone.cancelled() or not gone.done():
+            raise
+        task.uncancel()
+        raise ClientDisconnected("The client closed the connection.") from None
+    finally:
+        gone.cancel()
 
 
 async def _receive(request: HttpRequest) -> tuple[bytes, bool]:

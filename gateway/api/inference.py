@@ -7,7 +7,7 @@ from typing import TypeVar
 from litestar import Response, Router, post
 
 from gateway.api.access import Access
-from gateway.api.body import BodyReader
+from gateway.api.body import BodyReader, while_connected
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import ClassifyOperation, DetectOperation, failures, operation_id
 from gateway.api.parsing import media_type, parse
@@ -73,18 +73,17 @@ class Intake:
             )
             context.priority = self._priority(request, asked.priority)
             await self._access.charge_more(context, cost(len(images), sum(map(megapixels, images))) - 1)
-            answer = await work(
-                Call(
-                    images=images,
-                    options=asked,
-                    principal=context.caller,
-                    priority=context.priority,
-                    started=context.started,
-                    timeout=timeout,
-                    request_id=context.request_id,
-                    follow=context.calls.append,
-                )
+            call = Call(
+                images=images,
+                options=asked,
+                principal=context.caller,
+                priority=context.priority,
+                started=context.started,
+                timeout=timeout,
+                request_id=context.request_id,
+                follow=context.calls.append,
             )
+            answer = await while_connected(request, work(call))
         context.model, context.version = answer.target.model, answer.target.version
         return answer
 

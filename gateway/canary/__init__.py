@@ -1,5 +1,5 @@
 """Which version of a model answers a request."""
 
-from gateway.canary.route import StableRouter
+from gateway.canary.router import StableRouter
 
 __all__ = ["StableRouter"]

@@ -118,6 +118,9 @@ class Sticky:
 
 Stickiness = Annotated[Sticky, PlainValidator(Sticky.parse), PlainSerializer(str, return_type=str)]
 
+BY_PRINCIPAL = Sticky()
+DEFAULT_GUARD = Guard()
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -135,9 +138,9 @@ class Route:
     canary: Version | None = None
     weight: Weight = 0
     salt: Salt = ""
-    sticky: Stickiness = Sticky()
+    sticky: Stickiness = BY_PRINCIPAL
     mirror: Weight = 0
-    guard: Guard = Guard()
+    guard: Guard = DEFAULT_GUARD
     steps: Steps = ()
     lease: Moment | None = None
     always: Subjects = ()

@@ -1,0 +1,95 @@
+"""What an operator may ask for, and a change on top of what stands."""
+
+import json
+
+import pytest
+from unit.canary.routes import PLAN, plan_route
+
+from gateway.canary.route import Guard, Life, Source, Step, Sticky, default_route
+from gateway.canary.wanted import Wanted, amend, read_wanted, wanted_of
+from gateway.errors import ValidationFailed
+
+
+def test_a_document_with_everything_is_read() -> None:
+    text = """{"stable": "1", "canary": "2", "weight": 500, "sticky": "cookie:uid", "mirror": 100,
+        "guard": {"min_requests": 200}, "steps": [{"weight": 100, "seconds": 5, "min_requests": 10}],
+        "lease": 1900000000, "always": ["tenant-a"], "lives": {"1": {"sunset_at": 5}}}"""
+    assert read_wanted(text) == Wanted(
+        stable="1",
+        canary="2",
+        weight=500,
+        sticky=Sticky(Source.COOKIE, "uid"),
+        mirror=100,
+        guard=Guard(min_requests=200),
+        steps=(Step(100, 5.0, 10),),
+        lease=1_900_000_000.0,
+        always=("tenant-a",),
+        lives={"1": Life(sunset_at=5.0)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "pointers"),
+    [
+        ({"stable": "1", "canary": "2", "wieght": 5}, ["/wieght"]),
+        ({"canary": "2"}, ["/stable"]),
+        ({"stable": "1", "canary": "2", "weight": 10_001, "mirror": -1}, ["/mirror", "/weight"]),
+        ({"stable": "1", "canary": "2", "weight": "500"}, ["/weight"]),
+        ({"stable": "1", "canary": "2", "salt": "mine"}, ["/salt"]),
+        ({"stable": "1", "canary": "2", "steps": [{"weight": 5, "sec": 1}]}, ["/steps/0/sec"]),
+        ({"stable": "1", "canary": "2", "guard": {"error_z": 0}}, ["/guard/error_z"]),
+        ({"stable": "1", "canary": "1"}, [""]),
+        ({"stable": "1", "weight": 5}, [""]),
+        ({"stable": "1", "steps": [{"weight": 5}]}, [""]),
+        ({"stable": "1", "canary": "2", "steps": [{"weight": 5}, {"weight": 1}]}, [""]),
+        ([], [""]),
+    ],
+)
+def test_every_wrong_field_is_named(document: object, pointers: list[str]) -> None:
+    with pytest.raises(ValidationFailed) as failed:
+        read_wanted(json.dumps(document))
+    assert sorted(error.pointer for error in failed.value.errors) == pointers
+
+
+def test_what_is_no_json_is_refused() -> None:
+    with pytest.raises(ValidationFailed):
+        read_wanted(b"{\xff")
+
+
+def test_a_change_keeps_what_it_does_not_name() -> None:
+    route = plan_route(always=("tenant-a",))
+    assert amend(route, '{"mirror": 50}') == Wanted(
+        "1", "2", 100, mirror=50, steps=PLAN, always=("tenant-a",)
+    )
+
+
+def test_a_change_reaches_into_the_guard_and_null_gives_the_default_back() -> None:
+    route = plan_route(mirror=100, guard=Guard(min_requests=500, min_agreement=0.9), always=("tenant-a",))
+    wanted = amend(route, '{"guard": {"min_agreement": null, "error_z": 4}, "always": null}')
+    assert wanted.guard == Guard(min_requests=500, error_z=4.0)
+    assert wanted.always == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "weight"),
+    [
+        ({"canary": "3"}, None),
+        ({"steps": []}, None),
+        ({"canary": "3", "weight": 5}, 5),
+        ({"always": ["key_1"]}, 100),
+    ],
+)
+def test_another_pair_or_plan_does_not_inherit_the_weight(
+    change: dict[str, object], weight: int | None
+) -> None:
+    assert amend(plan_route(), json.dumps(change)).weight == weight
+
+
+@pytest.mark.parametrize("change", ['{"weight": 10001}', '{"colour": 1}', "[]", "{", '{"stable": null}'])
+def test_a_change_that_does_not_fit_is_refused(change: str) -> None:
+    with pytest.raises(ValidationFailed):
+        amend(plan_route(), change)
+
+
+def test_the_route_as_it_stands_asks_for_itself() -> None:
+    assert wanted_of(default_route("pets", "1")) == Wanted("1", weight=0)

@@ -44,8 +44,9 @@ from gateway.dataplane import DataPlane, Deadlines, Lane
 from gateway.errors import GatewayError
 from gateway.pool import WorkerPool
 from gateway.priority import PriorityPolicy
-from gateway.ratelimit import RateLimiter, RedisStore, connect
+from gateway.ratelimit import CLIENT_TIMEOUT, RateLimiter, RedisStore
 from gateway.settings import Settings
+from gateway.store import connect
 from gateway.telemetry.logs import configure_logs
 from gateway.translate.decode import Limits
 from gateway.upstream import Breakers, GuardedTriton, RetryBudget, TritonClient
@@ -82,7 +83,7 @@ def build(settings: Settings) -> ASGIApp:
     )
     tiers = tiers_of(settings.access_file)
     keys = _keys(settings)
-    limits_redis = connect(settings.redis_url)
+    limits_redis = connect(settings.redis_url, timeout=CLIENT_TIMEOUT)
     limiter = RateLimiter(
         RedisStore(limits_redis, lease=settings.max_request_timeout + settings.body_timeout),
         shares=settings.workers * settings.replicas,

@@ -11,7 +11,6 @@ revoke.
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,8 +18,9 @@ from typing import Protocol
 import structlog
 
 from gateway.auth.record import ApiKey, BrokenRecord, from_document
-from gateway.auth.store import Change, KeyStoreAway, Position, Snapshot, heed_cancellation
+from gateway.auth.store import Change
 from gateway.errors import Overloaded
+from gateway.store import Freshness, Position, Snapshot, follow
 
 _log = structlog.stdlib.get_logger("gateway.auth")
 
@@ -65,60 +65,42 @@ class KeyRing:
         grace: float = 3600.0,
     ) -> None:
         self._documents = documents
-        self._clock = clock
+        self._freshness = Freshness(clock=clock, interval=interval)
         self._interval = interval
         self._grace = grace
         self._entries: Mapping[str, _Entry] = {}
         self._broken: frozenset[str] = frozenset()
         self._position = Position()
-        self._confirmed_at: float | None = None
-        self._failure = "not read yet"
         self._lost = False
-        self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
 
     def find(self, key_id: str) -> ApiKey | None:
         """The key, or None where there is none. Raises Overloaded where the copy is too old to be trusted."""
         if not self._usable():
             raise Overloaded(
-                "API keys cannot be checked at the moment.", retry_after=1, internal=self._failure
+                "API keys cannot be checked at the moment.", retry_after=1, internal=self._freshness.detail
             )
         entry = self._entries.get(key_id)
         return None if entry is None else entry.record
 
     def status(self) -> RingStatus:
         """How true the copy is."""
-        age = self._age()
-        fresh = age is not None and age < 3 * self._interval + 1 and not self._failure
-        return RingStatus(fresh, self._usable(), len(self._entries), self._failure)
+        return RingStatus(self._freshness.fresh, self._usable(), len(self._entries), self._freshness.detail)
 
     async def watch(self) -> None:
         """Follows the store for ever; run as a task and cancel it to stop."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen())
-            while True:
-                self._changed.clear()
-                try:
-                    await self.refresh()
-                except KeyStoreAway as error:
-                    self._note_failure(str(error))
-                heed_cancellation()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._interval):
-                        await self._changed.wait()
+        await follow(self.refresh, self._documents.hints, interval=self._interval, failed=self._note_failure)
 
     async def refresh(self) -> None:
         """Reads the store once, where it changed. Raises KeyStoreAway."""
         async with self._turn:
-            if await self._documents.position() != self._position or self._confirmed_at is None:
+            if await self._documents.position() != self._position or not self._freshness.known:
                 await self._follow(await self._documents.read())
-            if self._failure and self._confirmed_at is not None:
+            if self._freshness.confirm():
                 _log.info("keys_fresh", keys=len(self._entries))
-            self._confirmed_at = self._clock()
-            self._failure = ""
 
     async def _follow(self, snapshot: Snapshot) -> None:
-        if self._is_older(snapshot.position):
+        if snapshot.position.has_lost(self._position):
             self._alarm(snapshot)
             self._adopt(snapshot, keep_missing=True)
             written = await self._documents.write(self._missing(snapshot))
@@ -127,10 +109,6 @@ class KeyRing:
         self._adopt(snapshot, keep_missing=False)
         self._position = snapshot.position
         self._lost = False
-
-    def _is_older(self, position: Position) -> bool:
-        mine = self._position
-        return mine.epoch is not None and (position.epoch != mine.epoch or position.version < mine.version)
 
     def _adopt(self, snapshot: Snapshot, *, keep_missing: bool) -> None:
         entries = dict(self._entries) if keep_missing else {}
@@ -167,27 +145,15 @@ class KeyRing:
             missing = len(self._entries.keys() - snapshot.documents.keys())
             _log.error("keys_store_lost", missing=missing, kept=len(self._entries))
         self._lost = True
-        self._failure = "the store lost keys; they are kept and written back"
-
-    async def _listen(self) -> None:
-        while True:
-            with contextlib.suppress(KeyStoreAway):
-                async for _ in self._documents.hints():
-                    self._changed.set()
-            heed_cancellation()
-            await asyncio.sleep(self._interval)
+        self._freshness.doubt("the store lost keys; they are kept and written back")
 
     def _usable(self) -> bool:
-        age = self._age()
+        age = self._freshness.age
         return age is not None and age <= self._grace
 
-    def _age(self) -> float | None:
-        return None if self._confirmed_at is None else self._clock() - self._confirmed_at
-
     def _note_failure(self, reason: str) -> None:
-        if not self._failure or (self._confirmed_at is None and self._failure != reason):
+        if self._freshness.doubt(reason):
             _log.warning("keys_stale", reason=reason, grace=self._grace)
-        self._failure = reason
 
 
 def _entry(document: str) -> _Entry:

@@ -13,7 +13,7 @@ from gateway.auth import ApiKey, Grant, IssuedKey, KeyHasher, KeyIsRevoked, KeyS
 from gateway.cli.check_config import load_settings
 from gateway.domain import Priority, Quota
 from gateway.errors import ValidationFailed
-from gateway.ratelimit import connect
+from gateway.store import connect
 
 _T = TypeVar("_T")
 

@@ -5,9 +5,10 @@ from gateway.ratelimit.cost import cost
 from gateway.ratelimit.decision import Bucket, Decision, Lease, Refusal
 from gateway.ratelimit.headers import headers
 from gateway.ratelimit.limiter import RateLimiter
-from gateway.ratelimit.store import RedisStore, connect
+from gateway.ratelimit.store import CLIENT_TIMEOUT, RedisStore
 
 __all__ = [
+    "CLIENT_TIMEOUT",
     "Bucket",
     "Decision",
     "Lease",
@@ -15,7 +16,6 @@ __all__ = [
     "RedisStore",
     "Refusal",
     "State",
-    "connect",
     "cost",
     "headers",
 ]

@@ -10,7 +10,7 @@ import structlog
 from gateway.ratelimit.breaker import Breaker, State
 from gateway.ratelimit.gcra import Verdict
 from gateway.ratelimit.plan import Plan
-from gateway.ratelimit.store import StoreAway
+from gateway.store import StoreAway
 
 _log = structlog.stdlib.get_logger("gateway.ratelimit")
 

@@ -12,20 +12,22 @@ import importlib.resources
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
-from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.ratelimit.gcra import Rate, Verdict
 from gateway.ratelimit.plan import Plan
+from gateway.store import StoreAway
 
 _T = TypeVar("_T")
 
 TIMEOUT = 0.05  # seconds: the most that a request may lose to a store that does not answer
+# Seconds for the client. Longer than a request waits: `RedisStore` bounds that itself, and lets what it gave up end
+# behind.
+CLIENT_TIMEOUT = 2 * TIMEOUT
 
-_CONNECTIONS = 32  # calls at once; more wait for one of these, within the same timeout
+_CONNECTIONS = (
+    32  # calls at once, fewer than the client has; more wait for one of these, within the same timeout
+)
 _GRACE = 0.005  # seconds for an answer that came while the event loop itself was held up
 _PROBE = Rate(1000.0, 1000.0)
 # Redis refuses, it cannot be reached, or what it answers is no answer.
@@ -34,35 +36,10 @@ _SCRIPT = importlib.resources.files("gateway.ratelimit").joinpath("gcra.lua").re
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
-class StoreAway(Exception):
-    """Redis is away, slow, or refuses; the text is for the log."""
-
-
 class Commands(Protocol):
     """What is needed of a Redis client, be it of one server or of a cluster."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any: ...
-
-
-def connect(url: str, *, timeout: float = 2 * TIMEOUT) -> Redis:
-    """A client that gives up early and never tries again: a charge sent twice is a charge too many.
-
-    `timeout` bounds each step in seconds (connecting, one answer). It is longer than a request waits: `RedisStore`
-    bounds that itself, and lets what it gave up end behind.
-    """
-    pool = ConnectionPool.from_url(
-        url,
-        max_connections=_CONNECTIONS + 8,  # `RedisStore` holds it below this
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-        # A new connection says nothing but its password, so that one fits into the timeout too.
-        protocol=2,
-        driver_info=None,
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
-    return Redis.from_pool(pool)
 
 
 class RedisStore:

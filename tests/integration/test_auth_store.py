@@ -345,9 +345,9 @@ async def test_something_else_in_the_place_of_the_keys_is_an_outage(server: Serv
         assert passes(ring, issued)
 
 
-@pytest.mark.parametrize("name", ["read", "write"])
-def test_the_scripts_travel_with_the_package(name: str) -> None:
-    assert importlib.resources.files("gateway.auth").joinpath(f"{name}.lua").is_file()
+@pytest.mark.parametrize(("package", "name"), [("gateway.store", "read"), ("gateway.auth", "write")])
+def test_the_scripts_travel_with_the_packages(package: str, name: str) -> None:
+    assert importlib.resources.files(package).joinpath(f"{name}.lua").is_file()
 
 
 async def test_a_worker_stops_when_it_is_told_also_while_it_connects_again(server: Server) -> None:

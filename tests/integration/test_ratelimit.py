@@ -20,10 +20,11 @@ from stack import Addresses, Part, free_addresses, redis
 from unit.ratelimit.callers import caller, tier
 
 from gateway.domain import Quota
-from gateway.ratelimit import Decision, RateLimiter, RedisStore, Refusal, State, connect
+from gateway.ratelimit import Decision, RateLimiter, RedisStore, Refusal, State
 from gateway.ratelimit.gcra import Rate, decide
 from gateway.ratelimit.plan import plan
 from gateway.ratelimit.store import _SHA, TIMEOUT, _numbers
+from gateway.store import connect
 
 ACL = (
     "resetkeys ~{rl:* resetchannels -@all "

@@ -206,7 +206,7 @@ async def test_no_secret_shows_in_anything_that_could_be_printed() -> None:
                 "".join(traceback.format_exception(refused.value)),
             ]
     told += [lines, page, record, IssuedKey(record, text), key_text.parse(text), HASHER, here.ring.status()]
-    told += [here.sessions, here.authenticator, here.ring, here.verifier, vars(here.ring)["_confirmed_at"]]
+    told += [here.sessions, here.authenticator, here.ring, here.verifier, vars(vars(here.ring)["_freshness"])]
     shown = "\n".join(map(repr, told)) + "\n".join(map(str, told))
     for secret in (text, bad, forged, page.text, record.hash, PEPPER.decode(), SESSION_SECRET.decode()):
         assert secret not in shown

@@ -8,8 +8,9 @@ from unit.auth.workshop import NOW, Clock, Shelf, api_key
 
 from gateway.auth import KeyRing
 from gateway.auth.record import from_document, to_document
-from gateway.auth.store import KeyStoreAway, Position
+from gateway.auth.store import KeyStoreAway
 from gateway.errors import Overloaded
+from gateway.store import Position
 
 
 def ring_of(shelf: Shelf, clock: Clock | None = None, grace: float = 3600) -> KeyRing:

@@ -30,8 +30,9 @@ from gateway.auth import (
 )
 from gateway.auth import keys as key_text
 from gateway.auth.record import to_document
-from gateway.auth.store import Change, KeyStoreAway, Position, Snapshot
+from gateway.auth.store import Change, KeyStoreAway
 from gateway.domain import Priority
+from gateway.store import Position, Snapshot
 
 NOW = 1_800_000_000.0
 ISSUER = "https://id.example"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gateway.domain import Principal, Priority, Quota, Tier
 from gateway.ratelimit.gcra import Verdict
 from gateway.ratelimit.plan import Plan
-from gateway.ratelimit.store import StoreAway
+from gateway.store import StoreAway
 
 TEN = Quota(10, 1, 10)
 THOUSAND = Quota(1000, 1, 1000)

@@ -1,0 +1,19 @@
+"""Redis as the rest of the gateway meets it: a client, one error, documents with their position, and following them."""
+
+from gateway.store.connection import StoreAway, connect, text, translated
+from gateway.store.documents import Documents, Position, Snapshot, script
+from gateway.store.following import Freshness, follow, heed_cancellation
+
+__all__ = [
+    "Documents",
+    "Freshness",
+    "Position",
+    "Snapshot",
+    "StoreAway",
+    "connect",
+    "follow",
+    "heed_cancellation",
+    "script",
+    "text",
+    "translated",
+]

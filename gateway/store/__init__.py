@@ -1,7 +1,7 @@
 """Redis as the rest of the gateway meets it: a client, one error, documents with their position, and following them."""
 
 from gateway.store.connection import StoreAway, connect, text, translated
-from gateway.store.documents import Documents, Position, Snapshot, script
+from gateway.store.documents import Documents, Position, Snapshot, is_reserved, script
 from gateway.store.following import Freshness, follow, heed_cancellation
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "connect",
     "follow",
     "heed_cancellation",
+    "is_reserved",
     "script",
     "text",
     "translated",

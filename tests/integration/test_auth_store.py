@@ -6,18 +6,12 @@ import importlib.resources
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import redis as blocking
 import structlog.testing
-from processes import Process, running
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from stack import Addresses, free_addresses, redis
+from stack import Addresses, free_addresses
+from support.redis_server import Server, connected, serving, until
 
 from gateway.auth import (
     Grant,
@@ -38,52 +32,10 @@ GRANT = Grant("acme", frozenset({"infer"}), "standard", Priority.STANDARD)
 PROMISED = 2.0  # seconds until a change holds everywhere
 
 
-@dataclass
-class Server:
-    """A Redis that the test may kill; the next one starts empty at the same place."""
-
-    at: Addresses
-    process: Process
-
-    def admin(self) -> Any:
-        return blocking.Redis(self.at.redis_address, port=self.at.redis_port, decode_responses=True)
-
-
-def wait_for_redis(at: Addresses) -> None:
-    with blocking.Redis(at.redis_address, port=at.redis_port) as client:
-        for _ in range(200):
-            with contextlib.suppress(blocking.exceptions.ConnectionError):
-                if client.ping():
-                    return
-            time.sleep(0.05)
-    raise AssertionError("redis-server did not come up")
-
-
-@contextlib.contextmanager
-def serving(at: Addresses) -> Iterator[Server]:
-    with running(redis(at)) as process:
-        wait_for_redis(at)
-        yield Server(at, process)
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
     with serving(free_addresses()) as started:
         yield started
-
-
-@contextlib.asynccontextmanager
-async def connected(at: Addresses, **options: object) -> AsyncIterator[Redis]:
-    client = Redis(
-        host=at.redis_address,
-        port=at.redis_port,
-        socket_timeout=1.0,
-        socket_connect_timeout=1.0,
-        retry=Retry(NoBackoff(), 1),
-        **options,  # type: ignore[arg-type]  # tests name them
-    )
-    async with client:
-        yield client
 
 
 @contextlib.asynccontextmanager
@@ -105,16 +57,6 @@ async def worker(at: Addresses, grace: float = 3600) -> AsyncIterator[KeyRing]:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
-
-
-async def until(true: Callable[[], bool], within: float = PROMISED) -> float:
-    """How many seconds it took; fails after `within`."""
-    began = time.monotonic()
-    while not true():
-        if time.monotonic() - began > within:
-            raise AssertionError(f"not within {within} s")
-        await asyncio.sleep(0.002)
-    return time.monotonic() - began
 
 
 def passes(ring: KeyRing, issued: IssuedKey) -> bool:

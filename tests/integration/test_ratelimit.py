@@ -17,6 +17,7 @@ from processes import Process, running
 from redis.asyncio import Redis, RedisCluster
 from redis.crc import key_slot
 from stack import Addresses, Part, free_addresses, redis
+from support.redis_server import cluster_addresses
 from unit.ratelimit.callers import caller, tier
 
 from gateway.domain import Quota
@@ -598,7 +599,7 @@ async def test_a_user_with_only_the_commands_of_the_acl_line_can_do_all_of_it(ow
 
 
 async def test_it_works_on_a_node_of_a_redis_cluster() -> None:
-    at = free_addresses()
+    at = cluster_addresses()
     with server(
         at, "--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{at.redis_port}.conf"
     ) as node:

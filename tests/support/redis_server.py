@@ -48,6 +48,13 @@ def serving(at: Addresses, *flags: str) -> Iterator[Server]:
         yield Server(at, process)
 
 
+def cluster_addresses() -> Addresses:
+    """For a node of a cluster, which also listens 10,000 ports above its own."""
+    while (at := free_addresses()).redis_port > 55_000:
+        pass
+    return at
+
+
 @contextlib.contextmanager
 def cluster(nodes: int = 3) -> Iterator[list[Server]]:
     """A Redis Cluster of masters, the slots dealt out among them."""
@@ -61,8 +68,7 @@ def cluster(nodes: int = 3) -> Iterator[list[Server]]:
                 "CLUSTER", "MEET", server.at.redis_address, server.at.redis_port
             )
         for server in servers:
-            while "cluster_known_nodes:" + str(nodes) not in _info(server) or "state:ok" not in _info(server):
-                time.sleep(0.05)
+            _wait_for_cluster(server, nodes)
         yield servers
 
 
@@ -114,9 +120,7 @@ def _wait(at: Addresses) -> None:
 
 @contextlib.contextmanager
 def _node() -> Iterator[Server]:
-    at = free_addresses()
-    while at.redis_port > 55_000:  # the cluster's own port is this one and 10,000
-        at = free_addresses()
+    at = cluster_addresses()
     flags = (
         "--cluster-enabled",
         "yes",
@@ -127,10 +131,10 @@ def _node() -> Iterator[Server]:
         yield server
 
 
-def _info(server: Server) -> str:
-    found = server.admin().execute_command("CLUSTER", "INFO")
-    return (
-        "\n".join(f"{name}:{value}" for name, value in found.items())
-        if isinstance(found, dict)
-        else str(found)
-    )
+def _wait_for_cluster(server: Server, nodes: int) -> None:
+    for _ in range(400):
+        found = server.admin().execute_command("CLUSTER INFO")
+        if (found["cluster_state"], found["cluster_known_nodes"]) == ("ok", str(nodes)):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the cluster did not come up")

@@ -12,7 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from stack import ROOT, RUN, Addresses, Part, StackError, create_key, free_addresses, gateway, redis, triton
+from stack import (
+    ADMINISTRATION,
+    ROOT,
+    RUN,
+    Addresses,
+    Part,
+    StackError,
+    create_key,
+    free_addresses,
+    gateway,
+    redis,
+    triton,
+)
 
 READY_SECONDS = 90
 
@@ -94,7 +106,7 @@ def running_stack(repository: Path | None = None, **settings: object) -> Iterato
             redis_process,
             gateway_process,
             key=create_key(at, "tests", "infer", "pin-version"),
-            admin_key=create_key(at, "operators", "infer", "pin-version", "admin:keys"),
+            admin_key=create_key(at, "operators", *ADMINISTRATION),
         )
 
 

@@ -16,6 +16,10 @@ RUN = ROOT / ".run"
 TRITON_PYTHON = ROOT / ".venv-triton" / "bin" / "python"
 
 
+# Scopes of a key that may do everything; whoever makes keys can give only what it holds itself.
+ADMINISTRATION = ("infer", "pin-version", "admin:keys", "admin:canary", "admin:models")
+
+
 class StackError(Exception):
     """The stack cannot be started; the message is for a person and says what to do."""
 

@@ -11,6 +11,7 @@ import honcho.manager
 import httpx
 from honcho.manager import Manager
 from stack import (
+    ADMINISTRATION,
     ROOT,
     RUN,
     Addresses,
@@ -87,9 +88,7 @@ def announce() -> None:
             )
         time.sleep(0.2)
     key = create_key(at, "demo", "infer", "pin-version")
-    admin_key = create_key(
-        at, "operators", "infer", "pin-version", "admin:keys", "admin:canary", "admin:models"
-    )
+    admin_key = create_key(at, "operators", *ADMINISTRATION)
     private_file(RUN / "keys.env", f"GATEWAY_KEY={key}\nGATEWAY_ADMIN_KEY={admin_key}\n")
     text = _READY.format(
         key=key,

@@ -1,5 +1,6 @@
 """/admin/v1/keys: API keys are made, listed, rotated and revoked here; a secret is shown once and kept nowhere."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -12,8 +13,8 @@ from gateway.api.body import BodyReader
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import AdminOperation, failures
 from gateway.api.parsing import read_json
-from gateway.auth import KeyRing
-from gateway.auth.scopes import ADMIN_KEYS
+from gateway.auth import Grant, KeyRing
+from gateway.auth.scopes import ADMIN_KEYS, require_giving
 from gateway.auth.store import IssuedKey, KeyIsRevoked, KeyStore, KeyStoreAway, UnknownKey
 from gateway.domain import Tier
 from gateway.errors import KeyConflict, KeyNotFound, Overloaded, ValidationFailed
@@ -36,8 +37,11 @@ def key_routes(store: KeyStore, ring: KeyRing, tiers: Mapping[str, Tier], bodies
             wanted = read_json(request, body, KeyRequest)
         if wanted.tier not in tiers:
             raise ValidationFailed.of("/tier", f"One of: {', '.join(sorted(tiers))}.")
+        grant = wanted.grant(tiers[wanted.tier].priority)
+        grant.check(time.time())  # what is no scope at all is a wrong field, not one that the caller lacks
+        _check_giving(request, grant)
         with _translated():
-            issued = await store.create(wanted.grant(tiers[wanted.tier].priority))
+            issued = await store.create(grant)
             await ring.refresh()  # the others hear of it; this worker's caller may use the key at once
         return _issued("key_created", issued, request)
 
@@ -62,6 +66,9 @@ def key_routes(store: KeyStore, ring: KeyRing, tiers: Mapping[str, Tier], bodies
         async with bodies.read(request) as body:
             wanted = read_json(request, body or b"{}", RotateRequest)
         with _translated():
+            _check_giving(
+                request, (await store.get(key_id)).grant
+            )  # its new secret will be the caller's to use
             issued = await store.rotate(key_id, overlap=wanted.overlap)
         return _issued("key_rotated", issued, request)
 
@@ -78,6 +85,11 @@ def key_routes(store: KeyStore, ring: KeyRing, tiers: Mapping[str, Tier], bodies
         opt={"scope": ADMIN_KEYS},
         tags=["keys"],
     )
+
+
+def _check_giving(request: HttpRequest, grant: Grant) -> None:
+    """Rights only: which tier, ceiling and rate a key gets is the administration's to decide."""
+    require_giving(context_of(request).caller, grant.scopes, grant.models)
 
 
 def _issued(event: str, issued: IssuedKey, request: HttpRequest) -> NewKey:

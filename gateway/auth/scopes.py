@@ -1,6 +1,7 @@
 """What a credential allows: the words for it, and the questions that handlers ask. What is not granted is denied."""
 
 import re
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 from gateway.domain import Principal
@@ -32,6 +33,11 @@ def is_inference(scope: str) -> bool:
     return scope == INFER or scope.startswith(_ONE_MODEL)
 
 
+def is_administration(scope: str) -> bool:
+    """Whether its holder changes what others may do, or what answers them."""
+    return scope.startswith("admin:")
+
+
 def covers(held: AbstractSet[str], wanted: str) -> bool:
     """Whether `held` includes `wanted`: by name, or because `infer` includes every `infer:<model>`."""
     return wanted in held or (wanted.startswith(_ONE_MODEL) and INFER in held)
@@ -53,6 +59,15 @@ def require_scope(principal: Principal, scope: str) -> None:
     """Raises Forbidden where the caller does not hold `scope`."""
     if not has_scope(principal, scope):
         raise Forbidden(f"This needs the scope {scope}.")
+
+
+def require_giving(principal: Principal, scopes: Iterable[str], models: frozenset[str] | None) -> None:
+    """Raises Forbidden, with its name, for a right that the caller would give away and does not hold itself."""
+    missing = sorted(scope for scope in scopes if not has_scope(principal, scope))
+    if missing:
+        raise Forbidden(f"You can give only what you hold; you do not hold the scope {', '.join(missing)}.")
+    if principal.models is not None and (models is None or models - principal.models):
+        raise Forbidden("You can give only what you hold; you may not use all of these models.")
 
 
 def require_inference(principal: Principal) -> None:

@@ -2,7 +2,14 @@
 
 import pytest
 
-from gateway.auth.scopes import has_scope, is_scope, may_use, require_inference, require_scope
+from gateway.auth.scopes import (
+    has_scope,
+    is_scope,
+    may_use,
+    require_giving,
+    require_inference,
+    require_scope,
+)
 from gateway.domain import Principal, Priority
 from gateway.errors import Forbidden
 
@@ -64,3 +71,32 @@ def test_a_caller_who_may_use_nothing_is_forbidden_to_infer() -> None:
     require_inference(caller("infer:pets"))
     with pytest.raises(Forbidden, match="infer"):
         require_inference(caller("admin:keys", "pin-version"))
+
+
+@pytest.mark.parametrize(
+    ("giver", "scopes", "models"),
+    [
+        pytest.param(caller("infer", "admin:keys"), {"infer"}, None, id="what it holds"),
+        pytest.param(caller("infer"), {"infer:pets"}, None, id="a part of what it holds"),
+        pytest.param(caller("infer"), {"infer"}, {"pets"}, id="fewer models"),
+        pytest.param(caller("infer", models={"pets", "cars"}), {"infer"}, {"pets"}, id="fewer than its own"),
+    ],
+)
+def test_what_one_holds_one_can_give(giver: Principal, scopes: set[str], models: set[str] | None) -> None:
+    require_giving(giver, scopes, None if models is None else frozenset(models))
+
+
+@pytest.mark.parametrize(
+    ("giver", "scopes", "models", "named"),
+    [
+        pytest.param(caller("admin:keys"), {"infer"}, None, "infer", id="another scope"),
+        pytest.param(caller("infer:pets"), {"infer"}, None, "infer", id="more than one model's scope"),
+        pytest.param(caller("infer", models={"pets"}), {"infer"}, None, "models", id="every model"),
+        pytest.param(caller("infer", models={"pets"}), {"infer"}, {"cars"}, "models", id="another model"),
+    ],
+)
+def test_nobody_gives_away_what_it_does_not_hold(
+    giver: Principal, scopes: set[str], models: set[str] | None, named: str
+) -> None:
+    with pytest.raises(Forbidden, match=named):
+        require_giving(giver, scopes, None if models is None else frozenset(models))

@@ -26,17 +26,18 @@ from gateway.api.middleware import RequestContext
 from gateway.api.models import model_routes
 from gateway.api.problems import from_bug, from_gateway, from_litestar
 from gateway.api.static import static_routes
-from gateway.api.tokens import token_routes
+from gateway.api.tokens import token_routes, withdrawal_routes
 from gateway.auth import (
     Authenticator,
-    ExternalIssuer,
+    DeniedTokens,
+    DenyList,
     FailureThrottle,
     KeyHasher,
     KeyRing,
     KeyStore,
-    RemoteKeys,
     SessionTokens,
     TokenVerifier,
+    TrustedIssuers,
 )
 from gateway.canary import StableRouter
 from gateway.catalog import Catalog
@@ -90,7 +91,7 @@ def build(settings: Settings) -> ASGIApp:
         clock=clock,
     )
     http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
-    authenticator, sessions = _authentication(settings, keys, http)
+    auth = _authentication(settings, keys, http)
     dataplane = DataPlane(
         catalog=catalog,
         router=StableRouter(),
@@ -100,7 +101,7 @@ def build(settings: Settings) -> ASGIApp:
         limits=Limits(pixels=settings.max_image_pixels, side=settings.max_image_side),
         deadlines=Deadlines(settings.request_timeout, settings.max_request_timeout, clock),
     )
-    access = Access(authenticator=authenticator, limiter=limiter, tiers=tiers)
+    access = Access(authenticator=auth.authenticator, limiter=limiter, tiers=tiers)
     intake = Intake(bodies, PriorityPolicy(), access, max_inputs=settings.max_inputs)
 
     @contextlib.asynccontextmanager
@@ -112,7 +113,7 @@ def build(settings: Settings) -> ASGIApp:
                 limits_redis,
                 keys.redis,
                 limiter,
-                _running(catalog.watch(), keys.ring.watch()),
+                _running(catalog.watch(), keys.ring.watch(), auth.issuers.watch(), auth.denied.watch()),
             ):
                 yield
 
@@ -120,9 +121,10 @@ def build(settings: Settings) -> ASGIApp:
         route_handlers=[
             inference_routes(dataplane, intake),
             model_routes(catalog),
-            token_routes(sessions, bodies),
+            token_routes(auth.sessions, bodies),
+            withdrawal_routes(keys.denied, auth.denied),
             key_routes(keys.store, keys.ring, tiers, bodies),
-            health_routes(catalog, keys.ring, limiter),
+            health_routes(catalog, keys.ring, limiter, auth.issuers, auth.denied),
             static_routes(),
         ],
         guards=[access],
@@ -143,42 +145,48 @@ def build(settings: Settings) -> ASGIApp:
 
 @dataclass(frozen=True)
 class _Keys:
-    """What belongs to API keys: the store, this worker's copy of it, and the hash."""
+    """What is kept of credentials: the keys, this worker's copy of them, their hash, and the tokens that were ended."""
 
     redis: AbstractAsyncContextManager[object]
     hasher: KeyHasher
     store: KeyStore
     ring: KeyRing
+    denied: DeniedTokens
 
 
 def _keys(settings: Settings) -> _Keys:
     redis = connect(settings.redis_url, timeout=_KEYS_TIMEOUT)  # of its own: slower, and beside the requests
     hasher = KeyHasher(settings.key_pepper.get_secret_value().encode())
     store = KeyStore(redis, hasher=hasher, environment=settings.environment, clock=time.time)
-    return _Keys(redis, hasher, store, KeyRing(store, clock=time.monotonic, grace=settings.keys_grace))
+    ring = KeyRing(store, clock=time.monotonic, grace=settings.keys_grace)
+    return _Keys(redis, hasher, store, ring, DeniedTokens(redis))
 
 
-def _authentication(
-    settings: Settings, keys: _Keys, http: httpx.AsyncClient
-) -> tuple[Authenticator, SessionTokens]:
+@dataclass(frozen=True)
+class _Authentication:
+    """How callers are told: the decision itself, and what its routes and its upkeep need."""
+
+    authenticator: Authenticator
+    sessions: SessionTokens
+    issuers: TrustedIssuers
+    denied: DenyList
+
+
+def _authentication(settings: Settings, keys: _Keys, http: httpx.AsyncClient) -> _Authentication:
+    """Raises AccessFileError."""
     sessions = SessionTokens(
         secret=settings.token_secret.get_secret_value().encode(), ring=keys.ring, clock=time.time
     )
-    issuers = [
-        ExternalIssuer(
-            issuer,
-            RemoteKeys(issuer.jwks_url or "", issuer.algorithms, http=http, clock=time.monotonic),
-        )
-        for issuer in issuers_of(settings.access_file)
-    ]
+    issuers = TrustedIssuers(issuers_of(settings.access_file), http=http, clock=time.monotonic)
+    denied = DenyList(keys.denied, clock=time.monotonic, wall=time.time)
     authenticator = Authenticator(
         ring=keys.ring,
         hasher=keys.hasher,
-        tokens=TokenVerifier([sessions, *issuers], clock=time.time),
+        tokens=TokenVerifier([sessions, *issuers], clock=time.time, denied=denied),
         throttle=FailureThrottle(clock=time.monotonic),
         clock=time.time,
     )
-    return authenticator, sessions
+    return _Authentication(authenticator, sessions, issuers, denied)
 
 
 def _gate_policy(settings: Settings) -> Callable[[Lane], GatePolicy]:

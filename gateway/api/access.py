@@ -7,12 +7,14 @@ Every route is behind it unless it says `opt={"public": True}`. A route that nee
 from collections.abc import Mapping, Sequence
 
 from litestar.config.cors import CORSConfig
+from litestar.datastructures import Headers
 from litestar.handlers import BaseRouteHandler
 
 from gateway.api.context import Connection, Context, context_of
 from gateway.auth import Authenticator, require_inference, require_scope
+from gateway.auth.scopes import is_administration
 from gateway.domain import Principal, Tier
-from gateway.errors import BodyTooLarge, Forbidden, Overloaded, RateLimited
+from gateway.errors import AmbiguousCredentials, BodyTooLarge, Forbidden, Overloaded, RateLimited
 from gateway.ratelimit import Decision, RateLimiter, Refusal
 
 _OUR_FAULT = (502, 503)  # answers that cost the caller nothing
@@ -37,16 +39,18 @@ class Access:
         if handler.opt.get("public"):
             return
         context = context_of(connection)
+        scope: str | None = handler.opt.get("scope")
         headers = connection.headers
         client = connection.client
         principal = await self._authenticator.authenticate(
-            authorization=headers.get("authorization"),
-            x_api_key=headers.get("x-api-key"),
+            authorization=_only(headers, "authorization"),
+            x_api_key=_only(headers, "x-api-key"),
             origin=headers.get("origin"),
             peer=client.host if client else "",
+            administers=is_administration(scope or ""),
         )
         context.principal = principal
-        _check_scope(principal, handler.opt.get("scope"))
+        _check_scope(principal, scope)
         tier = self.tier_of(principal)
         decision = await self._limiter.acquire(principal, tier, 1)
         context.decision = decision
@@ -86,6 +90,14 @@ def check_allowed(decision: Decision) -> None:
     if decision.refusal is Refusal.STORE_AWAY:
         raise Overloaded("The quotas cannot be looked up.", retry_after=decision.retry_after)
     raise RateLimited(_REASONS[decision.refusal], retry_after=decision.retry_after)
+
+
+def _only(headers: Headers, name: str) -> str | None:
+    """The header's value. Raises AmbiguousCredentials for two lines of it: a proxy may have judged the other one."""
+    values = headers.getall(name, [])
+    if len(values) > 1:
+        raise AmbiguousCredentials("Send one credential, in one header.")
+    return values[0] if values else None
 
 
 def _check_scope(principal: Principal, scope: str | None) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from gateway.auth.denylist import MAX_SECONDS, OUTLIVES_ALL
 from gateway.auth.record import ApiKey, Grant
 from gateway.domain import Priority, Quota
 
@@ -109,10 +110,23 @@ class TokenRequest(_Admin):
 
 
 class NewToken(_Admin):
+    """`id` is what ends the token before its time."""
+
+    id: str
     token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # the name of a scheme
     expires_at: AwareDatetime
     scopes: list[str]
+
+
+class Withdrawal(_Admin):
+    seconds: float = Field(
+        default=OUTLIVES_ALL,
+        ge=1,
+        le=MAX_SECONDS,
+        allow_inf_nan=False,
+        description="How long the id stays on the list; the default outlives every token that exists now.",
+    )
 
 
 def key_fields(record: ApiKey) -> dict[str, object]:

@@ -40,7 +40,6 @@ from gateway.schemas import (
     DetectRequest,
     DetectResponse,
     ModelList,
-    Options,
     Problem,
 )
 
@@ -141,7 +140,7 @@ def _image_body(request: type[BaseModel]) -> RequestBody:
     return RequestBody(content=dict(content), description=description, required=True)
 
 
-def _query(options: type[Options]) -> list[Parameter | Reference]:
+def _query(options: type[BaseModel]) -> list[Parameter | Reference]:
     """The options as query parameters, from the same model that validates them."""
     return [
         Parameter(
@@ -151,7 +150,7 @@ def _query(options: type[Options]) -> list[Parameter | Reference]:
             description=field["description"],
             style="form",
             explode=name != "classes",
-            schema=cast("Schema", field["anyOf"][0]),  # the other branch is null: the option is absent
+            schema=cast("Schema", field.get("anyOf", [field])[0]),  # the other branch is null: it is absent
         )
         for name, field in options.model_json_schema()["properties"].items()
     ]
@@ -172,7 +171,18 @@ class DetectOperation(Operation):
 
 
 class AdminOperation:
-    """Operations whose JSON body is read by hand."""
+    """Operations whose JSON body, or query, is read by hand."""
+
+    @staticmethod
+    def asking(model: type[BaseModel]) -> type[Operation]:
+        """An operation class whose query is `model`."""
+
+        @dataclass
+        class Asking(Operation):
+            def __post_init__(self) -> None:
+                self.parameters = [*(self.parameters or []), *_query(model)]
+
+        return Asking
 
     @staticmethod
     def taking(model: type[BaseModel]) -> type[Operation]:

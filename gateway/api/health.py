@@ -2,12 +2,14 @@
 
 from litestar import Response, Router, get
 
-from gateway.auth import KeyRing
+from gateway.auth import DenyList, KeyRing, TrustedIssuers
 from gateway.catalog import Catalog
 from gateway.ratelimit import RateLimiter
 
 
-def health_routes(catalog: Catalog, ring: KeyRing, limiter: RateLimiter) -> Router:
+def health_routes(
+    catalog: Catalog, ring: KeyRing, limiter: RateLimiter, issuers: TrustedIssuers, denied: DenyList
+) -> Router:
     @get(
         "/livez", operation_id="livez", summary="Is the process alive?", tags=["health"], sync_to_thread=False
     )
@@ -25,8 +27,14 @@ def health_routes(catalog: Catalog, ring: KeyRing, limiter: RateLimiter) -> Rout
     def readyz() -> Response[dict[str, object]]:
         status = catalog.status()
         parts = {"triton": status.fresh, "models": status.models > 0, "keys": ring.status().usable}
-        # Without these a request is still answered, so they are told and do not count.
-        degraded = {"keys_fresh": ring.status().fresh, "limits": limiter.healthy}
+        # Without these most requests are still answered, so they are told and do not count: an issuer whose keys
+        # cannot be had must not take the gateway away from everybody else.
+        degraded = {
+            "keys_fresh": ring.status().fresh,
+            "denied_tokens_fresh": denied.fresh,
+            "limits": limiter.healthy,
+            **{f"issuer:{name}": keys.usable for name, keys in issuers.status().items()},
+        }
         ready = all(parts.values())
         body: dict[str, object] = {
             "status": "ready" if ready else "not ready",

@@ -61,7 +61,7 @@ def parse(
     kind, parameters = media_type(content_type)
     if kind == "application/json":
         return _parse_json(body, query, options, max_inputs)
-    asked = _from_query(query, options)
+    asked = read_query(query, options)
     images: Images = (
         [body] if kind != "multipart/form-data" else list(_parts(body, parameters.get("boundary", "")))
     )
@@ -129,7 +129,8 @@ def _image(item: Input, position: int) -> bytes | InputError:
         return InvalidBase64(f"inputs[{position}].image is not standard base64 with padding.")
 
 
-def _from_query(query: bytes, options: type[_Options]) -> _Options:
+def read_query(query: bytes, model: type[_Model]) -> _Model:
+    """The query as this model. Raises ValidationFailed."""
     values: dict[str, object] = {}
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
@@ -139,7 +140,7 @@ def _from_query(query: bytes, options: type[_Options]) -> _Options:
         if name in values:
             raise ValidationFailed.of("?", "An option stands in the query more than once.")
         values[name] = value.split(",") if name == "classes" else value
-    return _validated(options, values, strict=False)
+    return _validated(model, values, strict=False)
 
 
 def _validated(model: type[_Model], value: object, *, strict: bool) -> _Model:

@@ -1,15 +1,23 @@
-"""POST /v1/tokens: a key becomes a short-lived token for pages, so that no long-lived key reaches one."""
+"""/v1/tokens: a key becomes a short-lived token for pages. /admin/v1/tokens: any token is ended before its time."""
 
+import time
 from datetime import UTC, datetime
 
-from litestar import Response, Router, post
+import structlog
+from litestar import Response, Router, delete, post
+from litestar.params import FromPath
 
-from gateway.api.admin_schemas import NewToken, TokenRequest
+from gateway.api.admin_schemas import NewToken, TokenRequest, Withdrawal
 from gateway.api.body import BodyReader
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import AdminOperation, failures
-from gateway.api.parsing import read_json
-from gateway.auth import SessionTokens
+from gateway.api.parsing import read_json, read_query
+from gateway.auth import DeniedTokens, DenyList, SessionTokens
+from gateway.auth.scopes import ADMIN_KEYS
+from gateway.errors import Overloaded
+from gateway.store import StoreAway
+
+_log = structlog.stdlib.get_logger("gateway.audit")
 
 
 def token_routes(sessions: SessionTokens, bodies: BodyReader) -> Router:
@@ -32,6 +40,7 @@ def token_routes(sessions: SessionTokens, bodies: BodyReader) -> Router:
             ttl=wanted.ttl,
         )
         content = NewToken(
+            id=issued.id,
             token=issued.text,
             expires_at=datetime.fromtimestamp(issued.expires_at, UTC),
             scopes=sorted(issued.scopes),
@@ -39,3 +48,27 @@ def token_routes(sessions: SessionTokens, bodies: BodyReader) -> Router:
         return Response(content, headers={"Cache-Control": "no-store"})
 
     return Router("/", route_handlers=[create])
+
+
+def withdrawal_routes(store: DeniedTokens, copy: DenyList) -> Router:
+    """Needs the scope admin:keys, like ending a key."""
+
+    @delete(
+        "/{token_id:str}",
+        operation_class=AdminOperation.asking(Withdrawal),
+        summary="End a token, by its jti, or every token of a caller, by the caller's id",
+        responses=failures(401, 403, 422, 429, 503),
+        tags=["tokens"],
+    )
+    async def withdraw(request: HttpRequest, token_id: FromPath[str]) -> None:
+        wanted = read_query(request.scope["query_string"], Withdrawal)
+        try:
+            await store.end(token_id, time.time() + wanted.seconds)
+            await (
+                copy.refresh()
+            )  # the others see it at their next poll; this worker's caller may count on it now
+        except StoreAway as error:
+            raise Overloaded("The list cannot be reached.", retry_after=2, internal=str(error)) from None
+        _log.info("token_withdrawn", token=token_id, actor=context_of(request).caller.id)
+
+    return Router("/admin/v1/tokens", route_handlers=[withdraw], opt={"scope": ADMIN_KEYS})

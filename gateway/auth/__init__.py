@@ -1,7 +1,8 @@
 """API keys and signed tokens: from the values of a request's headers to the Principal behind them."""
 
 from gateway.auth.authenticator import Authenticator
-from gateway.auth.issuers import ClaimNames, ExternalIssuer, Issuer
+from gateway.auth.denylist import DeniedTokens, DenyList
+from gateway.auth.issuers import ClaimNames, ExternalIssuer, Issuer, TrustedIssuers
 from gateway.auth.jwks import RemoteKeys, StaticKeys
 from gateway.auth.keys import KeyHasher
 from gateway.auth.record import ApiKey, Grant
@@ -16,6 +17,8 @@ __all__ = [
     "ApiKey",
     "Authenticator",
     "ClaimNames",
+    "DeniedTokens",
+    "DenyList",
     "ExternalIssuer",
     "FailureThrottle",
     "Grant",
@@ -33,6 +36,7 @@ __all__ = [
     "SessionTokens",
     "StaticKeys",
     "TokenVerifier",
+    "TrustedIssuers",
     "UnknownKey",
     "has_scope",
     "may_use",

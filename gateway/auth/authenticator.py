@@ -42,14 +42,17 @@ class Authenticator:
         x_api_key: str | None,
         origin: str | None = None,
         peer: str = "",
+        administers: bool = False,
     ) -> Principal:
         """The caller. The values are the headers as they came, None for an absent one; `peer` is the client's address.
+
+        A caller who `administers` is refused where nobody can tell whether its token was ended a moment ago.
 
         Raises Unauthenticated, AmbiguousCredentials, InvalidKey, InvalidToken, RateLimited; Overloaded where
         credentials cannot be checked. It waits for nothing but an issuer's keys.
         """
         try:
-            return await self._identify(authorization, x_api_key, origin)
+            return await self._identify(authorization, x_api_key, origin, administers)
         except (InvalidKey, InvalidToken) as error:
             wait = self._throttle.failed(peer)
             if wait:
@@ -61,7 +64,7 @@ class Authenticator:
             raise
 
     async def _identify(
-        self, authorization: str | None, x_api_key: str | None, origin: str | None
+        self, authorization: str | None, x_api_key: str | None, origin: str | None, administers: bool
     ) -> Principal:
         if authorization is not None and x_api_key is not None:
             raise AmbiguousCredentials("Send either Authorization or X-API-Key, not both.")
@@ -75,7 +78,7 @@ class Authenticator:
         credential = rest.lstrip(" ")
         if credential.startswith(keys.PREFIX):
             return self._by_key(credential)
-        return await self._tokens.verify(credential, origin)
+        return await self._tokens.verify(credential, origin, administers=administers)
 
     def _by_key(self, text: str) -> Principal:
         parsed = keys.parse(text)

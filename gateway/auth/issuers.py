@@ -1,11 +1,14 @@
 """Other people's token issuers, as the configuration names them, and what their claims mean here."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.auth.jwks import ALGORITHMS, KeySource, check_url
+import httpx
+
+from gateway.auth.jwks import ALGORITHMS, KeySource, KeysStatus, RemoteKeys, StaticKeys, check_url
 from gateway.auth.record import is_tenant
 from gateway.auth.scopes import INFER, PIN_VERSION, covers, is_model_name, is_scope
 from gateway.auth.tokens import Claims, Rules, invalid_token
@@ -107,6 +110,36 @@ class ExternalIssuer:
             priority_ceiling=issuer.priority_ceiling,
             expires_at=float(claims["exp"]),
         )
+
+
+class TrustedIssuers:
+    """All issuers of the configuration with their keys. `clock` is monotonic. Raises BadKeySet."""
+
+    def __init__(
+        self, issuers: Iterable[Issuer], *, http: httpx.AsyncClient, clock: Callable[[], float]
+    ) -> None:
+        self._keys = [(issuer, _keys(issuer, http, clock)) for issuer in issuers]
+
+    def __iter__(self) -> Iterator[ExternalIssuer]:
+        """As the verifier takes them."""
+        return (ExternalIssuer(issuer, keys) for issuer, keys in self._keys)
+
+    def status(self) -> Mapping[str, KeysStatus]:
+        """By the issuers' names."""
+        return {issuer.name: keys.status() for issuer, keys in self._keys}
+
+    async def watch(self) -> None:
+        """Keeps every set that is fetched fresh for ever; run as a task, and end it before the client closes."""
+        async with asyncio.TaskGroup() as tasks:
+            for _, keys in self._keys:
+                if isinstance(keys, RemoteKeys):
+                    tasks.create_task(keys.watch())
+
+
+def _keys(issuer: Issuer, http: httpx.AsyncClient, clock: Callable[[], float]) -> RemoteKeys | StaticKeys:
+    if issuer.jwks_url is not None:
+        return RemoteKeys(issuer.jwks_url, issuer.algorithms, http=http, clock=clock)
+    return StaticKeys(issuer.jwks or {}, issuer.algorithms)
 
 
 def _tenant(value: object) -> str:

@@ -73,7 +73,8 @@ class RemoteKeys:
     """A set behind a URL. `clock` is monotonic; times are in seconds.
 
     A set older than `max_age` is renewed in the background, an unknown key id asks at once; neither more often than
-    every `min_interval`, whatever tokens arrive, and never twice at a time. Call `close` before the client closes.
+    every `min_interval`, whatever tokens arrive, and never twice at a time. `watch` keeps it without any token, and
+    ends what is under way; where it does not run, call `close` before the client closes.
     """
 
     def __init__(
@@ -120,6 +121,15 @@ class RemoteKeys:
 
     def status(self) -> KeysStatus:
         return KeysStatus(usable=bool(self._keys), keys=len(self._keys), detail=self._failure)
+
+    async def watch(self) -> None:
+        """Keeps the set fresh for ever; run as a task and cancel it to stop."""
+        try:
+            while True:
+                await self.refresh()
+                await asyncio.sleep(self._min_interval if self._failure else self._max_age)
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         """Ends a fetch that is under way."""

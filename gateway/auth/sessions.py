@@ -34,8 +34,9 @@ _ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:
 
 @dataclass(frozen=True, slots=True)
 class SessionToken:
-    """`text` is the credential; `expires_at` in seconds since the epoch."""
+    """`text` is the credential, `id` its `jti`; `expires_at` in seconds since the epoch."""
 
+    id: str
     expires_at: float
     scopes: frozenset[str]
     text: str = field(repr=False)
@@ -108,7 +109,7 @@ class SessionTokens:
             **({} if models is None else {"models": sorted(set(models))}),
         }
         text = jwt.encode(claims, self._key.key, _ALGORITHM, headers={"typ": TYPE, "kid": _KEY_ID})
-        return SessionToken(float(claims["exp"]), granted, text)
+        return SessionToken(claims["jti"], float(claims["exp"]), granted, text)
 
     def principal(self, claims: Claims, origin: str | None) -> Principal:
         """The key's principal, narrowed. Raises InvalidToken where the page or the key may not, or no longer."""

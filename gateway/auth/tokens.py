@@ -21,7 +21,6 @@ MAX_TOKEN_BYTES = 8192
 LEEWAY = 30.0  # seconds that two clocks may differ
 
 Claims = Mapping[str, Any]
-DenyList = Callable[[str, str], bool]
 
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
 _EXTENSIONS = ("crit", "b64")
@@ -56,31 +55,37 @@ class TokenIssuer(Protocol):
         ...
 
 
-class TokenVerifier:
-    """`clock` is the wall clock. `denied` says whether a token, by issuer and `jti`, was withdrawn before its end."""
+class Denied(Protocol):
+    """Tokens that were ended before their time."""
 
-    def __init__(
-        self,
-        issuers: Iterable[TokenIssuer],
-        *,
-        clock: Callable[[], float],
-        denied: DenyList = lambda _issuer, _token_id: False,
-    ) -> None:
+    def denies(self, *names: str, administers: bool) -> bool:
+        """Whether a token with one of these names, its `jti` or its caller's id, was ended. Raises Overloaded."""
+        ...
+
+
+class TokenVerifier:
+    """`clock` is the wall clock."""
+
+    def __init__(self, issuers: Iterable[TokenIssuer], *, clock: Callable[[], float], denied: Denied) -> None:
         self._issuers = {issuer.rules.issuer: issuer for issuer in issuers}
         self._clock = clock
         self._denied = denied
 
-    async def verify(self, token: str, origin: str | None) -> Principal:
-        """Raises InvalidToken; Overloaded where the issuer's keys could not be had yet."""
+    async def verify(self, token: str, origin: str | None, *, administers: bool = False) -> Principal:
+        """The caller; `administers` asks more of the deny-list.
+
+        Raises InvalidToken; Overloaded where the issuer's keys, or the deny-list, could not be had.
+        """
         header, unverified = _peek(token)
         issuer = self._issuer(unverified)
         key = await _key(header, issuer)
         claims = _signed(token, key, issuer.rules)
         _check_times(claims, self._clock(), issuer.rules.lifetime)
         _check_subject(claims["sub"])
-        if self._denied(issuer.rules.issuer, claims.get("jti", "")):
+        principal = issuer.principal(claims, origin)
+        if self._denied.denies(claims.get("jti", ""), principal.id, administers=administers):
             raise invalid_token("on the deny-list")
-        return issuer.principal(claims, origin)
+        return principal
 
     def _issuer(self, unverified: Claims) -> TokenIssuer:
         name = unverified.get("iss")

@@ -5,6 +5,7 @@ import click
 from gateway.cli.check_config import check_config
 from gateway.cli.keys import keys
 from gateway.cli.serve import serve
+from gateway.cli.tokens import tokens
 
 
 @click.group()
@@ -16,3 +17,4 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(check_config)
 main.add_command(keys)
+main.add_command(tokens)

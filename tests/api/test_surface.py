@@ -43,7 +43,14 @@ async def test_a_gateway_without_triton_lives_and_is_not_ready(serve: Serve) -> 
         assert ready.status_code == 503
         assert ready.json() == {
             "status": "not ready",
-            "parts": {"triton": False, "models": False, "keys": True, "keys_fresh": True, "limits": True},
+            "parts": {
+                "triton": False,
+                "models": False,
+                "keys": True,
+                "keys_fresh": True,
+                "denied_tokens_fresh": True,
+                "limits": True,
+            },
         }
         answer = await client.post("/v1/classify", content=PNG, headers=RAW)
         assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")

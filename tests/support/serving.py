@@ -27,7 +27,7 @@ async def served(
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False, headers=headers) as client:
-            while not server.started or not await _knows_keys(client):
+            while not server.started or not await _knows_callers(client):
                 await asyncio.sleep(0.01)
             yield client
     finally:
@@ -36,9 +36,9 @@ async def served(
         listener.close()
 
 
-async def _knows_keys(client: httpx.AsyncClient) -> bool:
+async def _knows_callers(client: httpx.AsyncClient) -> bool:
     parts = (await client.get("/readyz")).json()["parts"]
-    return bool(parts["keys"])
+    return bool(parts["keys"] and parts["denied_tokens_fresh"])
 
 
 async def until_ready(client: httpx.AsyncClient, seconds: float = 10) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import time
 from typing import Any
 
 import httpx
@@ -14,12 +15,13 @@ from unit.auth.workshop import (
     KeyServer,
     ec_key,
     ed_key,
+    issuer,
     key_set,
     published,
     rsa_key,
 )
 
-from gateway.auth import RemoteKeys
+from gateway.auth import RemoteKeys, TrustedIssuers
 from gateway.auth.jwks import ALGORITHMS, BadKeySet, check_url, read_key_set
 from gateway.errors import Overloaded
 
@@ -221,3 +223,53 @@ async def test_closing_ends_a_fetch_under_way() -> None:
     await keys.close()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def until_asked(server: KeyServer, times: int) -> None:
+    async with asyncio.timeout(2):
+        while len(server.asked) < times:
+            await asyncio.sleep(0.001)
+
+
+async def test_a_watched_set_is_there_before_any_token_and_is_asked_for_until_it_is() -> None:
+    server = KeyServer(key_set(), status=500)
+    keys = RemoteKeys(
+        JWKS_URL, RS256, http=server.client(), clock=time.monotonic, min_interval=0.01, max_age=60
+    )
+    watch = asyncio.create_task(keys.watch())
+    await until_asked(server, 2)
+    assert not keys.status().usable
+    server.status = 200
+    await until_asked(server, 3)
+    while not keys.status().usable:
+        await asyncio.sleep(0.001)
+    watch.cancel()
+    assert await asyncio.wait([watch], timeout=1) == ({watch}, set())
+
+
+async def test_a_watch_that_ends_also_ends_its_fetch() -> None:
+    server = KeyServer(key_set(), gate=asyncio.Event())
+    keys = remote(server)
+    watch = asyncio.create_task(keys.watch())
+    await until_asked(server, 1)
+    watch.cancel()
+    await asyncio.wait([watch], timeout=1)
+    assert server.gate is not None
+    server.gate.set()
+    await asyncio.sleep(0)
+    assert not keys.status().usable
+
+
+async def test_all_issuers_are_watched_and_named_also_one_whose_keys_came_with_the_configuration() -> None:
+    server = KeyServer(key_set())
+    other = issuer(name="fixed", url="https://fixed.example", jwks_url=None, jwks=key_set())
+    trusted = TrustedIssuers([issuer(), other], http=server.client(), clock=Clock())
+    assert [one.rules.issuer for one in trusted] == [issuer().url, other.url]
+    assert {name: keys.usable for name, keys in trusted.status().items()} == {"example": False, "fixed": True}
+    watch = asyncio.create_task(trusted.watch())
+    await until_asked(server, 1)
+    async with asyncio.timeout(1):
+        while not trusted.status()["example"].usable:
+            await asyncio.sleep(0.001)
+    watch.cancel()
+    assert await asyncio.wait([watch], timeout=1) == ({watch}, set())

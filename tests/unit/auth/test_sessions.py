@@ -232,7 +232,7 @@ async def test_a_token_made_elsewhere_is_refused(
         body, header(**{"alg": "HS256", "typ": "gw-session+jwt", "kid": "session", **head}), secret
     )
     with pytest.raises(InvalidToken):
-        await entered(here, SessionToken(0, frozenset(), token))
+        await entered(here, SessionToken("", 0, frozenset(), token))
 
 
 async def test_the_token_itself_shows_no_secret() -> None:
@@ -240,6 +240,7 @@ async def test_the_token_itself_shows_no_secret() -> None:
     said = jwt.decode(minted(here, record).text, options={"verify_signature": False})
     assert set(said) == {"iss", "aud", "sub", "jti", "iat", "exp", "scope", "origins"}
     assert said["sub"] == record.id
+    assert said["jti"]
     assert said["exp"] - said["iat"] == 900
 
 

@@ -19,6 +19,7 @@ from unit.auth.workshop import (
     NOW,
     SESSION_SECRET,
     Clock,
+    Denials,
     World,
     claims,
     ec_key,
@@ -243,8 +244,9 @@ async def test_other_algorithms_work_where_the_issuer_has_them(algorithm: str) -
     assert await verifier.verify(signed(claims(), header(alg=algorithm), key), None)
 
 
-def verifier_of(trusted: Any, document: dict[str, Any]) -> TokenVerifier:
-    return TokenVerifier([ExternalIssuer(trusted, StaticKeys(document, trusted.algorithms))], clock=Clock())
+def verifier_of(trusted: Any, document: dict[str, Any], denied: Denials | None = None) -> TokenVerifier:
+    keys = StaticKeys(document, trusted.algorithms)
+    return TokenVerifier([ExternalIssuer(trusted, keys)], clock=Clock(), denied=denied or Denials())
 
 
 @pytest.mark.parametrize("curve", [ec.SECP384R1, ec.SECP521R1, ec.SECP256K1])
@@ -274,28 +276,23 @@ async def test_one_issuers_key_does_not_sign_for_another() -> None:
             ExternalIssuer(other, StaticKeys(key_set(published(rsa_key("second"), "k1")), other.algorithms)),
         ],
         clock=Clock(),
+        denied=Denials(),
     )
     assert (await verifier.verify(signed(claims(), header()), None)).id == "example:user-1"
     with pytest.raises(InvalidToken):
         await verifier.verify(signed(claims(iss="https://other.example"), header()), None)
 
 
-async def test_a_withdrawn_token_is_refused() -> None:
-    trusted = issuer()
-    asked: list[tuple[str, str]] = []
-
-    def denied(name: str, token_id: str) -> bool:
-        asked.append((name, token_id))
-        return token_id == "gone"
-
-    keys = StaticKeys(key_set(), trusted.algorithms)
-    verifier = TokenVerifier([ExternalIssuer(trusted, keys)], clock=Clock(), denied=denied)
-    await verifier.verify(signed(claims(jti="here")), None)
+@pytest.mark.parametrize("name", ["gone", "example:user-1"], ids=["by its own id", "by its caller's id"])
+async def test_a_token_that_was_ended_is_refused(name: str) -> None:
+    denied = Denials(frozenset({name}))
+    verifier = verifier_of(issuer(), key_set(), denied)
+    await verifier.verify(signed(claims(jti="here", sub="user-2")), None)
     with pytest.raises(InvalidToken):
-        await verifier.verify(signed(claims(jti="gone")), None)
+        await verifier.verify(signed(claims(jti="gone")), None, administers=True)
     with pytest.raises(InvalidToken):
         await verifier.verify(attackers(jti="forged"), None)
-    assert asked == [(ISSUER, "here"), (ISSUER, "gone")]
+    assert denied.asked == [(("here", "example:user-2"), False), (("gone", "example:user-1"), True)]
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,18 @@ class World:
         await self.ring.refresh()
 
 
+@dataclass
+class Denials:
+    """A deny-list by hand; `asked` is what was looked up."""
+
+    names: frozenset[str] = frozenset()
+    asked: list[tuple[tuple[str, ...], bool]] = field(default_factory=list)
+
+    def denies(self, *names: str, administers: bool) -> bool:
+        self.asked.append((names, administers))
+        return not self.names.isdisjoint(names)
+
+
 def world(*, trusted: Issuer | None = None, failures: int = 20) -> World:
     wall, monotonic, shelf = Clock(), Clock(1000.0), Shelf()
     server = KeyServer(key_set())
@@ -268,7 +280,7 @@ def world(*, trusted: Issuer | None = None, failures: int = 20) -> World:
     keys = RemoteKeys(JWKS_URL, trusted.algorithms, http=server.client(), clock=monotonic)
     ring = KeyRing(shelf, clock=monotonic)
     sessions = SessionTokens(secret=SESSION_SECRET, ring=ring, clock=wall)
-    verifier = TokenVerifier([ExternalIssuer(trusted, keys), sessions], clock=wall)
+    verifier = TokenVerifier([ExternalIssuer(trusted, keys), sessions], clock=wall, denied=Denials())
     authenticator = Authenticator(
         ring=ring,
         hasher=HASHER,

@@ -1,0 +1,43 @@
+"""`gateway tokens`: end a token before its time, straight in the store, whatever the gateways are doing."""
+
+import asyncio
+import time
+
+import click
+
+from gateway.auth import DeniedTokens
+from gateway.auth.denylist import MAX_SECONDS, OUTLIVES_ALL
+from gateway.cli.check_config import load_settings
+from gateway.errors import ValidationFailed
+from gateway.store import StoreAway, connect
+
+
+@click.group()
+def tokens() -> None:
+    """Tokens: those made for pages, and those of trusted issuers."""
+
+
+@tokens.command()
+@click.argument("token_id")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, MAX_SECONDS),
+    default=OUTLIVES_ALL,
+    show_default=True,
+    help="How long; the default outlives every token that exists now.",
+)
+def revoke(token_id: str, seconds: float) -> None:
+    """End the token with this jti, or every token of the caller with this id, on every gateway within two seconds."""
+    settings = load_settings()
+
+    async def run() -> None:
+        async with connect(settings.redis_url, timeout=2.0) as redis:
+            await DeniedTokens(redis).end(token_id, time.time() + seconds)
+
+    try:
+        asyncio.run(run())
+    except StoreAway as error:
+        raise click.ClickException(f"the store at GATEWAY_REDIS_URL cannot be reached: {error}") from None
+    except ValidationFailed as error:
+        raise click.ClickException("; ".join(field.detail for field in error.errors)) from None
+    click.echo(f"{token_id} is ended")

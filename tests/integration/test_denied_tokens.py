@@ -1,0 +1,101 @@
+"""Ended tokens in a real Redis: what is written is read, by every worker, and is forgotten when its time is over."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from stack import ROOT, Addresses, store_environment
+
+from gateway.auth import DeniedTokens, DenyList
+from gateway.errors import ValidationFailed
+from gateway.store import StoreAway, connect
+
+PROMISED = 2.0  # seconds until an ended token is refused everywhere
+
+
+@pytest.fixture
+async def client(redis: Addresses) -> AsyncIterator[Redis]:
+    async with connect(store_environment(redis)["GATEWAY_REDIS_URL"], timeout=1.0) as connected:
+        await connected.delete("gw:denied")
+        yield connected
+
+
+@contextlib.asynccontextmanager
+async def worker(client: Redis) -> AsyncIterator[DenyList]:
+    copy = DenyList(DeniedTokens(client), clock=time.monotonic, wall=time.time)
+    watch = asyncio.create_task(copy.watch())
+    try:
+        await until_fresh(copy)
+        yield copy
+    finally:
+        watch.cancel()
+        await asyncio.wait([watch])
+
+
+async def until_fresh(copy: DenyList) -> None:
+    async with asyncio.timeout(PROMISED):
+        while not copy.fresh:
+            await asyncio.sleep(0.01)
+
+
+async def until_denied(name: str, *copies: DenyList) -> float:
+    began = time.monotonic()
+    async with asyncio.timeout(PROMISED):
+        while not all(copy.denies(name) for copy in copies):
+            await asyncio.sleep(0.01)
+    return time.monotonic() - began
+
+
+async def test_a_longer_time_wins_and_what_is_over_is_swept(client: Redis) -> None:
+    store, now = DeniedTokens(client), time.time()
+    await store.deny({"long": now + 100, "over": now - 1})
+    await store.deny({"long": now + 50, "ümlaut|x": now + 5.5})
+    found = await store.read(now)
+    assert set(found) == {"long", "ümlaut|x"}
+    assert 100 <= found["long"] - now < 101
+    assert await client.zcard("gw:denied") == 2
+    assert await store.read(now + 60) == {"long": found["long"]}
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 1025])
+async def test_a_name_that_no_token_has_is_refused(client: Redis, name: str) -> None:
+    with pytest.raises(ValidationFailed):
+        await DeniedTokens(client).end(name, time.time() + 1)
+    assert await client.zcard("gw:denied") == 0
+
+
+async def test_every_worker_knows_within_two_seconds_and_tells_a_list_that_was_emptied(client: Redis) -> None:
+    async with worker(client) as one, worker(client) as other:
+        await DeniedTokens(client).end("gone", time.time() + 60)
+        assert await until_denied("gone", one, other) < PROMISED
+        await client.delete("gw:denied")
+        async with asyncio.timeout(PROMISED):
+            while not await client.zcard("gw:denied"):
+                await asyncio.sleep(0.01)
+        assert one.denies("gone")
+        assert other.denies("gone")
+
+
+async def test_something_else_in_its_place_is_an_outage(client: Redis) -> None:
+    await client.set("gw:denied", "surprise")
+    with pytest.raises(StoreAway):
+        await DeniedTokens(client).read(0)
+    with pytest.raises(StoreAway):
+        await DeniedTokens(client).end("gone", time.time() + 60)
+
+
+async def test_the_command_line_ends_a_token(redis: Addresses, client: Redis) -> None:
+    command = [sys.executable, "-P", "-m", "gateway", "tokens", "revoke", "corp:https://id.example/7"]
+    async with worker(client) as copy:
+        done = await asyncio.create_subprocess_exec(
+            *command, env={**os.environ, **store_environment(redis)}, cwd=ROOT, stdout=subprocess.PIPE
+        )
+        printed, _ = await done.communicate()
+        assert printed == b"corp:https://id.example/7 is ended\n"
+        await until_denied("corp:https://id.example/7", copy)

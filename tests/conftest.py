@@ -7,6 +7,8 @@ import pytest
 from processes import RunningStack, running, running_stack, wait_listening
 from stack import Addresses, create_key, free_addresses
 from stack import redis as redis_part
+from support.guarded import Guarded
+from support.guarded import guarded as guarded_gateway
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +38,10 @@ def redis() -> Iterator[Addresses]:
 def caller_key(redis: Addresses) -> str:
     """A key that may infer and pin versions."""
     return create_key(redis, "tests", "infer", "pin-version")
+
+
+@pytest.fixture(scope="session")
+def guarded(redis: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """A gateway with trusted token issuers, for tests of who may call."""
+    with guarded_gateway(redis, tmp_path_factory.mktemp("guarded")) as running_gateway:
+        yield running_gateway

@@ -14,6 +14,7 @@ from gateway.api.documentation import AdminOperation, failures
 from gateway.api.parsing import read_json, read_query
 from gateway.auth import DeniedTokens, DenyList, SessionTokens
 from gateway.auth.scopes import ADMIN_KEYS
+from gateway.auth.sessions import require_key
 from gateway.errors import Overloaded
 from gateway.store import StoreAway
 
@@ -30,10 +31,12 @@ def token_routes(sessions: SessionTokens, bodies: BodyReader) -> Router:
         tags=["tokens"],
     )
     async def create(request: HttpRequest) -> Response[NewToken]:
+        caller = context_of(request).caller
+        require_key(caller)  # before the body is read
         async with bodies.read(request) as body:
             wanted = read_json(request, body, TokenRequest)
         issued = sessions.mint(
-            context_of(request).caller,
+            caller,
             origins=wanted.origins,
             scopes=wanted.scopes,
             models=wanted.models,

@@ -88,8 +88,7 @@ class SessionTokens:
 
         Raises ValidationFailed; Forbidden for what the caller does not have, or where the caller is no API key.
         """
-        if principal.origins is not None or not is_id(principal.id):
-            raise Forbidden("Tokens for pages are made with an API key.")
+        require_key(principal)
         if not 1 <= ttl <= MAX_TTL:
             raise ValidationFailed.of("/ttl", f"1 to {MAX_TTL:.0f} seconds.")
         _check_origins(origins)
@@ -135,6 +134,12 @@ class _OneKey:
 
     async def find(self, key_id: str, algorithm: str) -> PyJWK | None:
         return self._key if (key_id, algorithm) == (_KEY_ID, _ALGORITHM) else None
+
+
+def require_key(principal: Principal) -> None:
+    """Raises Forbidden where the caller came by a token: one token must not outlive itself in another."""
+    if principal.origins is not None or not is_id(principal.id):
+        raise Forbidden("Tokens for pages are made with an API key.")
 
 
 def is_origin(text: str) -> bool:

@@ -1,0 +1,126 @@
+"""Every route against everybody who may knock, from the application's own table: a new route needs an entry here."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+from support.guarded import PAGE, Guarded, corp_token, forged
+
+from gateway.api.middleware import RequestContext
+from gateway.app import build
+from gateway.settings import Settings
+
+PUBLIC, INFERENCE, BY_KEY = "public", "inference", "inference, by an API key"
+
+NEEDS: Mapping[tuple[str, str], str] = {
+    ("GET", "/livez"): PUBLIC,
+    ("GET", "/readyz"): PUBLIC,
+    ("GET", "/docs"): PUBLIC,
+    ("GET", "/docs/openapi.json"): PUBLIC,
+    ("GET", "/docs/{path}"): PUBLIC,
+    ("GET", "/docs/assets/{name}"): PUBLIC,
+    ("GET", "/problems/{code}"): PUBLIC,
+    ("POST", "/v1/classify"): INFERENCE,
+    ("POST", "/v1/detect"): INFERENCE,
+    ("POST", "/classify"): INFERENCE,
+    ("POST", "/detect"): INFERENCE,
+    ("GET", "/v1/models"): INFERENCE,
+    ("POST", "/v1/tokens"): BY_KEY,
+    ("GET", "/admin/v1/keys"): "admin:keys",
+    ("POST", "/admin/v1/keys"): "admin:keys",
+    ("GET", "/admin/v1/keys/{key_id}"): "admin:keys",
+    ("DELETE", "/admin/v1/keys/{key_id}"): "admin:keys",
+    ("POST", "/admin/v1/keys/{key_id}/rotate"): "admin:keys",
+    ("DELETE", "/admin/v1/tokens/{token_id}"): "admin:keys",
+}
+
+# What each role may do, by the words of NEEDS, beside what is public.
+MAY: Mapping[str, set[str]] = {
+    "infer": {INFERENCE, BY_KEY},
+    "infer:pets": {INFERENCE, BY_KEY},
+    "pin-version": set(),
+    "admin:keys": {"admin:keys"},
+    "admin:canary": {"admin:canary"},
+    "admin:models": {"admin:models"},
+    "a page's token": {INFERENCE},
+    "an issuer's token": {INFERENCE},
+}
+STRANGERS = (
+    "nobody",
+    "wrong secret",
+    "unknown id",
+    "expired",
+    "revoked",
+    "a page's token on another page",
+    "a page's token on no page",
+    "an issuer's token of yesterday",
+)
+
+
+def routes() -> set[tuple[str, str]]:
+    """Method and path of everything that the application answers to."""
+    secrets = {"key_pepper": "p" * 32, "token_secret": "t" * 32}
+    application = build(Settings.model_validate(secrets))
+    assert isinstance(application, RequestContext)
+    table = application._app.routes  # type: ignore[attr-defined]  # Litestar's own table
+    return {(method, route.path_format) for route in table for method in route.methods}
+
+
+def test_every_route_has_an_entry_and_every_entry_a_route() -> None:
+    assert {route for route in routes() if route[0] != "OPTIONS"} == set(NEEDS)
+
+
+def address_of(path: str) -> str:
+    """The path with something in the place of its parameters; nothing has this name."""
+    return re.sub(r"\{[a-z_]+\}", "Zz00zZ11", path)
+
+
+@pytest.fixture(scope="module")
+def page_token(guarded: Guarded) -> str:
+    return str(guarded.page_token(guarded.keys["infer"])["token"])
+
+
+def headers_of(role: str, guarded: Guarded, page_token: str) -> dict[str, str]:
+    """How this role knocks."""
+    good = guarded.keys["infer"]
+    by_bearer = {
+        "a page's token": page_token,
+        "a page's token on another page": page_token,
+        "a page's token on no page": page_token,
+        "an issuer's token": corp_token(),
+        "an issuer's token of yesterday": corp_token(iat=1_700_000_000, exp=1_700_003_600),
+    }
+    if role == "nobody":
+        return {}
+    if role in by_bearer:
+        pages = {"a page's token": PAGE, "a page's token on another page": "https://evil.example"}
+        origin = {"origin": pages[role]} if role in pages else {}
+        return {"authorization": f"Bearer {by_bearer[role]}", **origin}
+    wrong = {"wrong secret": forged(good), "unknown id": forged(good, key_id="00000000")}
+    return {"x-api-key": wrong[role] if role in wrong else guarded.keys[role]}
+
+
+@pytest.mark.parametrize("role", [*MAY, *STRANGERS])
+@pytest.mark.parametrize(("method", "path"), NEEDS, ids=map(" ".join, NEEDS))
+def test_a_route_lets_in_whom_it_should_and_nobody_else(
+    guarded: Guarded, page_token: str, method: str, path: str, role: str
+) -> None:
+    need = NEEDS[method, path]
+    answer = guarded.ask(headers_of(role, guarded, page_token), method, address_of(path))
+    if need == PUBLIC or need in MAY.get(role, ()):
+        assert answer.status_code not in (401, 403, 405, 429, 500), answer.text
+        assert (
+            '"overloaded"' not in answer.text
+        )  # its credential could be checked; Triton's absence is no matter
+    elif role in STRANGERS:
+        assert answer.status_code == 401, answer.text
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), answer.text
+
+
+@pytest.mark.parametrize("path", sorted({path for _, path in NEEDS}))
+def test_asking_for_the_methods_needs_no_more_and_no_less(guarded: Guarded, path: str) -> None:
+    public = {need == PUBLIC for (_, other), need in NEEDS.items() if other == path}
+    answer = guarded.ask({}, "OPTIONS", address_of(path))
+    assert {answer.status_code != 401} == public

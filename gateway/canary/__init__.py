@@ -1,4 +1,4 @@
-"""Which version of a model answers a request."""
+"""Which version of a model answers a request, and how traffic moves from one version to another."""
 
 from gateway.canary.router import StableRouter
 

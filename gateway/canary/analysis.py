@@ -1,0 +1,239 @@
+"""Whether a canary may go on, has to go back, or cannot be judged yet: pure statistics over counts of all workers.
+
+The guard looks every second for as long as a rollout lasts, and may roll back less than 1 of 100 equal canaries. The
+operator's bounds alone (z > 3, two points, p95 in three windows) rolled back 17 of 100 in simulated rollouts of six
+minutes: every look is another chance to be unlucky. So a canary goes back when it crosses its bound and a canary that
+kept the bound would do so with a chance below `LEVEL`, computed exactly. A really bad one gets there a few calls later.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.canary.histogram import EMPTY, Histogram
+from gateway.canary.route import Guard
+from gateway.canary.tails import binomial_tail, fisher_tail
+
+# The chance that one look condemns an equal canary. Looks a second apart see nearly the same counts: ten minutes are
+# worth some hundred independent looks at each of three bounds, which makes 0.3 % for the whole rollout at the most.
+# Simulated, it is 2 of 4,000 rollouts of six minutes; at 1e-4 it is 10, too many for plans that last for hours.
+LEVEL = 1e-5
+# Per window and version, before its p95 is worth comparing: below 20 it would be the slowest call alone.
+WINDOW_SAMPLES = 20
+
+_TAIL = 0.95  # the quantile that latencies are compared at: slow answers are felt before the mean shows them
+
+
+class Verdict(StrEnum):
+    HEALTHY = "healthy"
+    INSUFFICIENT = "insufficient"  # no reason to go back, and none to go on
+    ROLL_BACK = "roll-back"
+
+
+class Cause(StrEnum):
+    """What a judgement rests on."""
+
+    REQUESTS = "requests"
+    ERRORS = "errors"
+    LATENCY = "latency"
+    AGREEMENT = "agreement"
+    BREAKER = "breaker"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What one version answered. Failed calls need not be in `latency`."""
+
+    requests: int = 0
+    errors: int = 0
+    latency: Histogram = EMPTY
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.requests + other.requests, self.errors + other.errors, self.latency + other.latency
+        )
+
+    @property
+    def error_rate(self) -> float:
+        return self.errors / self.requests if self.requests else 0.0
+
+
+Pair = tuple[Counts, Counts]  # of the stable version and of the canary, over the same seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a rollout at one moment.
+
+    `stable` and `canary` count from when the step, or the weight, began; `windows` are the last few, newest last. Where
+    the stable version answers nobody any more (weight 100 %), its counts are those of the last step in which it did,
+    and the windows have no stable side.
+    `compared` and `agreed` count from when the rollout began. `breaker_open`: the canary's is, the stable one's is not.
+    """
+
+    stable: Counts
+    canary: Counts
+    windows: Sequence[Pair] = ()
+    compared: int = 0
+    agreed: int = 0
+    breaker_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict, what it rests on, and a sentence with the figures for the operator."""
+
+    verdict: Verdict
+    sentence: str
+    cause: Cause | None = None
+
+
+def judge(guard: Guard, evidence: Evidence) -> Judgement:
+    """The worst finding of all bounds; data that is missing is a finding too, so it never passes."""
+    if evidence.breaker_open:
+        return Judgement(Verdict.ROLL_BACK, "The canary's breaker is open.", Cause.BREAKER)
+    findings = [finding for finding in _findings(guard, evidence) if finding is not None]
+    for finding in findings:
+        if finding.verdict is Verdict.ROLL_BACK:
+            return finding
+    return findings[0] if findings else Judgement(Verdict.HEALTHY, _healthy(evidence))
+
+
+def windows(seconds: Sequence[Pair], guard: Guard, *, alone: bool = False) -> tuple[Pair, ...]:
+    """The last windows from counts per second, both newest last.
+
+    A window lasts `guard.window` seconds, or longer until both versions have enough samples in it: so a small share of
+    little traffic is judged too, only later. `alone` says that the canary answers everybody: there is no stable side.
+    """
+    found: list[Pair] = []
+    stable, canary, length = Counts(), Counts(), 0
+    for one, other in reversed(seconds):
+        stable, canary, length = stable + one, canary + other, length + 1
+        enough = canary.latency.total >= WINDOW_SAMPLES and (alone or stable.latency.total >= WINDOW_SAMPLES)
+        if length < guard.window or not enough:
+            continue
+        found.append((Counts() if alone else stable, canary))
+        stable, canary, length = Counts(), Counts(), 0
+        if len(found) == guard.latency_windows:
+            break
+    return tuple(reversed(found))
+
+
+def _findings(guard: Guard, evidence: Evidence) -> Iterable[Judgement | None]:
+    yield _agreement(guard, evidence)
+    stable, canary = evidence.stable, evidence.canary
+    if canary.requests < guard.min_requests:
+        yield _missing(canary, "canary", guard)
+        return
+    yield _errors(guard, stable, canary)
+    yield _recent_errors(guard, evidence)
+    yield _slow_windows(guard, evidence)
+    yield _slow_overall(guard, stable, canary)
+    if stable.requests < guard.min_requests:
+        yield _missing(stable, "stable version", guard)
+
+
+def _missing(counts: Counts, who: str, guard: Guard) -> Judgement:
+    sentence = f"{counts.requests} of {guard.min_requests} requests on the {who}."
+    return Judgement(Verdict.INSUFFICIENT, sentence, Cause.REQUESTS)
+
+
+def _errors(guard: Guard, stable: Counts, canary: Counts) -> Judgement | None:
+    """The gap keeps what is certain but small from counting, z and the exact chance what is large but not certain."""
+    if canary.error_rate - stable.error_rate <= guard.max_error_gap:
+        return None
+    z = _pooled_z(stable, canary)
+    certain = z > guard.error_z and (
+        fisher_tail((canary.errors, canary.requests), (stable.errors, stable.requests)) <= LEVEL
+    )
+    sentence = (
+        f"{canary.error_rate:.1%} of {canary.requests} requests failed on the canary, "
+        f"{stable.error_rate:.1%} of {stable.requests} on the stable version (z {z:.1f})."
+    )
+    return Judgement(Verdict.ROLL_BACK if certain else Verdict.INSUFFICIENT, sentence, Cause.ERRORS)
+
+
+def _recent_errors(guard: Guard, evidence: Evidence) -> Judgement | None:
+    """Over the last windows alone: a canary that turns bad after an hour must not hide behind that hour."""
+    stable, canary = (_without_latency([pair[side] for pair in evidence.windows]) for side in (0, 1))
+    if canary.requests < guard.min_requests:
+        return None
+    finding = _errors(guard, stable if stable.requests else evidence.stable, canary)
+    return finding if finding and finding.verdict is Verdict.ROLL_BACK else None
+
+
+def _without_latency(windows: Sequence[Counts]) -> Counts:
+    return Counts(sum(counts.requests for counts in windows), sum(counts.errors for counts in windows))
+
+
+def _pooled_z(stable: Counts, canary: Counts) -> float:
+    if not stable.requests or not canary.requests:
+        return 0.0
+    pooled = (stable.errors + canary.errors) / (stable.requests + canary.requests)
+    variance = pooled * (1 - pooled) * (1 / stable.requests + 1 / canary.requests)
+    return (canary.error_rate - stable.error_rate) / math.sqrt(variance) if variance > 0 else 0.0
+
+
+def _slow_windows(guard: Guard, evidence: Evidence) -> Judgement | None:
+    """Slow in every one of the last windows, and by more calls than chance gives.
+
+    If the canary's p95 kept the bound, at most 5 % of its calls would be slower than it: a binomial tail.
+    """
+    last = evidence.windows[-guard.latency_windows :]
+    if guard.latency_factor is None or len(last) < guard.latency_windows:
+        return None
+    for stable, canary in reversed(last):
+        if not _exceeds(guard.latency_factor, stable if stable.requests else evidence.stable, canary):
+            return None
+    stable, canary = (sum((pair[side] for pair in last), Counts()) for side in (0, 1))
+    stable = stable if stable.requests else evidence.stable  # which must not count once per window
+    bound = guard.latency_factor * (stable.latency.quantile(_TAIL) or math.inf)
+    slower = canary.latency.slower_than(bound)
+    if binomial_tail(canary.latency.total, slower, 1 - _TAIL) > LEVEL:
+        return None
+    where = f"over {len(last)} windows in a row"
+    return Judgement(Verdict.ROLL_BACK, _latency_sentence(stable, canary, where), Cause.LATENCY)
+
+
+def _slow_overall(guard: Guard, stable: Counts, canary: Counts) -> Judgement | None:
+    """Over everything: not enough to go back for, but a step does not go on while it looks slow or is not known."""
+    if guard.latency_factor is None:
+        return None
+    if min(stable.latency.total, canary.latency.total) < WINDOW_SAMPLES:
+        return Judgement(Verdict.INSUFFICIENT, "Too few latencies to compare.", Cause.LATENCY)
+    if not _exceeds(guard.latency_factor, stable, canary):
+        return None
+    return Judgement(Verdict.INSUFFICIENT, _latency_sentence(stable, canary, "so far"), Cause.LATENCY)
+
+
+def _exceeds(factor: float, stable: Counts, canary: Counts) -> bool:
+    usual, seen = stable.latency.quantile(_TAIL), canary.latency.quantile(_TAIL)
+    return usual is not None and seen is not None and seen > factor * usual
+
+
+def _latency_sentence(stable: Counts, canary: Counts, where: str) -> str:
+    seen, usual = (1000 * (counts.latency.quantile(_TAIL) or 0.0) for counts in (canary, stable))
+    return f"p95 {where}: {seen:.0f} ms on the canary, {usual:.0f} ms on the stable version."
+
+
+def _agreement(guard: Guard, evidence: Evidence) -> Judgement | None:
+    """Below the bound by more disagreements than a canary on the bound would have: a binomial tail.
+
+    This is the exact form of an upper confidence limit below the bound; Wilson's is ten times too sure of it at 50.
+    """
+    if guard.min_agreement is None:
+        return None
+    compared, agreed = evidence.compared, evidence.agreed
+    if compared < guard.min_compared:
+        sentence = f"{compared} of {guard.min_compared} answers compared."
+        return Judgement(Verdict.INSUFFICIENT, sentence, Cause.AGREEMENT)
+    if agreed >= guard.min_agreement * compared:
+        return None
+    certain = binomial_tail(compared, compared - agreed, 1 - guard.min_agreement) <= LEVEL
+    sentence = f"{agreed / compared:.1%} of {compared} answers agree; the bound is {guard.min_agreement:.1%}."
+    return Judgement(Verdict.ROLL_BACK if certain else Verdict.INSUFFICIENT, sentence, Cause.AGREEMENT)
+
+
+def _healthy(evidence: Evidence) -> str:
+    return f"{evidence.canary.requests} requests on the canary, all bounds kept."

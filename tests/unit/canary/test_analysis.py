@@ -1,0 +1,246 @@
+"""The guard's word on a canary, with figures: what rolls back, what only waits, and what passes."""
+
+import math
+
+import pytest
+
+from gateway.canary.analysis import (
+    LEVEL,
+    WINDOW_SAMPLES,
+    Cause,
+    Counts,
+    Evidence,
+    Judgement,
+    Pair,
+    Verdict,
+    judge,
+    windows,
+)
+from gateway.canary.histogram import Histogram, bucket
+from gateway.canary.route import Guard
+from gateway.canary.tails import binomial_tail, fisher_tail
+
+GUARD = Guard()
+AGREEING = Guard(min_agreement=0.9)
+
+
+def counts(requests: int, errors: int = 0, slow: int = 0, at: float = 0.009, then: float = 0.045) -> Counts:
+    """`slow` of the calls took `then` seconds, the others `at`."""
+    return Counts(requests, errors, Histogram.of({bucket(at): requests - slow, bucket(then): slow}))
+
+
+def evidence(stable: Counts, canary: Counts, **others: object) -> Evidence:
+    return Evidence(stable, canary, **others)  # type: ignore[arg-type]
+
+
+def verdict(guard: Guard, known: Evidence) -> tuple[Verdict, Cause | None]:
+    judgement = judge(guard, known)
+    return judgement.verdict, judgement.cause
+
+
+FINE = (Verdict.HEALTHY, None)
+
+
+@pytest.mark.parametrize(
+    ("stable", "canary", "expected"),
+    [
+        pytest.param(counts(9900), counts(100), FINE, id="the same"),
+        pytest.param(counts(9900), counts(99), (Verdict.INSUFFICIENT, Cause.REQUESTS), id="one too few"),
+        pytest.param(counts(9900), counts(0), (Verdict.INSUFFICIENT, Cause.REQUESTS), id="no canary at all"),
+        pytest.param(counts(99), counts(100), (Verdict.INSUFFICIENT, Cause.REQUESTS), id="too little stable"),
+        pytest.param(counts(0), counts(100), (Verdict.INSUFFICIENT, Cause.LATENCY), id="no stable at all"),
+        pytest.param(
+            counts(0), counts(100, 99), (Verdict.INSUFFICIENT, Cause.ERRORS), id="nothing to compare to"
+        ),
+        pytest.param(
+            counts(9900, 50), counts(100, 10), (Verdict.ROLL_BACK, Cause.ERRORS), id="ten in a hundred"
+        ),
+        pytest.param(
+            counts(9900, 50), counts(99, 50), (Verdict.INSUFFICIENT, Cause.REQUESTS), id="before enough"
+        ),
+        pytest.param(
+            counts(9900, 50), counts(100, 3), (Verdict.INSUFFICIENT, Cause.ERRORS), id="z 3.5 by chance"
+        ),
+        pytest.param(counts(9900, 50), counts(100, 2), FINE, id="a gap of 1.5 points"),
+        pytest.param(counts(10**6), counts(10**6, 20_000), FINE, id="certain, but 2 points are allowed"),
+        pytest.param(
+            counts(10**6),
+            counts(10**6, 20_001),
+            (Verdict.ROLL_BACK, Cause.ERRORS),
+            id="certain, and one more",
+        ),
+        pytest.param(counts(100, 100), counts(100, 100), FINE, id="both fail: not the canary's fault"),
+        pytest.param(counts(9900, 990), counts(100, 0), FINE, id="better"),
+    ],
+)
+def test_errors(stable: Counts, canary: Counts, expected: tuple[Verdict, Cause | None]) -> None:
+    assert verdict(GUARD, evidence(stable, canary)) == expected
+
+
+def test_errors_that_are_few_need_a_chance_below_the_level_besides_z() -> None:
+    stable = counts(9900, 50)
+    for errors in range(3, 12):
+        certain = fisher_tail((errors, 100), (50, 9900)) <= LEVEL
+        expected = Verdict.ROLL_BACK if certain else Verdict.INSUFFICIENT
+        assert judge(GUARD, evidence(stable, counts(100, errors))).verdict is expected
+    assert fisher_tail((6, 100), (50, 9900)) > LEVEL > fisher_tail((7, 100), (50, 9900))
+
+
+def test_the_bound_on_z_holds_too() -> None:
+    known = evidence(counts(9900, 50), counts(100, 8))
+    assert judge(GUARD, known).verdict is Verdict.ROLL_BACK
+    assert judge(Guard(error_z=10), known).verdict is Verdict.INSUFFICIENT
+
+
+def test_a_canary_that_turns_bad_does_not_hide_behind_its_past() -> None:
+    recent = [(counts(1000, 5), counts(100, 10))] * 3
+    known = evidence(counts(10**6, 5000), counts(10**5, 530), windows=recent)
+    assert verdict(GUARD, known) == (Verdict.ROLL_BACK, Cause.ERRORS)
+    shared = [(counts(1000, 100), counts(100, 10))] * 3
+    assert verdict(GUARD, evidence(counts(10**6, 5000), counts(10**5, 530), windows=shared)) == FINE
+
+
+def test_where_the_stable_version_answers_nobody_its_last_counts_stand_in_once() -> None:
+    """Three windows must not make one lucky baseline look three times as sure."""
+    alone = [(Counts(), counts(97, 4)), (Counts(), counts(97, 4)), (Counts(), counts(96, 3))]
+    assert verdict(GUARD, evidence(counts(263), counts(290, 11), windows=alone)) == (
+        Verdict.INSUFFICIENT,
+        Cause.ERRORS,
+    )
+    assert fisher_tail((11, 290), (0, 3 * 263)) <= LEVEL < fisher_tail((11, 290), (0, 263))
+
+
+SLOW: Pair = (counts(400, slow=10), counts(20, slow=10))
+EVEN: Pair = (counts(400, slow=10), counts(20))
+
+
+@pytest.mark.parametrize(
+    ("guard", "pairs", "expected"),
+    [
+        pytest.param(GUARD, [SLOW, SLOW, SLOW], (Verdict.ROLL_BACK, Cause.LATENCY), id="slow three times"),
+        pytest.param(GUARD, [SLOW, SLOW], FINE, id="slow twice so far"),
+        pytest.param(GUARD, [SLOW, EVEN, SLOW], FINE, id="even in between"),
+        pytest.param(GUARD, [SLOW, SLOW, SLOW, EVEN], FINE, id="slow a while ago"),
+        pytest.param(GUARD, [EVEN, SLOW, SLOW, SLOW], (Verdict.ROLL_BACK, Cause.LATENCY), id="slow lately"),
+        pytest.param(
+            Guard(latency_windows=2), [SLOW, SLOW], (Verdict.ROLL_BACK, Cause.LATENCY), id="two asked for"
+        ),
+        pytest.param(Guard(latency_factor=None), [SLOW] * 3, FINE, id="latency not judged"),
+        pytest.param(Guard(latency_factor=6.0), [SLOW] * 3, FINE, id="below the factor"),
+    ],
+)
+def test_latency(guard: Guard, pairs: list[Pair], expected: tuple[Verdict, Cause | None]) -> None:
+    known = evidence(counts(9900, slow=200), counts(1000), windows=pairs)
+    assert verdict(guard, known) == expected
+
+
+def test_a_tail_that_chance_could_have_made_is_no_reason_to_go_back() -> None:
+    for slow, expected in ((2, Verdict.HEALTHY), (4, Verdict.HEALTHY), (5, Verdict.ROLL_BACK)):
+        pairs = [(counts(400), counts(20, slow=slow))] * 3
+        assert judge(GUARD, evidence(counts(9900), counts(1000), windows=pairs)).verdict is expected, slow
+        assert (binomial_tail(60, 3 * slow, 0.05) <= LEVEL) is (expected is Verdict.ROLL_BACK)
+
+
+def test_latency_is_compared_to_the_last_counts_of_a_stable_version_that_answers_nobody() -> None:
+    pairs = [(Counts(), counts(100, slow=50))] * 3
+    known = evidence(counts(9900), counts(1000), windows=pairs)
+    assert verdict(GUARD, known) == (Verdict.ROLL_BACK, Cause.LATENCY)
+
+
+def test_a_canary_that_looks_slow_over_everything_waits() -> None:
+    known = evidence(counts(9900), counts(1000, slow=60))
+    assert verdict(GUARD, known) == (Verdict.INSUFFICIENT, Cause.LATENCY)
+
+
+@pytest.mark.parametrize(
+    ("compared", "agreed", "expected"),
+    [
+        pytest.param(50, 50, FINE, id="all agree"),
+        pytest.param(49, 0, (Verdict.INSUFFICIENT, Cause.AGREEMENT), id="one comparison too few"),
+        pytest.param(50, 45, FINE, id="on the bound"),
+        pytest.param(50, 44, (Verdict.INSUFFICIENT, Cause.AGREEMENT), id="below it, by chance"),
+        pytest.param(50, 34, (Verdict.INSUFFICIENT, Cause.AGREEMENT), id="16 of 50 disagree: 1.7e-5"),
+        pytest.param(50, 33, (Verdict.ROLL_BACK, Cause.AGREEMENT), id="17 of 50 disagree: 3.8e-6"),
+        pytest.param(10**6, 898_000, (Verdict.ROLL_BACK, Cause.AGREEMENT), id="little, but certain"),
+    ],
+)
+def test_agreement(compared: int, agreed: int, expected: tuple[Verdict, Cause | None]) -> None:
+    known = evidence(counts(9900), counts(100), compared=compared, agreed=agreed)
+    assert verdict(AGREEING, known) == expected
+    assert verdict(GUARD, known) == FINE
+
+
+def test_agreement_condemns_a_canary_that_is_only_mirrored() -> None:
+    known = evidence(counts(9900), counts(0), compared=100, agreed=10)
+    assert verdict(AGREEING, known) == (Verdict.ROLL_BACK, Cause.AGREEMENT)
+
+
+def test_where_all_must_agree_one_disagreement_is_enough() -> None:
+    known = evidence(counts(9900), counts(100), compared=50, agreed=49)
+    assert verdict(Guard(min_agreement=1.0), known) == (Verdict.ROLL_BACK, Cause.AGREEMENT)
+
+
+def test_an_open_breaker_needs_no_counts() -> None:
+    known = evidence(Counts(), Counts(), breaker_open=True)
+    assert verdict(GUARD, known) == (Verdict.ROLL_BACK, Cause.BREAKER)
+
+
+@pytest.mark.parametrize(
+    ("known", "judgement"),
+    [
+        (
+            evidence(counts(9900, 50), counts(100, 10)),
+            Judgement(
+                Verdict.ROLL_BACK,
+                "10.0% of 100 requests failed on the canary, 0.5% of 9900 on the stable version (z 12.2).",
+                Cause.ERRORS,
+            ),
+        ),
+        (
+            evidence(counts(9900, slow=200), counts(1000), windows=[SLOW] * 3),
+            Judgement(
+                Verdict.ROLL_BACK,
+                "p95 over 3 windows in a row: 49 ms on the canary, 10 ms on the stable version.",
+                Cause.LATENCY,
+            ),
+        ),
+        (
+            evidence(counts(9900), counts(100), compared=100, agreed=61),
+            Judgement(Verdict.ROLL_BACK, "61.0% of 100 answers agree; the bound is 90.0%.", Cause.AGREEMENT),
+        ),
+        (
+            evidence(counts(9900), counts(42), compared=100, agreed=100),
+            Judgement(Verdict.INSUFFICIENT, "42 of 100 requests on the canary.", Cause.REQUESTS),
+        ),
+        (
+            evidence(counts(9900), counts(100), compared=100, agreed=100),
+            Judgement(Verdict.HEALTHY, "100 requests on the canary, all bounds kept."),
+        ),
+    ],
+)
+def test_an_operator_reads_the_figures(known: Evidence, judgement: Judgement) -> None:
+    assert judge(AGREEING, known) == judgement
+
+
+def test_windows_last_their_seconds_and_the_newest_comes_last() -> None:
+    seconds = [(counts(100 + n), counts(50 + n)) for n in range(7)]
+    found = windows(seconds, GUARD)
+    assert [canary.requests for _, canary in found] == [51 + 52, 53 + 54, 55 + 56]
+    assert [stable.requests for stable, _ in found] == [101 + 102, 103 + 104, 105 + 106]
+
+
+def test_windows_grow_until_both_versions_have_enough_samples() -> None:
+    seconds = [(counts(200), counts(2))] * 25
+    assert [canary.requests for _, canary in windows(seconds, GUARD)] == [WINDOW_SAMPLES] * 2
+    assert windows([(counts(2), counts(200))] * 9, GUARD) == ()
+    assert windows([], GUARD) == ()
+
+
+def test_windows_of_a_canary_that_answers_everybody_have_no_stable_side() -> None:
+    seconds = [(counts(1), counts(200))] * 6
+    assert windows(seconds, GUARD, alone=True) == ((Counts(), counts(400)),) * 3
+
+
+def test_nothing_is_certain_of_a_pooled_rate_of_one() -> None:
+    assert math.isclose(counts(100, 100).error_rate, 1.0)
+    assert judge(GUARD, evidence(counts(100, 97), counts(100, 100))).verdict is Verdict.INSUFFICIENT

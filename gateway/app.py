@@ -18,10 +18,12 @@ from gateway.access_file import issuers_of, tiers_of
 from gateway.admission import Admission, GatePolicy, LimitPolicy
 from gateway.api.access import Access, cors_config
 from gateway.api.body import BodyReader
+from gateway.api.canaries import canary_routes
 from gateway.api.documentation import openapi_config
 from gateway.api.health import health_routes
 from gateway.api.inference import Intake, inference_routes
 from gateway.api.keys import key_routes
+from gateway.api.live import live_routes
 from gateway.api.middleware import RequestContext
 from gateway.api.models import model_routes
 from gateway.api.problems import from_bug, from_gateway, from_litestar
@@ -39,7 +41,18 @@ from gateway.auth import (
     TokenVerifier,
     TrustedIssuers,
 )
-from gateway.canary import StableRouter
+from gateway.canary import Route, Router
+from gateway.canary.controller import Controller
+from gateway.canary.counts import CountsReader, Recorder
+from gateway.canary.lease import Lease
+from gateway.canary.ledgers import LedgerStore
+from gateway.canary.outcomes import Outcomes
+from gateway.canary.preflight import GoldenInputs, Preflight
+from gateway.canary.reports import Reports
+from gateway.canary.rollouts import Rollouts
+from gateway.canary.route import BrokenRoute, from_document
+from gateway.canary.store import RouteStore
+from gateway.canary.table import RouteTable
 from gateway.catalog import Catalog
 from gateway.dataplane import DataPlane, Deadlines, Lane
 from gateway.errors import GatewayError
@@ -50,9 +63,10 @@ from gateway.settings import Settings
 from gateway.store import connect
 from gateway.telemetry.logs import configure_logs
 from gateway.translate.decode import Limits
+from gateway.translate.translator import Translator
 from gateway.upstream import Breakers, GuardedTriton, RetryBudget, TritonClient
 
-_KEYS_TIMEOUT = 2.0  # seconds; keys are read beside the requests, not in their way
+_STORE_TIMEOUT = 2.0  # seconds; keys and routes are read beside the requests, not in their way
 _LATENCY_SHARE = 0.4  # of the deadline may pass in Triton before a limit shrinks
 _LEAST_IN_FLIGHT, _START_IN_FLIGHT = 2, 20  # calls to one model version, per worker
 
@@ -92,17 +106,19 @@ def build(settings: Settings) -> ASGIApp:
     )
     http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
     auth = _authentication(settings, keys, http)
+    routes = _routes(settings)
     dataplane = DataPlane(
         catalog=catalog,
-        router=StableRouter(),
+        router=Router(routes.table),
         admission=Admission(_gate_policy(settings), clock=clock),
         upstream=upstream,
-        pool=pool,
-        limits=Limits(pixels=settings.max_image_pixels, side=settings.max_image_side),
+        translator=Translator(pool, Limits(pixels=settings.max_image_pixels, side=settings.max_image_side)),
+        outcomes=Outcomes(routes.recorder),
         deadlines=Deadlines(settings.request_timeout, settings.max_request_timeout, clock),
     )
     access = Access(authenticator=auth.authenticator, limiter=limiter, tiers=tiers)
     intake = Intake(bodies, PriorityPolicy(), access, max_inputs=settings.max_inputs)
+    canaries = _canaries(settings, routes, catalog, dataplane)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -112,8 +128,18 @@ def build(settings: Settings) -> ASGIApp:
                 http,
                 limits_redis,
                 keys.redis,
+                routes.redis,
                 limiter,
-                _running(catalog.watch(), keys.ring.watch(), auth.issuers.watch(), auth.denied.watch()),
+                _running(
+                    catalog.watch(),
+                    keys.ring.watch(),
+                    auth.issuers.watch(),
+                    auth.denied.watch(),
+                    routes.table.watch(),
+                    routes.recorder.run(),
+                    routes.lease.run(),
+                    canaries.controller.run(),
+                ),
             ):
                 yield
 
@@ -124,6 +150,8 @@ def build(settings: Settings) -> ASGIApp:
             token_routes(auth.sessions, bodies),
             withdrawal_routes(keys.denied, auth.denied),
             key_routes(keys.store, keys.ring, tiers, bodies),
+            canary_routes(canaries.rollouts, canaries.reports, catalog, bodies),
+            live_routes(canaries.rollouts, canaries.reports, catalog, time.time),
             health_routes(catalog, keys.ring, limiter, auth.issuers, auth.denied),
             static_routes(),
         ],
@@ -155,7 +183,7 @@ class _Keys:
 
 
 def _keys(settings: Settings) -> _Keys:
-    redis = connect(settings.redis_url, timeout=_KEYS_TIMEOUT)  # of its own: slower, and beside the requests
+    redis = connect(settings.redis_url, timeout=_STORE_TIMEOUT)  # of its own: slower, and beside the requests
     hasher = KeyHasher(settings.key_pepper.get_secret_value().encode())
     store = KeyStore(redis, hasher=hasher, environment=settings.environment, clock=time.time)
     ring = KeyRing(store, clock=time.monotonic, grace=settings.keys_grace)
@@ -187,6 +215,59 @@ def _authentication(settings: Settings, keys: _Keys, http: httpx.AsyncClient) ->
         clock=time.time,
     )
     return _Authentication(authenticator, sessions, issuers, denied)
+
+
+@dataclass(frozen=True)
+class _Routes:
+    """What is kept of rollouts: the routes, this worker's copy of them, the counts, and whose turn it is."""
+
+    redis: AbstractAsyncContextManager[object]
+    store: RouteStore
+    table: RouteTable[Route]
+    recorder: Recorder
+    reader: CountsReader
+    ledgers: LedgerStore
+    lease: Lease
+
+
+def _routes(settings: Settings) -> _Routes:
+    redis = connect(settings.redis_url, timeout=_STORE_TIMEOUT)
+    store = RouteStore(redis)
+    table = RouteTable(store, from_document, broken=BrokenRoute, clock=time.monotonic)
+    return _Routes(
+        redis=redis,
+        store=store,
+        table=table,
+        recorder=Recorder(redis, clock=time.monotonic),
+        reader=CountsReader(redis),
+        ledgers=LedgerStore(redis),
+        lease=Lease(redis, clock=time.monotonic),
+    )
+
+
+@dataclass(frozen=True)
+class _Canaries:
+    """What operators need: changes, reports, and the one evaluator among all workers."""
+
+    rollouts: Rollouts
+    reports: Reports
+    controller: Controller
+
+
+def _canaries(settings: Settings, routes: _Routes, catalog: Catalog, dataplane: DataPlane) -> _Canaries:
+    preflight = Preflight(catalog, dataplane, GoldenInputs(settings.model_repository))
+    rollouts = Rollouts(
+        routes.store, routes.table, preflight, stable_of=lambda model: catalog.named(model).default_version
+    )
+    controller = Controller(
+        routes=routes.table.routes,
+        rollouts=rollouts,
+        reader=routes.reader,
+        store=routes.ledgers,
+        lease=routes.lease,
+        clock=time.time,
+    )
+    return _Canaries(rollouts, Reports(routes.reader, routes.ledgers), controller)
 
 
 def _gate_policy(settings: Settings) -> Callable[[Lane], GatePolicy]:

@@ -1,9 +1,9 @@
 """The whole path of a request between HTTP and Triton, top to bottom on one screen."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -11,26 +11,29 @@ import numpy as np
 from gateway.admission import Admission
 from gateway.auth import has_scope, may_use
 from gateway.auth.scopes import PIN_VERSION
+from gateway.canary import Ask, Choice, Life, Preference, Probe, Source
 from gateway.catalog import Catalog, ModelCard, Task
-from gateway.domain import Array, Deadline, InferCall, ModelVersion, Principal, Priority, Tensor
-from gateway.errors import DeadlineExceeded, InputError
-from gateway.pool import WorkerPool
+from gateway.domain import Array, Deadline, InferCall, ModelVersion, Principal, Priority, Tensor, Variant
+from gateway.errors import DeadlineExceeded, InputError, OutOfService, Overloaded, UpstreamError
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
-from gateway.translate import classify, detect, image
-from gateway.translate.decode import Limits
 from gateway.translate.image import Encoded
 from gateway.translate.labels import class_ids
+from gateway.translate.translator import Translator
+
+_PROBE_SECONDS = 5.0
 
 _Options = TypeVar("_Options", ClassifyOptions, DetectOptions)
 _Result = TypeVar("_Result", ClassifyResult, DetectResult)
+_Decode = Callable[[Array, Sequence[Encoded], ModelCard, _Options], Awaitable[list[_Result]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[_Options]):
     """One request: the bytes of each image, or the reason why there are none.
 
-    `started` is on the monotonic clock and `timeout` what the caller asks for, both in seconds. `follow` is told of
-    every call to Triton: it may outlast a caller who leaves.
+    `started` is on the monotonic clock and `timeout` what the caller asks for, both in seconds. `preference` and
+    `named` are for the router: the caller's wish about a rollout, and the values of headers and cookies. `follow` is
+    told of every call to Triton: it may outlast a caller who leaves.
     """
 
     images: Sequence[bytes | InputError]
@@ -40,14 +43,17 @@ class Call(Generic[_Options]):
     started: float
     timeout: float | None
     request_id: str
+    preference: Preference | None
+    named: Callable[[Source, str], str | None]
     follow: Callable[["asyncio.Future[Any]"], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[_Result]):
-    """Who answered, and one result or one error an image, in the request's order."""
+    """Who answered, how long that version has to live, and one result or error an image, in the request's order."""
 
     target: ModelVersion
+    life: Life | None
     results: Sequence[_Result | InputError]
 
 
@@ -82,7 +88,7 @@ class Lane:
 
 
 class Router(Protocol):
-    def choose(self, card: ModelCard, pinned: str | None, *, may_pin: bool) -> ModelVersion: ...
+    def choose(self, card: ModelCard, ask: Ask) -> Choice: ...
 
 
 class Upstream(Protocol):
@@ -94,15 +100,29 @@ class Upstream(Protocol):
     async def infer(self, call: InferCall) -> dict[str, Array]: ...
 
 
+class Outcomes(Protocol):
+    """Hears how each attempt of a version ended, and after how many seconds of Triton's time."""
+
+    def record(self, target: ModelVersion, error: Exception | None, seconds: float) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Job(Generic[_Options]):
-    """A call with all that was decided for it."""
+    """A call with all that was decided for it. `usual` are the seconds that requests to its model have by default."""
 
-    call: Call[_Options]
     card: ModelCard
+    choice: Choice
     target: ModelVersion
-    lane: Lane
+    options: _Options
+    priority: Priority
     deadline: Deadline
+    usual: float
+    request_id: str
+    follow: Callable[["asyncio.Future[Any]"], None]
+
+    @property
+    def lane(self) -> Lane:
+        return Lane(self.target.model, self.target.version, self.card.capacity, self.usual)
 
 
 class DataPlane:
@@ -115,103 +135,151 @@ class DataPlane:
         router: Router,
         admission: Admission[Lane],
         upstream: Upstream,
-        pool: WorkerPool,
-        limits: Limits,
+        translator: Translator,
+        outcomes: Outcomes,
         deadlines: Deadlines,
     ) -> None:
         self._catalog = catalog
         self._router = router
         self._admission = admission
         self._upstream = upstream
-        self._pool = pool
-        self._limits = limits
+        self._translator = translator
+        self._outcomes = outcomes
         self._deadlines = deadlines
+        self._by_task: Mapping[Task, tuple[Any, _Decode[Any, Any]]] = {
+            Task.IMAGE_CLASSIFICATION: (ClassifyOptions(), translator.classes),
+            Task.OBJECT_DETECTION: (DetectOptions(), translator.boxes),
+        }
 
     async def classify(self, call: Call[ClassifyOptions]) -> Answer[ClassifyResult]:
-        job = self._assign(Task.IMAGE_CLASSIFICATION, call)
-        wanted = class_ids(call.options.classes, job.card.labels)
-        async with self._until(job.deadline):
-            items = await self._encode(call.images, job.card)
-            output = await self._infer(job, _encoded(items))
-            results = classify.decode(output, job.card, call.options, wanted)
-        return Answer(job.target, _in_order(items, results))
+        return await self._answer(Task.IMAGE_CLASSIFICATION, call, self._translator.classes)
 
     async def detect(self, call: Call[DetectOptions]) -> Answer[DetectResult]:
-        job = self._assign(Task.OBJECT_DETECTION, call)
-        wanted = class_ids(call.options.classes, job.card.labels)
+        return await self._answer(Task.OBJECT_DETECTION, call, self._translator.boxes)
+
+    async def probe(self, card: ModelCard, version: str, images: Sequence[bytes]) -> Probe:
+        """What exactly this version makes of some inputs; for those who judge it, and counted for nobody."""
+        target = ModelVersion(card.name, version, Variant.PINNED)
+        options, decode = self._by_task[card.task]
+        job: _Job[Any] = _Job(
+            card=card,
+            choice=Choice(target, {}),
+            target=target,
+            options=options,
+            priority=Priority.STANDARD,
+            deadline=Deadline(self._deadlines.clock() + _PROBE_SECONDS),
+            usual=self._deadlines.usual_for(card),
+            request_id="probe",
+            follow=lambda _: None,
+        )
         async with self._until(job.deadline):
-            items = await self._encode(call.images, job.card)
-            output = await self._infer(job, _encoded(items))
-            places = [item.placement for item in _encoded(items)]
-            results = await self._pool.run(detect.decode, output, places, job.card, call.options, wanted)
-        return Answer(job.target, _in_order(items, results))
+            items = await self._translator.encode(images, card)
+            output, _ = await self._infer(job, _encoded(items))
+            results = await decode(output, _encoded(items), card, options)
+        return Probe(_in_order(items, results), output.shape[1:], str(output.dtype))
+
+    async def _answer(
+        self, task: Task, call: Call[_Options], decode: _Decode[_Options, _Result]
+    ) -> Answer[_Result]:
+        job = self._admissible(self._assign(task, call))
+        async with self._until(job.deadline):
+            items = await self._translator.encode(call.images, job.card)
+            job, results = await self._serve(job, _encoded(items), decode)
+        return Answer(job.target, job.choice.lives.get(job.target.version), _in_order(items, results))
 
     def _assign(self, task: Task, call: Call[_Options]) -> _Job[_Options]:
-        """Model, version and deadline, and a refusal where no answer would come in time: before any decoding."""
+        """Model, version and deadline."""
         principal, options = call.principal, call.options
         card = self._catalog.find(task, options.model, lambda name: may_use(principal, name))
-        target = self._router.choose(card, options.version, may_pin=has_scope(principal, PIN_VERSION))
+        class_ids(options.classes, card.labels)  # refuses a class that the model does not know
+        may_pin = has_scope(principal, PIN_VERSION)
+        choice = self._router.choose(
+            card, Ask(principal, may_pin, options.version, call.preference, call.named)
+        )
         usual = self._deadlines.usual_for(card)
-        deadline = self._deadlines.of(call.started, call.timeout, usual)
-        lane = Lane(target.model, target.version, card.capacity, usual)
-        self._upstream.check(target)
-        self._admission.check(lane, call.priority, deadline)
-        return _Job(call, card, target, lane, deadline)
+        return _Job(
+            card=card,
+            choice=choice,
+            target=choice.target,
+            options=options,
+            priority=call.priority,
+            deadline=self._deadlines.of(call.started, call.timeout, usual),
+            usual=usual,
+            request_id=call.request_id,
+            follow=call.follow,
+        )
 
-    async def _encode(
-        self, images: Sequence[bytes | InputError], card: ModelCard
-    ) -> list[Encoded | InputError]:
-        """Each image on a thread of the pool. Raises the first error where no image is left to answer."""
-        items = await asyncio.gather(*(self._encode_one(data, card) for data in images))
-        failures = [item for item in items if isinstance(item, InputError)]
-        if len(failures) == len(items):
-            raise failures[0]
-        return items
+    def _admissible(self, job: _Job[_Options]) -> _Job[_Options]:
+        """The job, on the stable version where the canary would refuse it.
 
-    async def _encode_one(self, data: bytes | InputError, card: ModelCard) -> Encoded | InputError:
-        if isinstance(data, InputError):
-            return data
+        Raises what Triton's state or the wait for it would come to, before anything is decoded.
+        """
         try:
-            return await self._pool.run(image.encode, data, card.preprocessing, self._limits)
-        except InputError as error:
-            return error
+            self._upstream.check(job.target)
+            self._admission.check(job.lane, job.priority, job.deadline)
+        except (OutOfService, Overloaded) as error:
+            self._outcomes.record(job.target, error, 0.0)
+            return self._admissible(_fall_back(job, error))
+        return job
 
-    async def _infer(self, job: _Job[_Options], items: Sequence[Encoded]) -> Array:
-        """The images as one batch, or as several where the model takes fewer at once: `[images, …]`."""
+    async def _serve(
+        self, job: _Job[_Options], items: Sequence[Encoded], decode: _Decode[_Options, _Result]
+    ) -> tuple[_Job[_Options], list[_Result]]:
+        """The answer, and the job as it was done: by the stable version where the canary failed."""
+        try:
+            return job, await self._attempt(job, items, decode)
+        except (UpstreamError, Overloaded) as error:
+            return await self._serve(_fall_back(job, error), items, decode)
+
+    async def _attempt(
+        self, job: _Job[_Options], items: Sequence[Encoded], decode: _Decode[_Options, _Result]
+    ) -> list[_Result]:
+        """One version's answer."""
+        try:
+            output, seconds = await self._infer(job, items)
+            results = await decode(output, items, job.card, job.options)
+        except (UpstreamError, Overloaded) as error:
+            self._outcomes.record(job.target, error, 0.0)
+            raise
+        self._outcomes.record(job.target, None, seconds)
+        return results
+
+    async def _infer(self, job: _Job[_Options], items: Sequence[Encoded]) -> tuple[Array, float]:
+        """The images as one batch, or as several where the model takes fewer at once: `[images, …]`.
+
+        With it the seconds of the slowest batch.
+        """
         name, size = job.card.input.name, job.card.batch_limit
         arrays = [item.array for item in items]
         batches = [Tensor(name, np.stack(arrays[i : i + size])) for i in range(0, len(arrays), size)]
         answers = await asyncio.gather(*(self._infer_batch(job, batch) for batch in batches))
-        outputs = [answer[job.card.output.name] for answer in answers]
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        outputs = [answer[job.card.output.name] for answer, _ in answers]
+        joined = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        return joined, max(seconds for _, seconds in answers)
 
-    async def _infer_batch(self, job: _Job[_Options], batch: Tensor) -> dict[str, Array]:
-        """One call to Triton when it is this request's turn.
+    async def _infer_batch(self, job: _Job[_Options], batch: Tensor) -> tuple[dict[str, Array], float]:
+        """One call to Triton when it is this request's turn, and the seconds that it took.
 
         The call is a task of its own, and the permit follows it: a client that leaves does not free a slot that the
         call still takes. The call itself goes on, unless this Triton can bear that it is cancelled.
         """
-        call = job.call
-        async with self._admission.slot(job.lane, call.priority, job.deadline) as permit:
-            typical = self._admission.typical(job.lane)
-            running = asyncio.ensure_future(
-                self._upstream.infer(
-                    InferCall(
-                        job.target,
-                        job.card.served,
-                        [batch],
-                        job.deadline,
-                        call.priority,
-                        call.request_id,
-                        job.lane.usual,
-                        typical,
-                    )
-                )
+        async with self._admission.slot(job.lane, job.priority, job.deadline) as permit:
+            started = self._deadlines.clock()
+            call = InferCall(
+                job.target,
+                job.card.served,
+                [batch],
+                job.deadline,
+                job.priority,
+                job.request_id,
+                usual=job.usual,
+                typical=self._admission.typical(job.lane),
             )
+            running = asyncio.ensure_future(self._upstream.infer(call))
             permit.follow(running)
-            call.follow(running)
+            job.follow(running)
             try:
-                return await asyncio.shield(running)
+                return await asyncio.shield(running), self._deadlines.clock() - started
             except asyncio.CancelledError:
                 if self._upstream.can_cancel:
                     running.cancel()
@@ -224,6 +292,13 @@ class DataPlane:
                 yield
         except TimeoutError:
             raise DeadlineExceeded("The request ran out of time.") from None
+
+
+def _fall_back(job: _Job[_Options], error: Exception) -> _Job[_Options]:
+    """The job on the stable version. Raises the error where the job is no canary's."""
+    if job.choice.fallback is None or job.target == job.choice.fallback:
+        raise error
+    return replace(job, target=job.choice.fallback)
 
 
 def _encoded(items: Sequence[Encoded | InputError]) -> list[Encoded]:

@@ -110,7 +110,8 @@ class ServedModel:
     """A model as Triton serves it at this moment.
 
     `versions` holds only those that are ready, in ascending order. `max_batch_size` 0 means that the
-    model does not batch. `instances` run at the same time. `parameters` are the strings of the model's configuration.
+    model does not batch. `instances` run at the same time. `version_policy` is
+    Triton's, as text such as "latest 1". `parameters` are the strings of the model's configuration.
     """
 
     name: str
@@ -120,6 +121,7 @@ class ServedModel:
     outputs: tuple[TensorSpec, ...]
     parameters: Mapping[str, str]
     instances: int = 1
+    version_policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,10 @@ GatewayError
 │   ├── RateLimited                 the caller's own quota
 │   ├── KeyNotFound
 │   ├── KeyConflict                 a revoked key cannot be changed
+│   ├── RouteConflict               the route cannot change like this now
+│   ├── PreflightFailed             the canary is not fit for traffic; carries the reasons
+│   ├── PreconditionRequired        a change without the generation that it changes
+│   ├── PreconditionFailed          somebody else changed it first
 │   ├── ModelNotFound
 │   ├── VersionNotFound
 │   └── InputError                  one input of the request is at fault; in a batch the others still answer
@@ -155,6 +159,26 @@ class KeyNotFound(RequestError):
 
 class KeyConflict(RequestError):
     code = "key_conflict"
+
+
+class RouteConflict(RequestError):
+    code = "route_conflict"
+
+
+class PreflightFailed(RequestError):
+    code = "preflight_failed"
+
+    def __init__(self, detail: str, reasons: Sequence[str]) -> None:
+        super().__init__(detail)
+        self.reasons = tuple(reasons)
+
+
+class PreconditionRequired(RequestError):
+    code = "precondition_required"
+
+
+class PreconditionFailed(RequestError):
+    code = "precondition_failed"
 
 
 class ModelNotFound(RequestError):

@@ -1,9 +1,11 @@
 """The public requests and answers, as pydantic models: bounded, and nothing unknown is accepted."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+_VERSION = re.compile(r"[1-9][0-9]{0,18}")
 MAX_VERSION = 2**63 - 1  # Triton keeps versions as signed 64-bit integers
 
 
@@ -16,8 +18,13 @@ def _version(value: object) -> object:
     return value
 
 
+def is_version(text: str) -> bool:
+    """Whether a version could be called so."""
+    return _VERSION.fullmatch(text) is not None and int(text) <= MAX_VERSION
+
+
 ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,18}$"), BeforeValidator(_version)]
+Version = Annotated[str, Field(pattern=f"^{_VERSION.pattern}$"), BeforeValidator(_version)]
 PriorityName = Literal["interactive", "standard", "batch"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -147,6 +154,7 @@ class Problem(BaseModel):
     code: str = Field(examples=["image_truncated"])
     request_id: str
     errors: list[FieldProblem] | None = None
+    reasons: list[str] | None = Field(default=None, description="Why a canary may not take traffic.")
 
 
 class InputProblem(_Public):

@@ -51,6 +51,11 @@ class Settings(BaseSettings):
         (),
         description="Origins of pages that may call, separated by commas; exact, for instance https://app.example.",
     )
+    model_repository: Path | None = Field(
+        None,
+        description="Folder of the models, as Triton has it: golden inputs for a canary's pre-flight are read from "
+        "<model>/golden. Without it that check is left out.",
+    )
     catalog_interval: float = Field(
         1.0, ge=0.1, le=60, description="Seconds between two readings of Triton's models."
     )

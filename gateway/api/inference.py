@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from email.utils import formatdate
 from typing import TypeVar
 
 from litestar import Response, Router, post
@@ -12,6 +13,7 @@ from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import ClassifyOperation, DetectOperation, failures, operation_id
 from gateway.api.parsing import media_type, parse
 from gateway.api.problems import input_problem
+from gateway.canary import Life, Preference, Source
 from gateway.dataplane import Answer, Call, DataPlane
 from gateway.domain import ModelVersion, Priority
 from gateway.errors import InputError, ValidationFailed
@@ -27,6 +29,7 @@ from gateway.schemas import (
     FailedResult,
     PriorityName,
     Served,
+    is_version,
 )
 from gateway.translate.inspection import megapixels
 
@@ -64,6 +67,7 @@ class Intake:
         """
         context = context_of(request)
         timeout = _timeout(request)
+        pinned = _pinned(request)
         context.priority = self._priority(request)
         content_type = request.headers.get("content-type")
         media_type(content_type)  # refuses what will not be read before reading it
@@ -71,6 +75,7 @@ class Intake:
             images, asked = parse(
                 body, content_type, request.scope["query_string"], options, self._max_inputs
             )
+            asked = _with_version(asked, pinned)
             context.priority = self._priority(request, asked.priority)
             await self._access.charge_more(context, cost(len(images), sum(map(megapixels, images))) - 1)
             call = Call(
@@ -81,6 +86,8 @@ class Intake:
                 started=context.started,
                 timeout=timeout,
                 request_id=context.request_id,
+                preference=_preference(request),
+                named=lambda source, name: _named(request, source, name),
                 follow=context.calls.append,
             )
             answer = await while_connected(request, work(call))
@@ -113,7 +120,7 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
         content = ClassifyResponse(
             id=context_of(request).request_id, model=_served(answer.target), results=_results(answer.results)
         )
-        return Response(content, headers=_version_headers(answer.target))
+        return Response(content, headers=_version_headers(answer.target, answer.life))
 
     @post(
         ["/v1/detect", "/detect"],
@@ -129,7 +136,7 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
         content = DetectResponse(
             id=context_of(request).request_id, model=_served(answer.target), results=_results(answer.results)
         )
-        return Response(content, headers=_version_headers(answer.target))
+        return Response(content, headers=_version_headers(answer.target, answer.life))
 
     return Router("/", route_handlers=[classify, detect])
 
@@ -144,12 +151,51 @@ def _timeout(request: HttpRequest) -> float | None:
     return int(text) / 1000
 
 
+def _pinned(request: HttpRequest) -> str | None:
+    """The version that X-Model-Version asks for."""
+    text = request.headers.get("x-model-version")
+    if text is not None and not is_version(text):
+        raise ValidationFailed.of("X-Model-Version", "A version, such as 2.")
+    return text
+
+
+def _with_version(options: _Options, pinned: str | None) -> _Options:
+    """The options with the header's version, which must not contradict theirs."""
+    if pinned is None or options.version == pinned:
+        return options
+    if options.version is not None:
+        raise ValidationFailed.of("X-Model-Version", "The request itself asks for another version.")
+    return options.model_copy(update={"version": pinned})
+
+
+def _preference(request: HttpRequest) -> Preference | None:
+    text = request.headers.get("x-canary")
+    if text is None:
+        return None
+    try:
+        return Preference(text)
+    except ValueError:
+        raise ValidationFailed.of("X-Canary", "always or never.") from None
+
+
+def _named(request: HttpRequest, source: Source, name: str) -> str | None:
+    """The end user whom a header or a cookie names."""
+    values = request.headers if source is Source.HEADER else request.cookies
+    return values.get(name) or None
+
+
 def _served(target: ModelVersion) -> Served:
     return Served(name=target.model, version=target.version, variant=target.variant)
 
 
-def _version_headers(target: ModelVersion) -> dict[str, str]:
-    return {"X-Model-Version": target.version, "X-Model-Variant": target.variant}
+def _version_headers(target: ModelVersion, life: Life | None) -> dict[str, str]:
+    """Which version answered, and how long it has to live: Deprecation (RFC 9745) and Sunset (RFC 8594)."""
+    headers = {"X-Model-Version": target.version, "X-Model-Variant": target.variant}
+    if life is not None and life.deprecated_at is not None:
+        headers["Deprecation"] = f"@{life.deprecated_at:.0f}"
+    if life is not None and life.sunset_at is not None:
+        headers["Sunset"] = formatdate(life.sunset_at, usegmt=True)
+    return headers
 
 
 def _results(results: Sequence[_Result | InputError]) -> list[_Result | FailedResult]:

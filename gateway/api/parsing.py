@@ -3,7 +3,7 @@
 import binascii
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import jiter
@@ -88,6 +88,17 @@ def read_json(request: HttpRequest, body: bytes, model: type[_Model]) -> _Model:
     if kind != "application/json":
         raise UnsupportedMediaType("Send application/json.")
     return _validated(model, load_json(body), strict=True)
+
+
+def load_json_object(request: HttpRequest, body: bytes) -> Mapping[str, Any]:
+    """A JSON body that is an object. Raises UnsupportedMediaType, MalformedJson, ValidationFailed."""
+    kind, _ = parse_options_header(request.headers.get("content-type", "application/json"))
+    if kind not in ("application/json", "application/merge-patch+json"):
+        raise UnsupportedMediaType("Send application/json.")
+    document = load_json(body)
+    if not isinstance(document, dict):
+        raise ValidationFailed.of("", "The body is one JSON object.")
+    return document
 
 
 def load_json(body: bytes) -> object:

@@ -12,7 +12,13 @@ from litestar import Response
 from litestar.exceptions import HTTPException
 
 from gateway.api.context import HttpRequest, context_of
-from gateway.errors import ClientDisconnected, GatewayError, UpstreamError, ValidationFailed
+from gateway.errors import (
+    ClientDisconnected,
+    GatewayError,
+    PreflightFailed,
+    UpstreamError,
+    ValidationFailed,
+)
 from gateway.schemas import FieldProblem, InputProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -55,6 +61,14 @@ KINDS: Mapping[str, Kind] = {
     "version_not_found": Kind(404, "Version not found", "GET /v1/models lists the versions that are loaded."),
     "key_not_found": Kind(404, "Key not found", "GET /admin/v1/keys lists the keys."),
     "key_conflict": Kind(409, "Key conflict", "A revoked key stays revoked; make a new one."),
+    "route_conflict": Kind(409, "Route conflict", "GET the route; detail says what stands in the way."),
+    "preflight_failed": Kind(409, "Pre-flight failed", "Mend what reasons names, then try again."),
+    "precondition_failed": Kind(
+        412, "Precondition failed", "Somebody changed it first: GET it again and decide anew."
+    ),
+    "precondition_required": Kind(
+        428, "Precondition required", "GET it, and send its ETag back as If-Match with the change."
+    ),
     "method_not_allowed": Kind(405, "Method not allowed", "Use one of the methods in the Allow header."),
     "request_timeout": Kind(408, "Request timeout", "Send the whole body without pauses."),
     "body_too_large": Kind(413, "Body too large", "Send a smaller body: fewer images, or smaller ones."),
@@ -124,7 +138,8 @@ def from_gateway(request: HttpRequest, error: GatewayError) -> Response[bytes]:
         headers["Connection"] = "close"  # part of the body may still be on its way
     fields = error.errors if isinstance(error, ValidationFailed) else ()
     errors = [FieldProblem(pointer=field.pointer, detail=field.detail) for field in fields]
-    return _response(request, error.code, str(error), headers, errors or None)
+    reasons = list(error.reasons) if isinstance(error, PreflightFailed) else None
+    return _response(request, error.code, str(error), headers, errors or None, reasons)
 
 
 def from_litestar(request: HttpRequest, error: HTTPException) -> Response[bytes]:
@@ -154,6 +169,7 @@ def _response(
     detail: str,
     headers: Mapping[str, str],
     errors: list[FieldProblem] | None = None,
+    reasons: list[str] | None = None,
 ) -> Response[bytes]:
     kind = KINDS[code]
     context = context_of(request)
@@ -167,6 +183,7 @@ def _response(
         code=code,
         request_id=context.request_id,
         errors=errors,
+        reasons=reasons,
     )
     body = problem.model_dump_json(exclude_none=True).encode()
     return Response(body, status_code=kind.status, headers=headers, media_type=MEDIA_TYPE)

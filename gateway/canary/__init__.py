@@ -1,5 +1,7 @@
 """Which version of a model answers a request, and how traffic moves from one version to another."""
 
-from gateway.canary.router import StableRouter
+from gateway.canary.preflight import Probe
+from gateway.canary.route import Life, Route, Source
+from gateway.canary.router import Ask, Choice, Preference, Router
 
-__all__ = ["StableRouter"]
+__all__ = ["Ask", "Choice", "Life", "Preference", "Probe", "Route", "Router", "Source"]

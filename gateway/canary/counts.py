@@ -7,7 +7,6 @@ seconds, and then are dropped with a line in the log: old evidence must not look
 import asyncio
 import json
 import secrets
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
@@ -15,17 +14,9 @@ from zlib import crc32
 import structlog
 from redis.asyncio import Redis
 
+from gateway.canary.histogram import BOUNDS, bucket
 from gateway.store import StoreAway, heed_cancellation, script, text, translated
 
-# Upper bounds of the latency histogram in seconds: ten to a decade where models answer. One bucket more lies above.
-# fmt: off
-BOUNDS = (
-    0.001, 0.002, 0.0035,
-    0.005, 0.0063, 0.008, 0.01, 0.0125, 0.016, 0.02, 0.025, 0.0315, 0.04,
-    0.05, 0.063, 0.08, 0.1, 0.125, 0.16, 0.2, 0.25, 0.315, 0.4,
-    0.5, 0.63, 0.8, 1.0, 2.0, 5.0, 10.0, 30.0,
-)
-# fmt: on
 KEPT = 120  # seconds of buckets
 
 _PREFIX = f"gw:{{counts}}:{crc32(repr(BOUNDS).encode()):x}:"  # gateways with other bounds count apart
@@ -86,7 +77,7 @@ class Recorder:
         cells = self._of(model, version, variant)
         cells[0] += 1
         if ok:
-            cells[_LATENCY + bisect_left(BOUNDS, seconds)] += 1
+            cells[_LATENCY + bucket(seconds)] += 1
         else:
             cells[1] += 1
 
@@ -169,19 +160,27 @@ class _Batch:
                     yield from (model, f"{version}|{variant}|{place}", count)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The newest seconds, oldest first; `now` is the one that is still running, on Redis's clock."""
+
+    now: int
+    buckets: Sequence[Bucket]
+
+
 class CountsReader:
     """Reads what all recorders sent. Its method raises StoreAway."""
 
     def __init__(self, redis: Redis) -> None:
         self._sum = script(redis, "gateway.canary", "sum")
 
-    async def read(self, model: str, seconds: int) -> list[Bucket]:
-        """The newest `seconds`, at most KEPT, oldest first; the last is still running."""
+    async def read(self, model: str, seconds: int) -> Reading:
+        """At most KEPT seconds."""
         with translated():
             answer = await self._sum(keys=[f"{_PREFIX}{model}:"], args=[min(seconds, KEPT)])
-            flat = json.loads(text(answer)) or []  # Lua cannot tell an empty array from an empty object
+            now, *flat = json.loads(text(answer))
             pairs = zip(flat[::2], flat[1::2], strict=True)
-            return [Bucket(second, _tallies(fields)) for second, fields in pairs]
+            return Reading(now, [Bucket(second, _tallies(fields)) for second, fields in pairs])
 
 
 def _tallies(flat: Sequence[str]) -> dict[Series, Tally]:

@@ -8,6 +8,7 @@ A rollback, an abort and a lease that ends take everybody off the canary and lea
 begins again. While a route is frozen only a rollback passes.
 """
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
@@ -30,6 +31,11 @@ class Action(StrEnum):
     ADVANCE = "advance"
     PROMOTE = "promote"
     EXPIRE_LEASE = "expire-lease"
+
+
+def new_salt() -> str:
+    """For one rollout, so that it is not always the same callers who go first."""
+    return secrets.token_urlsafe(9)
 
 
 def put(route: Route, wanted: Wanted, now: float, salt: str) -> Route:

@@ -89,6 +89,13 @@ class Catalog:
         """Every model that /v1 can call, by name."""
         return [card for _, card in sorted(self._snapshot.cards.items())]
 
+    def named(self, name: str) -> ModelCard:
+        """The model of this name, whatever it does. Raises ModelNotFound, or ModelUnavailable where it cannot serve."""
+        card = self._snapshot.cards.get(name)
+        if card is None:
+            raise self._absent(name)
+        return card
+
     def find(self, task: Task, name: str | None, allowed: Callable[[str], bool]) -> ModelCard:
         """The model for this task: the one named, or the default one, of those that are `allowed`.
 
@@ -100,9 +107,7 @@ class Catalog:
             return self._default(task, allowed)
         if not allowed(name):
             raise self._unknown()
-        card = self._snapshot.cards.get(name)
-        if card is None:
-            raise self._absent(name)
+        card = self.named(name)
         if card.task is not task:
             raise ValidationFailed.of("/model", f"This model does {card.task}, not {task}.")
         return card

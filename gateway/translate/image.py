@@ -5,6 +5,7 @@ filters (whose support grows with the scale, torchvision's default) from OpenCV'
 neighbours at any scale). A gray network sees the picture turned gray before it is resized.
 """
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,16 @@ class _Plan:
     height: int
     left: int
     top: int
+
+
+def sample(preprocessing: Preprocessing) -> bytes:
+    """A picture of noise in the network's own size, as PNG: always the same, and an input that any model can take."""
+    noise = np.random.default_rng(0).integers(
+        0, 256, (preprocessing.height, preprocessing.width, 3), np.uint8
+    )
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    return file.getvalue()
 
 
 def encode(data: bytes, preprocessing: Preprocessing, limits: Limits) -> Encoded:

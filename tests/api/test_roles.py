@@ -32,6 +32,28 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("DELETE", "/admin/v1/keys/{key_id}"): "admin:keys",
     ("POST", "/admin/v1/keys/{key_id}/rotate"): "admin:keys",
     ("DELETE", "/admin/v1/tokens/{token_id}"): "admin:keys",
+    ("GET", "/admin/v1/events"): "admin:canary",
+    ("GET", "/admin/v1/canaries"): "admin:canary",
+    ("GET", "/admin/v1/canaries/{model}"): "admin:canary",
+    ("PUT", "/admin/v1/canaries/{model}"): "admin:canary",
+    ("PATCH", "/admin/v1/canaries/{model}"): "admin:canary",
+    ("DELETE", "/admin/v1/canaries/{model}"): "admin:canary",
+    ("GET", "/admin/v1/canaries/{model}/report"): "admin:canary",
+    ("GET", "/admin/v1/canaries/{model}/events"): "admin:canary",
+    **{
+        ("POST", f"/admin/v1/canaries/{{model}}/{action}"): "admin:canary"
+        for action in (
+            "check",
+            "promote",
+            "rollback",
+            "pause",
+            "resume",
+            "abort",
+            "undo",
+            "freeze",
+            "unfreeze",
+        )
+    },
 }
 
 # What each role may do, by the words of NEEDS, beside what is public.

@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import structlog.testing
@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 from stack import free_addresses
 from support.redis_server import Server, in_background, serving, until
 
-from gateway.canary.counts import BOUNDS, KEPT, Bucket, CountsReader, Recorder, Series, Tally
+from gateway.canary.counts import KEPT, Bucket, CountsReader, Recorder, Series, Tally
+from gateway.canary.histogram import BOUNDS, bucket
 from gateway.store import StoreAway, connect
 
 CANARY = Series("2", "canary")
@@ -33,9 +34,9 @@ def recorder_on(client: Redis, hold: float = 10.0) -> Recorder:
     return Recorder(client, clock=time.monotonic, interval=0.05, hold=hold)
 
 
-def total(buckets: list[Bucket], series: Series) -> Tally:
+def total(buckets: Sequence[Bucket], series: Series) -> Tally:
     """All buckets of a series as one."""
-    found = [bucket.tallies[series] for bucket in buckets if series in bucket.tallies]
+    found = [each.tallies[series] for each in buckets if series in each.tallies]
     return Tally(
         sum(tally.requests for tally in found),
         sum(tally.errors for tally in found),
@@ -57,19 +58,19 @@ async def test_what_is_recorded_is_read_by_version_and_variant(server: Server) -
         recorder.record_comparison("pets", "2", "canary", agreed=False)
         recorder.record("signs", "1", "stable", ok=True, seconds=0.02)
         await recorder.flush()
-        buckets = await reader.read("pets", 10)
+        buckets = (await reader.read("pets", 10)).buckets
         found = total(buckets, CANARY)
         assert (found.requests, found.errors, found.compared, found.agreed) == (4, 1, 2, 1)
         assert len(found.latency) == len(BOUNDS) + 1
         assert {place: count for place, count in enumerate(found.latency) if count} == {
-            0: 1,
-            1: 1,
-            len(BOUNDS): 1,
+            bucket(0.001): 1,
+            bucket(0.001) + 1: 1,
+            bucket(31.0): 1,
         }
         assert total(buckets, Series("2", "pinned")).requests == 1
         assert total(buckets, STABLE).requests == 0
-        assert total(await reader.read("signs", 10), STABLE).requests == 1
-        assert await reader.read("nothing", 10) == []
+        assert total((await reader.read("signs", 10)).buckets, STABLE).requests == 1
+        assert list((await reader.read("nothing", 10)).buckets) == []
 
 
 async def test_the_counts_of_several_recorders_add_up_exactly(server: Server) -> None:
@@ -94,7 +95,7 @@ async def test_the_counts_of_several_recorders_add_up_exactly(server: Server) ->
             await requests(recorder)
 
     await asyncio.gather(*map(worker, recorders))
-    buckets = await CountsReader(clients[0]).read("pets", 60)
+    buckets = (await CountsReader(clients[0]).read("pets", 60)).buckets
     for series, (asked, errors, compared) in expected.items():
         found = total(buckets, series)
         assert (found.requests, found.errors, found.compared) == (asked, errors, compared)
@@ -114,7 +115,7 @@ async def test_only_the_newest_seconds_are_read(server: Server) -> None:
         recorder.record("pets", "2", ok=True, seconds=0.1)
         await recorder.flush()
         for seconds, versions in ((60, ["1", "2"]), (2, ["2"]), (10**9, ["1", "2"])):
-            found = [list(bucket.tallies) for bucket in await reader.read("pets", seconds)]
+            found = [list(each.tallies) for each in (await reader.read("pets", seconds)).buckets]
             assert found == [[Series(version)] for version in versions]
 
 
@@ -130,7 +131,7 @@ async def test_everything_that_is_counted_expires(server: Server) -> None:
         for key in keys:
             admin.pexpire(key, 1)
         await asyncio.sleep(0.01)
-        assert await CountsReader(client).read("pets", 60) == []
+        assert list((await CountsReader(client).read("pets", 60)).buckets) == []
 
 
 async def test_a_batch_whose_answer_got_lost_counts_once(server: Server) -> None:
@@ -145,7 +146,7 @@ async def test_a_batch_whose_answer_got_lost_counts_once(server: Server) -> None
                     await recorder.flush()
                 recorder.record("pets", "1", ok=True, seconds=0.1)
             await recorder.flush()
-        assert total(await CountsReader(client).read("pets", 60), Series("1")).requests == 11
+        assert total((await CountsReader(client).read("pets", 60)).buckets, Series("1")).requests == 11
         sent = server.admin().info("commandstats")["cmdstat_evalsha"]["calls"]
         assert sent >= 1 + 5 * 3, "Redis did every lost batch before it was sent again"
 
@@ -162,7 +163,7 @@ async def test_counts_survive_an_outage_of_some_seconds(server: Server) -> None:
                     await asyncio.sleep(0.01)
                 with serving(at):
                     await until(lambda: any(line["event"] == "counts_sent_again" for line in lines))
-                    found = await CountsReader(client).read("pets", 60)
+                    found = (await CountsReader(client).read("pets", 60)).buckets
         assert [line["event"] for line in lines] == ["counts_held", "counts_sent_again"]
         assert total(found, Series("1")).requests == 100
 
@@ -179,7 +180,7 @@ async def test_what_is_too_old_is_dropped_and_said(server: Server) -> None:
                 with serving(at):
                     recorder.record("pets", "1", ok=False, seconds=0.1)
                     await until(lambda: any(line["event"] == "counts_sent_again" for line in lines))
-                    found = total(await CountsReader(client).read("pets", 60), Series("1"))
+                    found = total((await CountsReader(client).read("pets", 60)).buckets, Series("1"))
         assert next(line for line in lines if line["event"] == "counts_dropped")["requests"] == 1
         assert (found.requests, found.errors) == (1, 1)
 
@@ -209,7 +210,7 @@ async def test_a_clean_stop_sends_what_is_left(server: Server) -> None:
         async with in_background(recorder.run()):
             await asyncio.sleep(0)
             recorder.record("pets", "1", ok=True, seconds=0.1)
-        assert total(await CountsReader(client).read("pets", 60), Series("1")).requests == 1
+        assert total((await CountsReader(client).read("pets", 60)).buckets, Series("1")).requests == 1
 
 
 async def test_something_else_in_the_place_of_the_counts_is_an_outage(server: Server) -> None:

@@ -1,0 +1,285 @@
+"""/admin/v1/canaries: routes are read, set, moved on and taken back here; every change is compare-and-set and logged.
+
+A change needs the ETag of what it changes as `If-Match`. The actions (`promote`, `rollback` and so on) take one and do
+not need it: who has to roll back at night should not have to read first.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from litestar import Response, Router, delete, get, patch, post, put
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from gateway.api.body import BodyReader
+from gateway.api.canary_schemas import (
+    CheckRequest,
+    EventList,
+    EventQuery,
+    PreflightView,
+    ReasonRequest,
+    Report,
+    RouteList,
+    RouteRequest,
+    RouteView,
+    document_of,
+    event_view,
+    preflight_view,
+    report_view,
+    route_view,
+)
+from gateway.api.context import HttpRequest, context_of
+from gateway.api.documentation import AdminOperation, failures
+from gateway.api.parsing import load_json_object, read_json, read_query
+from gateway.auth.scopes import ADMIN_CANARY
+from gateway.canary import lifecycle
+from gateway.canary.lifecycle import RefusedChange
+from gateway.canary.reports import Reports
+from gateway.canary.rollouts import Rollouts, Transition
+from gateway.canary.route import Route
+from gateway.canary.store import Cause, LostRace
+from gateway.canary.table import Live
+from gateway.canary.wanted import amend, read_wanted
+from gateway.catalog import Catalog
+from gateway.errors import (
+    Overloaded,
+    PreconditionFailed,
+    PreconditionRequired,
+    RouteConflict,
+    ValidationFailed,
+)
+from gateway.store import StoreAway
+
+_ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
+_CHANGES = (400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 428, 429, 503)
+
+
+class Desk:
+    """What the handlers share: from a request to a change of a route, and back to an answer."""
+
+    def __init__(
+        self, rollouts: Rollouts, bodies: BodyReader, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.rollouts = rollouts
+        self.bodies = bodies
+        self.clock = clock
+
+    async def body(self, request: HttpRequest) -> str:
+        """The request's JSON object, as routes are read. Raises RequestError."""
+        async with self.bodies.read(request) as body:
+            return document_of(load_json_object(request, body), self.clock())
+
+    async def reason(self, request: HttpRequest) -> str:
+        async with self.bodies.read(request) as body:
+            return read_json(request, body or b"{}", ReasonRequest).reason
+
+    async def change(
+        self, request: HttpRequest, model: str, action: str, transition: Transition, *, reason: str = ""
+    ) -> Response[RouteView]:
+        """Makes the change that the request asks for. Raises GatewayError."""
+        with translated():
+            live = await self.rollouts.change(
+                model, transition, _cause(request, action, reason), expected=_expected(request)
+            )
+        return self.answer(live)
+
+    def answer(self, live: Live[Route]) -> Response[RouteView]:
+        return Response(route_view(live, self.clock()), headers={"ETag": f'"{live.generation}"'})
+
+
+def canary_routes(rollouts: Rollouts, reports: Reports, catalog: Catalog, bodies: BodyReader) -> Router:
+    """The handlers, bound to their collaborators. Every one needs the scope admin:canary."""
+    desk = Desk(rollouts, bodies)
+
+    @get("/", summary="List the routes of all models", responses=failures(401, 403, 429, 503))
+    async def listed() -> RouteList:
+        with translated():
+            routes = [await rollouts.standing(card.name) for card in catalog.cards()]
+        return RouteList(canaries=[route_view(live, desk.clock()) for live in routes])
+
+    @get("/{model:str}", summary="Show a route", responses=failures(401, 403, 404, 429, 503))
+    async def show(model: FromPath[str]) -> Response[RouteView]:
+        with translated():
+            return desk.answer(await rollouts.standing(model))
+
+    @put(
+        "/{model:str}",
+        operation_class=AdminOperation.taking(RouteRequest),
+        summary="Set a route",
+        responses=failures(*_CHANGES),
+    )
+    async def replace(request: HttpRequest, model: FromPath[str]) -> Response[RouteView]:
+        _require_generation(request)
+        wanted = read_wanted(await desk.body(request))
+        salt = lifecycle.new_salt()
+        return await desk.change(
+            request, model, "put", lambda route: lifecycle.put(route, wanted, desk.clock(), salt)
+        )
+
+    @patch(
+        "/{model:str}",
+        operation_class=AdminOperation.taking(RouteRequest),
+        summary="Change some of a route (JSON merge patch)",
+        responses=failures(*_CHANGES),
+    )
+    async def amended(request: HttpRequest, model: FromPath[str]) -> Response[RouteView]:
+        _require_generation(request)
+        change = await desk.body(request)
+        salt = lifecycle.new_salt()
+        return await desk.change(
+            request,
+            model,
+            "patch",
+            lambda route: lifecycle.put(route, amend(route, change), desk.clock(), salt),
+        )
+
+    @delete("/{model:str}", summary="Back to the default route", responses=failures(*_CHANGES))
+    async def remove(request: HttpRequest, model: FromPath[str]) -> None:
+        expected = _require_generation(request)
+        with translated():
+            await rollouts.delete(model, _cause(request, "delete", ""), expected=expected)
+
+    @post(
+        "/{model:str}/check",
+        status_code=200,
+        operation_class=AdminOperation.taking(CheckRequest),
+        summary="Run the pre-flight of a canary alone",
+        responses=failures(400, 401, 403, 404, 413, 415, 422, 429, 503),
+    )
+    async def check(request: HttpRequest, model: FromPath[str]) -> PreflightView:
+        async with bodies.read(request) as body:
+            wanted = read_json(request, body, CheckRequest)
+        with translated():
+            route = (await rollouts.standing(model)).route
+            return preflight_view(
+                route, wanted.to, await rollouts.preflight.run(model, route.stable, wanted.to)
+            )
+
+    @post(
+        "/{model:str}/undo",
+        status_code=200,
+        operation_class=AdminOperation.taking(ReasonRequest),
+        summary="Take the last change back",
+        responses=failures(*_CHANGES),
+    )
+    async def undo(request: HttpRequest, model: FromPath[str]) -> Response[RouteView]:
+        cause = _cause(request, "undo", await desk.reason(request))
+        with translated():
+            return desk.answer(await rollouts.undo(model, desk.clock(), cause, expected=_expected(request)))
+
+    @get(
+        "/{model:str}/report",
+        summary="What is known of a rollout",
+        responses=failures(401, 403, 404, 429, 503),
+    )
+    async def report(model: FromPath[str]) -> Report:
+        with translated():
+            return report_view(await reports.of(await rollouts.standing(model)))
+
+    @get(
+        "/{model:str}/events",
+        operation_class=AdminOperation.asking(EventQuery),
+        summary="The log of a route",
+        responses=failures(401, 403, 404, 422, 429, 503),
+    )
+    async def events(request: HttpRequest, model: FromPath[str]) -> EventList:
+        asked = read_query(request.scope["query_string"], EventQuery)
+        with translated():
+            await rollouts.standing(model)  # a model that there is not has no log
+            found = await rollouts.events(model, limit=asked.limit, after=asked.after, before=asked.before)
+        return EventList(events=[event_view(event) for event in found])
+
+    return Router(
+        "/admin/v1/canaries",
+        route_handlers=[
+            listed,
+            show,
+            replace,
+            amended,
+            remove,
+            check,
+            undo,
+            report,
+            events,
+            *_actions(desk),
+        ],
+        opt={"scope": ADMIN_CANARY},
+        tags=["canaries"],
+    )
+
+
+def _actions(desk: Desk) -> list[HTTPRouteHandler]:
+    """One POST handler for each transition that needs nothing but the route."""
+
+    def action(name: str, summary: str, transition: Callable[[Route, str], Route]) -> HTTPRouteHandler:
+        @post(
+            f"/{{model:str}}/{name}",
+            status_code=200,
+            operation_class=AdminOperation.taking(ReasonRequest),
+            operation_id=f"canary_{name}",
+            summary=summary,
+            responses=failures(*_CHANGES),
+        )
+        async def handler(request: HttpRequest, model: FromPath[str]) -> Response[RouteView]:
+            reason = await desk.reason(request)
+            return await desk.change(
+                request, model, name, lambda route: transition(route, reason), reason=reason
+            )
+
+        return handler
+
+    now = desk.clock
+    return [
+        action(
+            "promote",
+            "The canary becomes the stable version",
+            lambda route, _: lifecycle.promote(route, now()),
+        ),
+        action(
+            "rollback",
+            "Everybody back to the stable version",
+            lambda route, reason: lifecycle.rollback(route, reason or "Rolled back by hand.", now()),
+        ),
+        action("pause", "The plan waits at its weight", lambda route, _: lifecycle.pause(route, now())),
+        action("resume", "The plan goes on", lambda route, _: lifecycle.resume(route, now())),
+        action("abort", "End the rollout without a verdict", lambda route, _: lifecycle.abort(route, now())),
+        action("freeze", "Nothing but a rollback passes", lambda route, _: lifecycle.freeze(route)),
+        action("unfreeze", "Changes pass again", lambda route, _: lifecycle.unfreeze(route)),
+    ]
+
+
+def _cause(request: HttpRequest, action: str, reason: str) -> Cause:
+    return Cause(context_of(request).caller.id, action, reason)
+
+
+def _expected(request: HttpRequest) -> int | None:
+    """The generation that If-Match names; None without one, or with *. Raises ValidationFailed for anything else."""
+    text = request.headers.get("if-match")
+    if text is None or text.strip() == "*":
+        return None
+    found = _ETAG.fullmatch(text.strip())
+    if found is None:
+        raise ValidationFailed.of("If-Match", "One ETag, as a GET of the route answers it.")
+    return int(found[1])
+
+
+def _require_generation(request: HttpRequest) -> int:
+    expected = _expected(request)
+    if expected is None:
+        raise PreconditionRequired("Say by If-Match which generation of the route this changes.")
+    return expected
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What the canary says, in the words of the API."""
+    try:
+        yield
+    except LostRace as error:
+        raise PreconditionFailed(f"The route is at generation {error.current}.") from None
+    except RefusedChange as error:
+        raise RouteConflict(str(error)) from None
+    except StoreAway as error:
+        raise Overloaded("The routes cannot be reached.", retry_after=2, internal=str(error)) from None

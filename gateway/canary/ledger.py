@@ -1,0 +1,138 @@
+"""The evidence of one rollout as it adds up: from counts by the second to what the guard judges (pure).
+
+The counts in Redis last for two minutes and a step may last for days, so whoever evaluates adds them up, and leaves the
+sums where the next evaluator finds them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from gateway.canary.analysis import Cause, Counts, Evidence, Judgement, Pair, Verdict, windows
+from gateway.canary.counts import Bucket, Reading, Series, Tally
+from gateway.canary.histogram import Histogram
+from gateway.canary.outcomes import BREAKER, MIRROR
+from gateway.canary.route import Route
+from gateway.canary.split import FULL
+from gateway.domain import Variant
+
+_BREAKER_SECONDS = 3  # for which one refusal says that a breaker is open
+_NOTHING = Tally()
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Sums since the weight, or the step, began.
+
+    `rollout` and `mark` say which one that was; `second` is the last that was added. `baseline` are the stable
+    version's counts before it, `compared` and `agreed` count from the rollout's beginning. `judgement` is the last one.
+    """
+
+    rollout: str
+    mark: str
+    second: int
+    stable: Counts = field(default_factory=Counts)
+    canary: Counts = field(default_factory=Counts)
+    baseline: Counts = field(default_factory=Counts)
+    compared: int = 0
+    agreed: int = 0
+    judgement: Judgement | None = None
+
+
+def continued(ledger: Ledger | None, route: Route, reading: Reading) -> Ledger:
+    """The ledger for the route as it stands, with everything in the reading that it did not hold yet.
+
+    Another weight or step means another mix of callers, so the counts begin anew with it.
+    """
+    mark = f"{route.weight}/{route.mirror}/{route.step_started_at}"
+    if ledger is None or ledger.rollout != route.salt:
+        # What came before the rollout is not its evidence.
+        return Ledger(rollout=route.salt, mark=mark, second=reading.now - 1)
+    if ledger.mark != mark:
+        baseline = ledger.stable if ledger.stable.requests else ledger.baseline
+        ledger = replace(
+            ledger, mark=mark, stable=Counts(), canary=Counts(), baseline=baseline, judgement=None
+        )
+    return _added(ledger, route, reading)
+
+
+def evidence(ledger: Ledger, route: Route, reading: Reading) -> Evidence:
+    """What the guard judges."""
+    alone = route.weight == FULL
+    seconds = [_pair(bucket, route) for bucket in reading.buckets if bucket.second < reading.now]
+    recent = [bucket for bucket in reading.buckets if bucket.second >= reading.now - _BREAKER_SECONDS]
+    return Evidence(
+        stable=ledger.baseline if alone else ledger.stable,
+        canary=ledger.canary,
+        windows=windows(seconds, route.guard, alone=alone),
+        compared=ledger.compared,
+        agreed=ledger.agreed,
+        breaker_open=_refused(recent, route.canary) and not _refused(recent, route.stable),
+    )
+
+
+def to_document(ledger: Ledger) -> str:
+    return json.dumps(asdict(ledger), separators=(",", ":"))
+
+
+def from_document(text: str) -> Ledger | None:
+    """None for what is no ledger, or one of another kind: then the evidence begins anew."""
+    try:
+        fields = json.loads(text)
+        for name in ("stable", "canary", "baseline"):
+            fields[name] = _counts(fields[name])
+        fields["judgement"] = fields["judgement"] and _judgement(fields["judgement"])
+        return Ledger(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def side(buckets: Sequence[Bucket], version: str, variants: Sequence[str]) -> Counts:
+    """What a version answered as one of these variants, all buckets together."""
+    return sum((_side(bucket, version, variants) for bucket in buckets), Counts())
+
+
+STABLE_VARIANTS = (Variant.STABLE,)
+CANARY_VARIANTS = (Variant.CANARY, MIRROR)
+
+
+def _added(ledger: Ledger, route: Route, reading: Reading) -> Ledger:
+    """With the seconds that are over; a second that is running may still grow."""
+    new = [bucket for bucket in reading.buckets if ledger.second < bucket.second < reading.now]
+    mirrored = [bucket.tallies.get(Series(route.canary or "", MIRROR), _NOTHING) for bucket in new]
+    return replace(
+        ledger,
+        second=reading.now - 1,
+        stable=ledger.stable + side(new, route.stable, STABLE_VARIANTS),
+        canary=ledger.canary + side(new, route.canary or "", CANARY_VARIANTS),
+        compared=ledger.compared + sum(tally.compared for tally in mirrored),
+        agreed=ledger.agreed + sum(tally.agreed for tally in mirrored),
+    )
+
+
+def _pair(bucket: Bucket, route: Route) -> Pair:
+    return (
+        _side(bucket, route.stable, STABLE_VARIANTS),
+        _side(bucket, route.canary or "", CANARY_VARIANTS),
+    )
+
+
+def _side(bucket: Bucket, version: str, variants: Sequence[str]) -> Counts:
+    tallies = [bucket.tallies.get(Series(version, variant), _NOTHING) for variant in variants]
+    return sum(
+        (Counts(tally.requests, tally.errors, Histogram(tally.latency)) for tally in tallies), Counts()
+    )
+
+
+def _refused(buckets: Sequence[Bucket], version: str | None) -> bool:
+    return any(Series(version or "", BREAKER) in bucket.tallies for bucket in buckets)
+
+
+def _counts(fields: Mapping[str, Any]) -> Counts:
+    return Counts(fields["requests"], fields["errors"], Histogram(tuple(fields["latency"]["counts"])))
+
+
+def _judgement(fields: Mapping[str, Any]) -> Judgement:
+    cause = fields["cause"]
+    return Judgement(Verdict(fields["verdict"]), fields["sentence"], None if cause is None else Cause(cause))

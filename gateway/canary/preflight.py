@@ -1,0 +1,125 @@
+"""What is asked of the live Triton before a canary gets any traffic: the versions, their tensors, and real answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gateway.catalog import Catalog, ModelCard
+from gateway.errors import GatewayError, InputError
+from gateway.translate.image import sample
+
+_GOLDEN_FOLDER = "golden"
+_MOST_GOLDEN = 32  # inputs a model
+_IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question to Triton, and the answer to it in words for the operator."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a version made of some inputs: one result or error an input, and the shape and datatype of its output."""
+
+    results: Sequence[object]
+    shape: tuple[int, ...]
+    datatype: str
+
+
+class Prober(Protocol):
+    """Answers with exactly this version, on the path that requests take. Raises GatewayError."""
+
+    async def probe(self, card: ModelCard, version: str, images: Sequence[bytes]) -> Probe: ...
+
+
+class GoldenInputs:
+    """The files that a model's folder carries in `golden/`; none where the folder is not known here."""
+
+    def __init__(self, repository: Path | None) -> None:
+        self._repository = repository
+
+    def of(self, model: str) -> Mapping[str, bytes]:
+        """File names and contents, in order of the names; at most 32."""
+        if self._repository is None:
+            return {}
+        folder = self._repository / model / _GOLDEN_FOLDER
+        paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in _IMAGES)
+        return {path.name: path.read_bytes() for path in paths[:_MOST_GOLDEN]}
+
+
+class Preflight:
+    """Asks Triton itself; nothing is believed from earlier."""
+
+    def __init__(self, catalog: Catalog, prober: Prober, golden: GoldenInputs) -> None:
+        self._catalog = catalog
+        self._prober = prober
+        self._golden = golden
+
+    async def run(self, model: str, stable: str, canary: str) -> list[Check]:
+        """Every check that could be made, in order; the later ones need the earlier ones.
+
+        Raises ModelNotFound, and UpstreamError where Triton cannot be asked.
+        """
+        await self._catalog.refresh()
+        card = self._catalog.named(model)
+        checks = [_loaded(card, version) for version in (stable, canary)]
+        if not all(check.passed for check in checks):
+            return checks
+        checks.append(_policy(card, (stable, canary)))
+        warm = [
+            await self._answers(card, version, {"warm-up": sample(card.preprocessing)})
+            for version in (stable, canary)
+        ]
+        checks += [check for check, _ in warm]
+        checks.append(_same_outputs(*(probe for _, probe in warm)))
+        if golden := self._golden.of(model):
+            checks.append((await self._answers(card, canary, golden))[0])
+        return checks
+
+    async def _answers(
+        self, card: ModelCard, version: str, inputs: Mapping[str, bytes]
+    ) -> tuple[Check, Probe | None]:
+        what = "warm-up" if "warm-up" in inputs else f"{len(inputs)} golden inputs"
+        name = f"version {version} answers {what}"
+        try:
+            probe = await self._prober.probe(card, version, list(inputs.values()))
+        except GatewayError as error:
+            return Check(name, passed=False, detail=f"{error.code}: {error.internal or error}"), None
+        wrong = [
+            f"{file}: {result}"
+            for file, result in zip(inputs, probe.results, strict=True)
+            if isinstance(result, InputError)
+        ]
+        return Check(name, not wrong, "; ".join(wrong) or "every answer is valid"), probe
+
+
+def _loaded(card: ModelCard, version: str) -> Check:
+    served = card.served.versions
+    passed = version in served
+    return Check(f"version {version} is loaded", passed, f"ready are: {', '.join(served)}")
+
+
+def _policy(card: ModelCard, versions: Sequence[str]) -> Check:
+    """Versions that are ready now and not in the policy would be gone with the next reload."""
+    policy = card.served.version_policy
+    kind, _, rest = policy.partition(" ")
+    kept = versions
+    if kind == "specific":
+        kept = rest.split(", ")
+    elif kind == "latest":
+        kept = card.served.versions[-int(rest) :]
+    return Check("the version policy keeps both", set(versions) <= set(kept), policy)
+
+
+def _same_outputs(stable: Probe | None, canary: Probe | None) -> Check:
+    name = "both versions answer alike"
+    if stable is None or canary is None:
+        return Check(name, passed=False, detail="one of them does not answer")
+    seen = [f"{probe.datatype}{list(probe.shape)}" for probe in (stable, canary)]
+    return Check(name, seen[0] == seen[1], " and ".join(seen))

@@ -1,0 +1,35 @@
+"""What is known of a rollout: the counts of the last minute, and what the last evaluator left."""
+
+from dataclasses import dataclass
+
+from gateway.canary.controller import Ledgers, Reader
+from gateway.canary.counts import Reading
+from gateway.canary.ledger import Ledger
+from gateway.canary.route import Route
+from gateway.canary.table import Live
+
+SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """`reading` covers the last minute; `ledger` holds the sums of this rollout, None before its first judgement."""
+
+    live: Live[Route]
+    reading: Reading
+    ledger: Ledger | None
+
+
+class Reports:
+    """`of` raises StoreAway."""
+
+    def __init__(self, reader: Reader, ledgers: Ledgers) -> None:
+        self._reader = reader
+        self._ledgers = ledgers
+
+    async def of(self, live: Live[Route]) -> Known:
+        """What is known of the route as it stands."""
+        route = live.route
+        reading = await self._reader.read(route.model, SECONDS)
+        ledger = await self._ledgers.load(route.model)
+        return Known(live, reading, ledger if ledger is not None and ledger.rollout == route.salt else None)

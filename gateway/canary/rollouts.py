@@ -1,0 +1,115 @@
+"""How a route is changed: read what stands, make the transition, check the canary, compare-and-set, and log why."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.canary.lifecycle import undo
+from gateway.canary.preflight import Check
+from gateway.canary.route import BrokenRoute, Route, default_route, from_document, to_document
+from gateway.canary.store import Cause, Event, LostRace, RouteStore, Stored
+from gateway.canary.table import Live, RouteTable
+from gateway.errors import PreflightFailed, RouteConflict
+
+Transition = Callable[[Route], Route]
+
+_ATTEMPTS = 5  # of a change that does not say which generation it changes
+
+
+class Preflight(Protocol):
+    """Says whether the canary of a route is fit for traffic."""
+
+    async def run(self, model: str, stable: str, canary: str) -> list[Check]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """`stable_of` gives the version that answers for a model without a route; it raises ModelNotFound.
+
+    Every method raises StoreAway, and ModelNotFound for a model that has no route and is not served.
+    """
+
+    store: RouteStore
+    table: RouteTable[Route]
+    preflight: Preflight
+    stable_of: Callable[[str], str]
+
+    async def standing(self, model: str) -> Live[Route]:
+        """The route as the store has it now, or the default one."""
+        return self._live(model, await self.store.get(model))
+
+    def applied(self, model: str) -> Live[Route]:
+        """The route as this worker applies it. Raises ModelNotFound."""
+        return self.table.route(model) or Live(default_route(model, self.stable_of(model)), 0)
+
+    async def change(
+        self, model: str, transition: Transition, cause: Cause, *, expected: int | None = None
+    ) -> Live[Route]:
+        """The route after the transition; `expected` is the generation that it is meant for, None for any.
+
+        Raises LostRace, RefusedChange, PreflightFailed. What changes nothing makes no new generation.
+        """
+        for attempt in range(_ATTEMPTS):
+            before = await self.standing(model)
+            if expected not in (None, before.generation):
+                raise LostRace(model, before.generation)
+            after = transition(before.route)
+            if after == before.route:
+                return before
+            await self._check(before.route, after)
+            try:
+                return await self._put(model, after, before.generation, cause)
+            except LostRace:
+                if expected is not None or attempt + 1 == _ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt answers or raises")
+
+    async def undo(self, model: str, now: float, cause: Cause, *, expected: int | None = None) -> Live[Route]:
+        """The route as it was before the last change. Raises as `change`, and RouteConflict where there was none."""
+        earlier = await self.store.before(model)
+        if earlier is None:
+            raise RouteConflict("There is no change to undo.")
+        before = self._live(model, earlier).route
+        return await self.change(model, lambda route: undo(route, before, now), cause, expected=expected)
+
+    async def delete(self, model: str, cause: Cause, *, expected: int) -> None:
+        """Back to the default route. Raises LostRace, RouteConflict where the route is frozen."""
+        standing = await self.standing(model)
+        if standing.route.frozen:
+            raise RouteConflict("The route is frozen.")
+        await self.store.put(model, None, expected, cause)
+        await self.table.refresh()
+
+    async def events(
+        self, model: str | None, *, limit: int, after: str | None, before: str | None
+    ) -> list[Event]:
+        """The log of changes; see `RouteStore.events`."""
+        return await self.store.events(model, limit=limit, after=after, before=before)
+
+    async def _check(self, before: Route, after: Route) -> None:
+        """More traffic for a canary, or traffic for another one, needs a canary that is fit for it."""
+        if after.canary is None or not (after.weight or after.mirror or after.always):
+            return
+        if after.canary == before.canary and after.under_way == before.under_way:
+            more = (
+                after.weight > before.weight or after.mirror > before.mirror or after.always != before.always
+            )
+            if not more:
+                return
+        checks = await self.preflight.run(after.model, after.stable, after.canary)
+        reasons = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
+        if reasons:
+            raise PreflightFailed(f"Version {after.canary} is not fit for traffic.", reasons)
+
+    async def _put(self, model: str, route: Route, expected: int, cause: Cause) -> Live[Route]:
+        generation = await self.store.put(model, to_document(route), expected, cause)
+        await self.table.refresh()  # the others hear of it; this worker applies it before it answers
+        return Live(route, generation)
+
+    def _live(self, model: str, stored: Stored) -> Live[Route]:
+        if stored.document is None:
+            return Live(default_route(model, self.stable_of(model)), stored.generation)
+        try:
+            return Live(from_document(stored.document), stored.generation)
+        except BrokenRoute as error:
+            raise RouteConflict(f"What the store holds is no route ({error}); delete it.") from None

@@ -47,15 +47,13 @@ class Rollouts:
     ) -> Live[Route]:
         """The route after the transition; `expected` is the generation that it is meant for, None for any.
 
-        Raises LostRace, RefusedChange, PreflightFailed. What changes nothing makes no new generation.
+        Raises LostRace, RefusedChange, PreflightFailed.
         """
         for attempt in range(_ATTEMPTS):
             before = await self.standing(model)
             if expected not in (None, before.generation):
                 raise LostRace(model, before.generation)
             after = transition(before.route)
-            if after == before.route:
-                return before
             await self._check(before.route, after)
             try:
                 return await self._put(model, after, before.generation, cause)

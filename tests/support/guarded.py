@@ -107,9 +107,15 @@ class Guarded:
         path: str = "/v1/models",
         address: str | None = None,
     ) -> httpx.Response:
-        """One request from an address that has not failed before, or from this one."""
-        with self.client(address or another_address()) as client:
-            return client.request(method, path, headers=headers)
+        """One request from an address that has not failed before, or from this one. A stream is not read to its end."""
+        with (
+            self.client(address or another_address()) as client,
+            client.stream(method, path, headers=headers) as answer,
+        ):
+            if answer.headers.get("content-type", "").startswith("text/event-stream"):
+                return httpx.Response(answer.status_code, headers=answer.headers)
+            answer.read()
+            return answer
 
     def client(self, address: str) -> httpx.Client:
         transport = httpx.HTTPTransport(local_address=address)

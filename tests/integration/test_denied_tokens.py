@@ -7,10 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from processes import running, wait_listening
 from redis.asyncio import Redis
-from stack import ROOT, Addresses, store_environment
+from stack import ROOT, Addresses, free_addresses, store_environment
+from stack import redis as redis_part
+from support.guarded import corp_token, guarded
 
 from gateway.auth import DeniedTokens, DenyList
 from gateway.errors import ValidationFailed
@@ -99,3 +103,23 @@ async def test_the_command_line_ends_a_token(redis: Addresses, client: Redis) ->
         printed, _ = await done.communicate()
         assert printed == b"corp:https://id.example/7 is ended\n"
         await until_denied("corp:https://id.example/7", copy)
+
+
+def test_while_redis_is_away_tokens_pass_on_the_copy_and_the_administration_is_closed(tmp_path: Path) -> None:
+    at = free_addresses()
+    admin = {"authorization": f"Bearer {corp_token(scope='infer admin:keys')}"}
+    with running(redis_part(at)) as store:
+        wait_listening(at.redis_address, at.redis_port)
+        with guarded(at, tmp_path) as gateway:
+            assert gateway.ask(admin, path="/admin/v1/keys").status_code == 200
+            stolen = {"authorization": f"Bearer {corp_token(jti='stolen')}"}
+            gateway.ask({"x-api-key": gateway.keys["admin:keys"]}, "DELETE", "/admin/v1/tokens/stolen")
+            store.stop()
+            end = time.monotonic() + 3
+            while gateway.ask(path="/readyz").json()["parts"]["denied_tokens_fresh"]:
+                assert time.monotonic() < end
+            assert gateway.ask(admin).status_code == 200
+            assert gateway.ask(stolen).status_code == 401
+            closed = gateway.ask(admin, path="/admin/v1/keys")
+            assert (closed.status_code, closed.json()["code"]) == (503, "overloaded")
+            assert int(closed.headers["retry-after"]) >= 1

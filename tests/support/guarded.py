@@ -102,7 +102,7 @@ class Guarded:
 
     def ask(
         self,
-        headers: Mapping[str, str] | list[tuple[str, str]] | None = None,
+        headers: Mapping[str, str] | Mapping[bytes, bytes] | list[tuple[str, str]] | None = None,
         method: str = "GET",
         path: str = "/v1/models",
         address: str | None = None,
@@ -194,7 +194,7 @@ def forged(key: str, *, key_id: str | None = None) -> str:
 
 def corp_token(head: Mapping[str, Any] | None = None, **claims: Any) -> str:
     """A token of the RS256 issuer that is good, but for what is changed; None leaves a claim out."""
-    return signed(said(**claims), header(kid="c1", **(head or {})), rsa_key("corp"))
+    return signed(said(**claims), header(**{"kid": "c1", **(head or {})}), rsa_key("corp"))
 
 
 def said(**claims: Any) -> dict[str, Any]:

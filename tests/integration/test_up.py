@@ -6,51 +6,12 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 
 import psutil
 import pytest
-from stack import ROOT, Addresses, free_addresses
-
-UP = [sys.executable, str(ROOT / "dev" / "up.py")]
-
-
-def environment(at: Addresses) -> dict[str, str]:
-    return {**os.environ, **{field.name.upper(): str(getattr(at, field.name)) for field in fields(at)}}
-
-
-@contextmanager
-def up(at: Addresses, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """The running command, with its output in `log`; ended with the block."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            UP,
-            env=environment(at),
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def until_printed(text: str, log: Path, process: "subprocess.Popen[bytes]", seconds: float = 60) -> str:
-    end = time.monotonic() + seconds
-    while text not in log.read_text():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.1)
-    time.sleep(0.3)  # the lines behind it are on their way
-    return log.read_text()
+from stack import ROOT, free_addresses
+from support.up import UP, environment, until_printed, up
 
 
 def test_the_printed_curl_lines_work_as_printed_and_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:

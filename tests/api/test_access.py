@@ -279,6 +279,57 @@ async def test_cors_is_for_exact_origins_and_preflights_need_no_credentials(
             assert "access-control-allow-origin" not in refused.headers
 
 
+async def test_a_page_can_read_its_refusals_and_when_to_come_back(triton: FakeTriton, serve: Serve) -> None:
+    async with serving(triton) as url, serve(url, cors_origins=PAGE) as client:
+        await until_ready(client)
+        key = client.headers.pop("x-api-key")
+        wrong = {"x-api-key": key[:-1] + "~", "origin": PAGE}
+        answers = [await client.get("/v1/models", headers=wrong) for _ in range(21)]
+        answers.append(await client.get("/nowhere", headers={"origin": PAGE}))
+        answers.append(await client.get("/v1/classify", headers={"origin": PAGE}))
+        assert [answer.status_code for answer in answers[19:]] == [401, 429, 404, 405]
+        for answer in answers:
+            assert answer.headers["access-control-allow-origin"] == PAGE
+            assert "retry-after" in answer.headers["access-control-expose-headers"].lower()
+
+
+async def administrator(gateway: httpx.AsyncClient, redis: Addresses, *scopes: str) -> dict[str, str]:
+    """The header of a new key with exactly these scopes, once this worker knows it."""
+    key = await asyncio.to_thread(create_key, redis, "operators", *scopes)
+    await until(gateway, key, 403 if set(scopes) == {"admin:keys"} else 200)
+    return {"x-api-key": key}
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "named"),
+    [
+        (["admin:keys"], {"scopes": ["infer"]}, "infer"),
+        (["admin:keys", "infer:pets"], {"scopes": ["infer:pets", "infer:finder"]}, "infer:finder"),
+        (["admin:keys", "infer"], {"scopes": ["infer", "admin:models"]}, "admin:models"),
+    ],
+)
+async def test_who_makes_keys_gives_only_what_it_holds(
+    gateway: httpx.AsyncClient, redis: Addresses, held: list[str], wanted: dict[str, object], named: str
+) -> None:
+    admin = await administrator(gateway, redis, *held)
+    answer = await gateway.post("/admin/v1/keys", json={"tenant": "shop", **wanted}, headers=admin)
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert answer.json()["detail"].endswith(f" {named}.")
+    own = {"tenant": "shop", "scopes": ["admin:keys"], "tier": "premium", "priority_ceiling": "interactive"}
+    assert (await gateway.post("/admin/v1/keys", json=own, headers=admin)).status_code == 201
+
+
+async def test_nobody_gets_a_stronger_keys_secret_by_rotating_it(
+    gateway: httpx.AsyncClient, admin_key: str, redis: Addresses
+) -> None:
+    key_id, key = await new_key(gateway, admin_key)
+    weak = await administrator(gateway, redis, "admin:keys")
+    answer = await gateway.post(f"/admin/v1/keys/{key_id}/rotate", json={}, headers=weak)
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert (await gateway.get("/v1/models", headers={"x-api-key": key})).status_code == 200
+    assert (await gateway.delete(f"/admin/v1/keys/{key_id}", headers=weak)).status_code == 204
+
+
 async def test_a_key_never_shows_in_a_problem_or_the_description(
     gateway: httpx.AsyncClient, caller_key: str
 ) -> None:

@@ -86,6 +86,15 @@ def restore(found: Candidates, placement: Placement) -> Candidates:
     return Candidates(_original(found.boxes, placement), found.scores, found.classes)
 
 
+def intersection_over_union(one: Corners, other: Corners) -> Corners:
+    """`[n, m]` for boxes `[n, 4]` and `[m, 4]`; 1 for equal boxes, also where they have no area."""
+    overlap = _overlaps(one[:, None], other)
+    union = _areas(one)[:, None] + _areas(other) - overlap
+    equal = (one[:, None] == other).all(axis=-1).astype(np.float64)
+    shares: Corners = np.divide(overlap, union, out=equal, where=union > 0)
+    return shares
+
+
 def _original(boxes: Corners, placement: Placement) -> Corners:
     offset = (placement.left, placement.top) * 2
     scale = (placement.scale_x, placement.scale_y) * 2
@@ -98,7 +107,7 @@ def _areas(boxes: Corners) -> Corners:
 
 
 def _overlaps(box: Corners, others: Corners) -> Corners:
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[2:], others[:, 2:])
-    overlaps: Corners = (high - low).clip(0).prod(axis=1)
+    low = np.maximum(box[..., :2], others[..., :2])
+    high = np.minimum(box[..., 2:], others[..., 2:])
+    overlaps: Corners = (high - low).clip(0).prod(axis=-1)
     return overlaps

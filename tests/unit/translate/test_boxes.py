@@ -11,7 +11,14 @@ from PIL import Image
 from support.references import STEADY, letterbox_geometry, network, seen, shown
 
 from gateway.errors import UpstreamInvalidResponse
-from gateway.translate.boxes import Candidates, decode_yolov8, restore, suppress, visible
+from gateway.translate.boxes import (
+    Candidates,
+    decode_yolov8,
+    intersection_over_union,
+    restore,
+    suppress,
+    visible,
+)
 from gateway.translate.image import Placement
 
 Floats = NDArray[np.float32]
@@ -163,6 +170,21 @@ def test_the_largest_finite_numbers_do_no_harm() -> None:
     limit = float(np.finfo(np.float32).max)
     found = ours(output_of((0, 0, limit, limit, 0.9), (limit, 0, limit, 1, 0.8)), 0, None, 0.5, 9)
     assert len(found) == 2
+
+
+@STEADY
+@given(st.integers(0, 10_000), st.integers(0, 8), st.integers(0, 8))
+def test_overlaps_of_all_pairs_agree_with_the_reference(seed: int, ones: int, others: int) -> None:
+    low, size = np.random.default_rng(seed).integers(0, (20, 10), (ones + others, 2, 2)).swapaxes(0, 2)
+    corners = np.concatenate([low, low + size + 1]).T.astype(np.float64)
+    one, other = corners[:ones], corners[ones:]
+    expected = [[iou(tuple(a), tuple(b)) for b in other.tolist()] for a in one.tolist()]
+    assert intersection_over_union(one, other) == pytest.approx(np.array(expected).reshape(ones, others))
+
+
+def test_boxes_without_area_overlap_where_they_are_equal() -> None:
+    points = np.array([[1.0, 1, 1, 1], [2, 2, 2, 2]])
+    assert intersection_over_union(points, points).tolist() == [[1, 0], [0, 1]]
 
 
 def placed(width: int, height: int, canvas_width: int, canvas_height: int) -> Placement:

@@ -72,20 +72,28 @@ class Admission(Generic[Lane]):
         """Raises Overloaded or DeadlineExceeded where `acquire` would do so now; reserves nothing."""
         self._line(lane).gate.check(priority, deadline.at, self._clock())
 
-    async def acquire(self, lane: Lane, priority: Priority, deadline: Deadline) -> Permit:
-        """A permit, as soon as it is this request's turn.
+    def is_open(self, lane: Lane, priority: Priority) -> bool:
+        """Whether a call would go at once, with nobody waiting."""
+        return self._line(lane).gate.is_open(priority, self._clock())
+
+    async def acquire(
+        self, lane: Lane, priority: Priority, deadline: Deadline, *, wait: bool = True
+    ) -> Permit:
+        """A permit, as soon as it is this request's turn; without `wait`, at once or not at all.
 
         Raises Overloaded at once, or later where a more urgent request took the place, and DeadlineExceeded. Whoever
         is cancelled while waiting leaves nothing behind.
         """
         line = self._line(lane)
-        ticket = await line.ticket(priority, deadline)
+        ticket = await line.ticket(priority, deadline) if wait else line.ticket_at_once(priority, deadline)
         return Permit(line, ticket)
 
     @asynccontextmanager
-    async def slot(self, lane: Lane, priority: Priority, deadline: Deadline) -> AsyncIterator[Permit]:
+    async def slot(
+        self, lane: Lane, priority: Priority, deadline: Deadline, *, wait: bool = True
+    ) -> AsyncIterator[Permit]:
         """A permit for the block; a permit that follows a call outlives the block until the call ends."""
-        permit = await self.acquire(lane, priority, deadline)
+        permit = await self.acquire(lane, priority, deadline, wait=wait)
         try:
             yield permit
         except BaseException as error:
@@ -136,6 +144,13 @@ class _Line:
                     raise self._late() from None
                 raise
         return self._granted(ticket)
+
+    def ticket_at_once(self, priority: Priority, deadline: Deadline) -> Ticket:
+        now = self._clock()
+        ticket = self.gate.enter_at_once(priority, deadline.at, now)
+        if ticket is None:
+            raise self.gate.shed(priority, now)
+        return ticket
 
     def release(self, ticket: Ticket, outcome: Outcome, rtt: float | None) -> bool:
         now = self._clock()

@@ -89,6 +89,10 @@ class Gate:
         if not free and (self._room.is_full_for(priority) or wait > self._policy.patience * (expires - now)):
             raise _no_room(wait)
 
+    def is_open(self, priority: Priority, now: float) -> bool:
+        """Whether a call of this class would go at once, with nobody waiting."""
+        return not self._room and self._open_to(priority, now)
+
     def shed(self, priority: Priority, now: float) -> Overloaded:
         """The error for a request that lost its place; retry_after is the wait it would have now."""
         return _no_room(self._room.wait(priority, self._rate.value, now))
@@ -104,6 +108,10 @@ class Gate:
         if (shed := self._room.evict()) is not None:
             self._settle(shed, State.SHED)
         return ticket
+
+    def enter_at_once(self, priority: Priority, expires: float, now: float) -> Ticket | None:
+        """A ticket that is granted, or None where it would wait. Raises DeadlineExceeded where `check` does."""
+        return self.enter(priority, expires, now, lambda _: None) if self.is_open(priority, now) else None
 
     def leave(self, ticket: Ticket, now: float) -> None:
         """Its owner gave up: the place is free, and a slot that was granted meanwhile goes to the next."""

@@ -211,6 +211,20 @@ def test_the_slot_of_a_block_is_free_after_it_whatever_happens() -> None:
     run(test)
 
 
+def test_without_waiting_a_slot_is_had_at_once_or_not_at_all() -> None:
+    async def test(admission: Admission[str]) -> None:
+        assert admission.is_open(LANE, BATCH)
+        async with admission.slot(LANE, BATCH, within(1), wait=False):
+            assert not admission.is_open(LANE, BATCH)
+            with pytest.raises(Overloaded):
+                await admission.acquire(LANE, BATCH, within(1), wait=False)
+            assert (admission.load()[LANE].in_flight, waiting(admission)) == (1, 0)
+        assert admission.is_open(LANE, BATCH)
+        assert asyncio.get_running_loop().time() == 0
+
+    run(test)
+
+
 def test_a_client_that_leaves_does_not_free_the_slot_of_its_call() -> None:
     async def test(admission: Admission[str]) -> None:
         async def request() -> None:

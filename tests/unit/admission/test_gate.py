@@ -23,6 +23,9 @@ class Bench:
     def enter(self, priority: Priority = INTERACTIVE, seconds: float = 10.0) -> Ticket:
         return self.gate.enter(priority, self.now + seconds, self.now, self.settled.append)
 
+    def enter_at_once(self, priority: Priority, seconds: float = 10.0) -> Ticket | None:
+        return self.gate.enter_at_once(priority, self.now + seconds, self.now)
+
     def check(self, priority: Priority = INTERACTIVE, seconds: float = 10.0) -> None:
         self.gate.check(priority, self.now + seconds, self.now)
 
@@ -194,6 +197,43 @@ def test_nobody_is_woken_where_nobody_waits() -> None:
     bench = Bench()
     bench.enter()
     assert bench.gate.due is None
+
+
+def test_who_would_not_wait_enters_as_long_as_slots_are_free() -> None:
+    bench = Bench(slots=2)
+    tickets = [bench.enter_at_once(INTERACTIVE) for _ in range(3)]
+    assert [ticket and ticket.state for ticket in tickets] == [State.GRANTED, State.GRANTED, None]
+    assert (bench.gate.load.in_flight, sum(bench.gate.load.waiting.values())) == (2, 0)
+
+
+def test_who_would_not_wait_never_goes_before_those_who_do() -> None:
+    bench = Bench(slots=8)
+    bench.serve(rate=80)
+    low = [bench.enter(BATCH) for _ in range(5)]
+    assert [ticket.state for ticket in low] == [State.GRANTED] * 4 + [State.WAITING]
+    assert not bench.gate.is_open(INTERACTIVE, bench.now)
+    assert bench.enter_at_once(INTERACTIVE) is None
+    bench.gate.leave(low[-1], bench.now)
+    assert bench.enter_at_once(INTERACTIVE) is not None
+
+
+def test_who_would_not_wait_keeps_to_the_pace_of_its_class() -> None:
+    bench = Bench(slots=8)
+    bench.serve(rate=80)
+    for _ in range(4):
+        assert bench.gate.is_open(BATCH, bench.now)
+        assert bench.enter_at_once(BATCH) is not None
+    assert bench.enter_at_once(BATCH) is None
+    bench.now += 0.1
+    assert bench.enter_at_once(BATCH) is not None
+
+
+def test_who_would_not_wait_is_refused_what_would_come_too_late() -> None:
+    bench = Bench(slots=4)
+    bench.serve(rate=20)
+    bench.enter()
+    with pytest.raises(DeadlineExceeded):
+        bench.enter_at_once(INTERACTIVE, seconds=0.09)
 
 
 @pytest.mark.parametrize(

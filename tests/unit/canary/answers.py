@@ -1,9 +1,12 @@
 """Answers of two versions to compare, by hand and at random."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 from hypothesis import strategies as st
 
+from gateway.canary.compare import ClassTally, Comparison, Drift
+from gateway.canary.report import Disagreement
 from gateway.schemas import Box, ClassifyResult, Detection, DetectResult, ImageSize, Prediction
 
 Corners = tuple[float, float, float, float]
@@ -54,3 +57,13 @@ def _detected(found: Sequence[tuple[int, tuple[int, int, int, int], float]]) -> 
 CLASSES = st.dictionaries(st.integers(0, 5), _SCORES, max_size=5).map(_classified)
 BOXES = st.lists(st.tuples(st.integers(0, 2), _POINTS, _SCORES), max_size=12).map(_detected)
 PAIRS = st.one_of(st.tuples(CLASSES, CLASSES), st.tuples(BOXES, BOXES))
+
+
+def comparison(agrees: bool = True, overlap: float = 1.0, drift: Drift | None = None) -> Comparison:
+    kinds = ClassTally(agreed=1) if agrees else ClassTally(missed=1)
+    return Comparison(agrees, overlap, drift, {"class 1": kinds})
+
+
+def disagreement(rank: float, image: bytes | None = None) -> Disagreement:
+    digest = sha256(str(rank).encode()).hexdigest()
+    return Disagreement(rank, f"request {rank}", digest, classes((1, 0.9)), boxes((1, square(0))), image)

@@ -135,9 +135,9 @@ def _partners(
 
 
 def _match(overlaps: NDArray[np.float64]) -> dict[int, int]:
-    """The pairs that overlap most first; of equals those that rank best, the same seen from either side."""
+    """The pairs that overlap most first; where two for one box overlap the same, that with the better other box."""
     rows, columns = np.nonzero(overlaps >= _MATCH)
-    order = np.lexsort((abs(rows - columns), rows + columns, -overlaps[rows, columns]))
+    order = np.argsort(-overlaps[rows, columns], kind="stable")
     pairs: dict[int, int] = {}
     taken: set[int] = set()
     for i, j in zip(rows[order].tolist(), columns[order].tolist(), strict=True):

@@ -1,11 +1,11 @@
 """Permits under asyncio. The event loop's clock is virtual: it jumps to the next timer, so nothing really waits."""
 
 import asyncio
-import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from support.virtual_time import VirtualLoop
 
 from gateway.admission import Admission, GatePolicy, LimitPolicy, Outcome, Permit, outcome_of
 from gateway.domain import Deadline, Priority
@@ -19,28 +19,6 @@ from gateway.errors import (
 
 INTERACTIVE, STANDARD, BATCH = Priority
 LANE = "pets/1 on a"
-
-
-class JumpingSelector(selectors.DefaultSelector):
-    def __init__(self) -> None:
-        super().__init__()
-        self.jumped = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        assert ready or timeout is not None, "nothing is left that could wake the loop"
-        if not ready:
-            self.jumped += timeout or 0.0
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._jumps = JumpingSelector()
-        super().__init__(self._jumps)
-
-    def time(self) -> float:
-        return self._jumps.jumped
 
 
 def run(

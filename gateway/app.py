@@ -41,9 +41,10 @@ from gateway.auth import (
     TokenVerifier,
     TrustedIssuers,
 )
-from gateway.canary import Route, Router
+from gateway.canary import Mirror, Route, Router
 from gateway.canary.controller import Controller
 from gateway.canary.counts import CountsReader, Recorder
+from gateway.canary.findings import Findings, ReportStore
 from gateway.canary.lease import Lease
 from gateway.canary.ledgers import LedgerStore
 from gateway.canary.outcomes import Outcomes
@@ -51,6 +52,7 @@ from gateway.canary.preflight import GoldenInputs, Preflight
 from gateway.canary.reports import Reports
 from gateway.canary.rollouts import Rollouts
 from gateway.canary.route import BrokenRoute, from_document
+from gateway.canary.shadow import MirrorPolicy
 from gateway.canary.store import RouteStore
 from gateway.canary.table import RouteTable
 from gateway.catalog import Catalog
@@ -107,13 +109,22 @@ def build(settings: Settings) -> ASGIApp:
     http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
     auth = _authentication(settings, keys, http)
     routes = _routes(settings)
+    admission = Admission(_gate_policy(settings), clock=clock)
+    mirror = Mirror(
+        admission,
+        routes.findings,
+        draw=random.random,
+        clock=clock,
+        policy=MirrorPolicy(keep_bytes=settings.keep_disagreements),
+    )
     dataplane = DataPlane(
         catalog=catalog,
         router=Router(routes.table),
-        admission=Admission(_gate_policy(settings), clock=clock),
+        admission=admission,
         upstream=upstream,
         translator=Translator(pool, Limits(pixels=settings.max_image_pixels, side=settings.max_image_side)),
         outcomes=Outcomes(routes.recorder),
+        mirror=mirror,
         deadlines=Deadlines(settings.request_timeout, settings.max_request_timeout, clock),
     )
     access = Access(authenticator=auth.authenticator, limiter=limiter, tiers=tiers)
@@ -137,9 +148,11 @@ def build(settings: Settings) -> ASGIApp:
                     auth.denied.watch(),
                     routes.table.watch(),
                     routes.recorder.run(),
+                    routes.findings.run(),
                     routes.lease.run(),
                     canaries.controller.run(),
                 ),
+                mirror,
             ):
                 yield
 
@@ -228,20 +241,25 @@ class _Routes:
     reader: CountsReader
     ledgers: LedgerStore
     lease: Lease
+    reports: ReportStore
+    findings: Findings
 
 
 def _routes(settings: Settings) -> _Routes:
     redis = connect(settings.redis_url, timeout=_STORE_TIMEOUT)
     store = RouteStore(redis)
     table = RouteTable(store, from_document, broken=BrokenRoute, clock=time.monotonic)
+    recorder, reports = Recorder(redis, clock=time.monotonic), ReportStore(redis)
     return _Routes(
         redis=redis,
         store=store,
         table=table,
-        recorder=Recorder(redis, clock=time.monotonic),
+        recorder=recorder,
         reader=CountsReader(redis),
         ledgers=LedgerStore(redis),
         lease=Lease(redis, clock=time.monotonic),
+        reports=reports,
+        findings=Findings(reports, recorder, table.routes),
     )
 
 
@@ -267,7 +285,7 @@ def _canaries(settings: Settings, routes: _Routes, catalog: Catalog, dataplane: 
         lease=routes.lease,
         clock=time.time,
     )
-    return _Canaries(rollouts, Reports(routes.reader, routes.ledgers), controller)
+    return _Canaries(rollouts, Reports(routes.reader, routes.ledgers, routes.reports), controller)
 
 
 def _gate_policy(settings: Settings) -> Callable[[Lane], GatePolicy]:

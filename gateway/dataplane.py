@@ -11,7 +11,7 @@ import numpy as np
 from gateway.admission import Admission
 from gateway.auth import has_scope, may_use
 from gateway.auth.scopes import PIN_VERSION
-from gateway.canary import Ask, Choice, Life, Preference, Probe, Source
+from gateway.canary import Ask, Choice, Life, Mirror, Original, Preference, Probe, Source, Versions
 from gateway.catalog import Catalog, ModelCard, Task
 from gateway.domain import Array, Deadline, InferCall, ModelVersion, Principal, Priority, Tensor, Variant
 from gateway.errors import DeadlineExceeded, InputError, OutOfService, Overloaded, UpstreamError
@@ -137,6 +137,7 @@ class DataPlane:
         upstream: Upstream,
         translator: Translator,
         outcomes: Outcomes,
+        mirror: Mirror[Lane],
         deadlines: Deadlines,
     ) -> None:
         self._catalog = catalog
@@ -145,6 +146,7 @@ class DataPlane:
         self._upstream = upstream
         self._translator = translator
         self._outcomes = outcomes
+        self._mirror = mirror
         self._deadlines = deadlines
         self._by_task: Mapping[Task, tuple[Any, _Decode[Any, Any]]] = {
             Task.IMAGE_CLASSIFICATION: (ClassifyOptions(), translator.classes),
@@ -184,8 +186,36 @@ class DataPlane:
         job = self._admissible(self._assign(task, call))
         async with self._until(job.deadline):
             items = await self._translator.encode(call.images, job.card)
-            job, results = await self._serve(job, _encoded(items), decode)
-        return Answer(job.target, job.choice.lives.get(job.target.version), _in_order(items, results))
+            encoded = _encoded(items)
+            job, results = await self._serve(job, encoded, decode)
+        answered = _in_order(items, results)
+        if job.choice.mirror is not None:
+            self._offer(
+                job,
+                job.choice.mirror,
+                call.images,
+                answered,
+                lambda shadow: self._attempt(shadow, encoded, decode),
+            )
+        return Answer(job.target, job.choice.lives.get(job.target.version), answered)
+
+    def _offer(
+        self,
+        job: _Job[_Options],
+        target: ModelVersion,
+        images: Sequence[bytes | InputError],
+        results: Sequence[_Result | InputError],
+        attempt: Callable[[_Job[_Options]], Awaitable[list[_Result]]],
+    ) -> None:
+        """The same call for the canary, of which the caller never hears."""
+        versions = Versions(job.target.model, job.target.version, target.version)
+        shadow = replace(job, target=target, priority=Priority.BATCH, follow=lambda _: None)
+        self._mirror.offer(
+            job.choice.share,
+            [job.lane, shadow.lane],
+            Original(versions, job.request_id, images, results),
+            lambda deadline: attempt(replace(shadow, deadline=deadline)),
+        )
 
     def _assign(self, task: Task, call: Call[_Options]) -> _Job[_Options]:
         """Model, version and deadline."""
@@ -263,7 +293,8 @@ class DataPlane:
         The call is a task of its own, and the permit follows it: a client that leaves does not free a slot that the
         call still takes. The call itself goes on, unless this Triton can bear that it is cancelled.
         """
-        async with self._admission.slot(job.lane, job.priority, job.deadline) as permit:
+        waits = job.target.variant is not Variant.SHADOW
+        async with self._admission.slot(job.lane, job.priority, job.deadline, wait=waits) as permit:
             started = self._deadlines.clock()
             call = InferCall(
                 job.target,

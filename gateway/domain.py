@@ -16,6 +16,7 @@ class Variant(StrEnum):
     STABLE = "stable"
     CANARY = "canary"
     PINNED = "pinned"
+    SHADOW = "shadow"  # it answers nobody: its answer is only compared
 
 
 @dataclass(frozen=True, slots=True)

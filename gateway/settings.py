@@ -56,6 +56,13 @@ class Settings(BaseSettings):
         description="Folder of the models, as Triton has it: golden inputs for a canary's pre-flight are read from "
         "<model>/golden. Without it that check is left out.",
     )
+    keep_disagreements: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Bytes up to which the image of a disagreement between stable version and canary is kept, in Redis "
+        "and for a week; 0 keeps none.",
+    )
     catalog_interval: float = Field(
         1.0, ge=0.1, le=60, description="Seconds between two readings of Triton's models."
     )

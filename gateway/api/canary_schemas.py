@@ -1,6 +1,7 @@
 """What the administration of canaries takes and answers."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.canary.analysis import Counts, Judgement
 from gateway.canary.ledger import CANARY_VARIANTS, STABLE_VARIANTS, side
 from gateway.canary.preflight import Check
+from gateway.canary.report import Report as Comparisons
 from gateway.canary.reports import SECONDS, Known
 from gateway.canary.route import Route
 from gateway.canary.store import Event
@@ -145,10 +147,38 @@ class Side(_Canary):
     p95_ms: float | None
 
 
-class Agreement(_Canary):
-    compared: int
+class ClassAgreement(_Canary):
+    """Of one label: answers that agree, that changed into or out of it, boxes that only one version found."""
+
     agreed: int
-    rate: float | None
+    changed_from: int
+    changed_to: int
+    missed: int
+    extra: int
+
+
+class DisagreementView(_Canary):
+    """One image that the two versions answer differently; `image` is base64, where the operator opted in."""
+
+    request_id: str
+    sha256: str
+    stable: dict[str, Any]
+    canary: dict[str, Any]
+    image: str | None
+
+
+class Agreement(_Canary):
+    """What mirrored calls showed since the rollout began; `failed` and `dropped` count those that came to nothing."""
+
+    compared: int = 0
+    agreed: int = 0
+    rate: float | None = None
+    overlap: float | None = None
+    score_drift: float | None = None
+    failed: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    classes: dict[str, ClassAgreement] = {}
+    disagreements: list[DisagreementView] = []
 
 
 class Decision(_Canary):
@@ -210,15 +240,38 @@ def event_view(event: Event) -> EventView:
 
 def report_view(known: Known) -> Report:
     route, ledger, buckets = known.live.route, known.ledger, known.reading.buckets
-    compared, agreed = (ledger.compared, ledger.agreed) if ledger else (0, 0)
     return Report(
         model=route.model,
         generation=known.live.generation,
         seconds=SECONDS,
         stable=_side(route.stable, side(buckets, route.stable, STABLE_VARIANTS)),
         canary=_side(route.canary, side(buckets, route.canary, CANARY_VARIANTS)) if route.canary else None,
-        agreement=Agreement(compared=compared, agreed=agreed, rate=agreed / compared if compared else None),
+        agreement=_agreement(known.comparison) if known.comparison else Agreement(),
         decision=_decision(ledger.judgement if ledger else None),
+    )
+
+
+def _agreement(found: Comparisons) -> Agreement:
+    drift = found.mean_drift
+    return Agreement(
+        compared=found.compared,
+        agreed=found.agreed,
+        rate=found.agreement,
+        overlap=found.mean_overlap,
+        score_drift=None if drift is None else drift.signed,
+        failed=dict(found.failed),
+        dropped=dict(found.dropped),
+        classes={label: ClassAgreement(**asdict(tally)) for label, tally in found.classes.items()},
+        disagreements=[
+            DisagreementView(
+                request_id=each.request_id,
+                sha256=each.sha256,
+                stable=each.stable.model_dump(),
+                canary=each.canary.model_dump(),
+                image=None if each.image is None else b64encode(each.image).decode(),
+            )
+            for each in found.samples
+        ],
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from gateway.canary.analysis import Cause, Counts, Evidence, Judgement, Pair, Verdict, windows
 from gateway.canary.counts import Bucket, Reading, Series, Tally
-from gateway.canary.histogram import Histogram
-from gateway.canary.outcomes import BREAKER, MIRROR
+from gateway.canary.histogram import EMPTY, Histogram
+from gateway.canary.outcomes import BREAKER
 from gateway.canary.route import Route
 from gateway.canary.split import FULL
 from gateway.domain import Variant
@@ -94,13 +94,13 @@ def side(buckets: Sequence[Bucket], version: str, variants: Sequence[str]) -> Co
 
 
 STABLE_VARIANTS = (Variant.STABLE,)
-CANARY_VARIANTS = (Variant.CANARY, MIRROR)
+CANARY_VARIANTS = (Variant.CANARY, Variant.SHADOW)
 
 
 def _added(ledger: Ledger, route: Route, reading: Reading) -> Ledger:
     """With the seconds that are over; a second that is running may still grow."""
     new = [bucket for bucket in reading.buckets if ledger.second < bucket.second < reading.now]
-    mirrored = [bucket.tallies.get(Series(route.canary or "", MIRROR), _NOTHING) for bucket in new]
+    mirrored = [bucket.tallies.get(Series(route.canary or "", Variant.SHADOW), _NOTHING) for bucket in new]
     return replace(
         ledger,
         second=reading.now - 1,
@@ -119,10 +119,13 @@ def _pair(bucket: Bucket, route: Route) -> Pair:
 
 
 def _side(bucket: Bucket, version: str, variants: Sequence[str]) -> Counts:
-    tallies = [bucket.tallies.get(Series(version, variant), _NOTHING) for variant in variants]
-    return sum(
-        (Counts(tally.requests, tally.errors, Histogram(tally.latency)) for tally in tallies), Counts()
-    )
+    """Mirrored calls go last, which is no fault of the canary: how long they take is no evidence."""
+    found = Counts()
+    for variant in variants:
+        tally = bucket.tallies.get(Series(version, variant), _NOTHING)
+        latency = EMPTY if variant == Variant.SHADOW else Histogram(tally.latency)
+        found += Counts(tally.requests, tally.errors, latency)
+    return found
 
 
 def _refused(buckets: Sequence[Bucket], version: str | None) -> bool:

@@ -5,8 +5,7 @@ from typing import Protocol
 from gateway.domain import ModelVersion
 from gateway.errors import OutOfService, Overloaded, UpstreamOverloaded
 
-MIRROR = "mirror"  # the series of calls whose answers are only compared
-BREAKER = "breaker"  # and of those that were not made because the breaker is open
+BREAKER = "breaker"  # the series of calls that were not made because the breaker is open
 
 
 class Recorder(Protocol):

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from gateway.canary.controller import Ledgers, Reader
 from gateway.canary.counts import Reading
+from gateway.canary.findings import ReportStore
 from gateway.canary.ledger import Ledger
+from gateway.canary.report import Report, Versions
 from gateway.canary.route import Route
 from gateway.canary.table import Live
 
@@ -13,23 +15,31 @@ SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """`reading` covers the last minute; `ledger` holds the sums of this rollout, None before its first judgement."""
+    """`reading` covers the last minute; `ledger` holds the sums of this rollout, None before its first judgement;
+    `comparison` is what mirrored calls showed.
+    """
 
     live: Live[Route]
     reading: Reading
     ledger: Ledger | None
+    comparison: Report | None
 
 
 class Reports:
     """`of` raises StoreAway."""
 
-    def __init__(self, reader: Reader, ledgers: Ledgers) -> None:
+    def __init__(self, reader: Reader, ledgers: Ledgers, comparisons: ReportStore) -> None:
         self._reader = reader
         self._ledgers = ledgers
+        self._comparisons = comparisons
 
     async def of(self, live: Live[Route]) -> Known:
         """What is known of the route as it stands."""
         route = live.route
         reading = await self._reader.read(route.model, SECONDS)
         ledger = await self._ledgers.load(route.model)
-        return Known(live, reading, ledger if ledger is not None and ledger.rollout == route.salt else None)
+        if not route.under_way or route.canary is None:
+            return Known(live, reading, None, None)
+        current = ledger if ledger is not None and ledger.rollout == route.salt else None
+        versions = Versions(route.model, route.stable, route.canary)
+        return Known(live, reading, current, await self._comparisons.read(route.salt, versions))

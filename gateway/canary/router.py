@@ -1,7 +1,7 @@
 """The routing decision for one request: pure, from what this worker knows of the model's route."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -78,7 +78,8 @@ class Router:
             return Choice(stable, route.lives)
         if _goes_to_canary(route, ask):
             return Choice(canary, route.lives, fallback=stable)
-        return Choice(stable, route.lives, mirror=canary, share=route.mirror)
+        shadow = replace(canary, variant=Variant.SHADOW)
+        return Choice(stable, route.lives, mirror=shadow, share=route.mirror)
 
 
 def _pinned(card: ModelCard, route: Route, version: str) -> Choice:

@@ -51,14 +51,18 @@ class Dropped(StrEnum):
 class Original:
     """What a caller asked and was answered: one image and one result an input, in the request's order.
 
-    Inputs without an answer are not compared. `size` are the bytes that mirroring keeps in memory: images and tensors.
+    Inputs without an answer are not compared.
     """
 
     versions: Versions
     request_id: str
     images: Sequence[bytes | InputError]
     results: Sequence[Result | InputError]
-    size: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the images, which mirroring keeps in memory for longer."""
+        return sum(len(image) for image in self.images if isinstance(image, bytes))
 
     def answered(self) -> list[tuple[bytes, Result]]:
         return [

@@ -54,8 +54,11 @@ class GuardedTriton:
     async def infer(self, call: InferCall) -> dict[str, Array]:
         """The outputs by name.
 
-        Raises DeadlineExceeded or UpstreamError; a failure that a second call may mend was tried again.
+        Raises DeadlineExceeded or UpstreamError; a failure that a second call may mend was tried again. A mirrored call
+        is not worth that, and takes nothing from the budget of those whom somebody waits for.
         """
+        if call.target.variant is Variant.SHADOW:
+            return await self._attempt(call)
         with self._budget.request():
             try:
                 return await self._attempt(call)
@@ -75,7 +78,7 @@ class GuardedTriton:
             raise _out_of_service(breaker)
         ample = call.deadline.remaining(self._clock()) >= _AMPLE * call.usual
         # A stable version has no other that could answer in its place, and nobody can for a pinned one.
-        last = call.target.variant is not Variant.CANARY
+        last = call.target.variant in (Variant.STABLE, Variant.PINNED)
         judgement = judge(None)
         try:
             return await self._triton.infer(call)
@@ -84,7 +87,8 @@ class GuardedTriton:
             raise
         finally:
             breaker.record(attempt, judgement, last=last)
-            self._budget.record(judgement.verdict)
+            if call.target.variant is not Variant.SHADOW:
+                self._budget.record(judgement.verdict)
 
     def _failure(self, error: UpstreamError, call: InferCall) -> Failure:
         remaining = call.deadline.remaining(self._clock())

@@ -358,6 +358,43 @@ async def test_the_report_tells_both_sides_and_the_last_decision(
     assert report["decision"]["verdict"] == "insufficient"
 
 
+async def test_mirrored_calls_are_compared_and_no_caller_notices(
+    gateway: httpx.AsyncClient, admin: httpx.AsyncClient, triton: FakeTriton
+) -> None:
+    await put(admin, weight=0, mirror=10_000)
+    triton.infer = second_version_prefers_the_last_class
+    assert await variants(gateway, 20) == {("1", "stable"): 20}
+
+    async def compared() -> dict[str, object]:
+        while True:
+            found: dict[str, object] = (await admin.get(f"{PATH}/report")).json()["agreement"]
+            if isinstance(found["compared"], int) and found["compared"] >= 15:
+                return found
+            await asyncio.sleep(0.1)
+
+    agreement = await asyncio.wait_for(compared(), 5)
+    assert agreement["agreed"] == 0
+    assert agreement["rate"] == 0
+    (first, *_) = agreement["disagreements"]  # type: ignore[misc]
+    labels = [first[side]["predictions"][0]["label"] for side in ("stable", "canary")]  # type: ignore[index]
+    assert labels == ["cat", "fox"]
+    assert first["image"] is None  # type: ignore[index]
+    mirrored = [request for request in triton.requests if request.model_version == "2"]
+    assert {request.parameters["priority"].uint64_param for request in mirrored[-10:]} == {3}
+
+
+async def test_a_canary_whose_answers_differ_is_rolled_back_however_healthy_it_is(
+    gateway: httpx.AsyncClient, admin: httpx.AsyncClient, triton: FakeTriton
+) -> None:
+    await put(admin, weight=100, mirror=10_000, guard={"min_agreement": 0.9, "min_compared": 20})
+    triton.infer = second_version_prefers_the_last_class
+    started = time.monotonic()
+    while (await admin.get(PATH)).json()["phase"] != "rolled-back":
+        assert time.monotonic() - started < 15
+        await variants(gateway, 5)
+    assert "answers agree" in (await admin.get(PATH)).json()["reason"]
+
+
 async def test_a_watcher_hears_every_change(admin: httpx.AsyncClient) -> None:
     events: list[tuple[str, dict[str, object]]] = []
     async with admin.stream("GET", "/admin/v1/events") as stream:
@@ -405,6 +442,11 @@ async def second_version_raises(request: Request, context: grpc.aio.ServicerCont
     if request.model_version == "2":
         await context.abort(grpc.StatusCode.INTERNAL, "at /srv/secret/model.py")
     return answer(request, np.tile(np.array([0.5, 0.3, 0.2], np.float32), (request.inputs[0].shape[0], 1)))
+
+
+async def second_version_prefers_the_last_class(request: Request, _: grpc.aio.ServicerContext) -> Response:
+    row = [0.2, 0.3, 0.5] if request.model_version == "2" else [0.5, 0.3, 0.2]
+    return answer(request, np.tile(np.array(row, np.float32), (request.inputs[0].shape[0], 1)))
 
 
 _calls = iter(range(10**9))

@@ -62,15 +62,36 @@ async def everything(gateway: httpx.AsyncClient, triton: FakeTriton) -> None:
     assert (await gateway.get(where)).status_code == 200
     assert (await gateway.delete(where)).status_code == 204
     assert len((await gateway.get("/admin/v1/keys")).json()["keys"]) == 2
+    await a_rollout(gateway)
     parts = (await gateway.get("/readyz")).json()["parts"]
     assert all(parts.values()), parts
+
+
+async def a_rollout(gateway: httpx.AsyncClient) -> None:
+    """A mirrored one, up to the log that tells of it."""
+    route = "/admin/v1/canaries/pets"
+    wanted = {"stable": "1", "canary": "2", "weight": 0, "mirror": 10_000}
+    tag = (await gateway.get(route)).headers["etag"]
+    put = await gateway.put(route, json=wanted, headers={"if-match": tag})
+    assert put.status_code == 200, put.text
+    answered = await gateway.post("/v1/classify", content=PNG, headers={"content-type": "image/png"})
+    assert answered.status_code == 200
+    async with asyncio.timeout(5):
+        while not (await gateway.get(f"{route}/report")).json()["agreement"]["compared"]:
+            await asyncio.sleep(0.1)
+    assert (await gateway.post(f"{route}/rollback")).status_code == 200
+    newest = (await gateway.get(f"{route}/events")).json()["events"][0]
+    assert newest["action"] == "rollback"
+    assert (await gateway.get(f"{route}/events?after={newest['id']}")).json()["events"] == []
 
 
 async def test_the_documented_user_is_enough_for_everything_and_has_no_right_to_spare(
     own_redis: Addresses,
 ) -> None:
     fake = FakeTriton()
-    fake.models["pets"] = (config("pets", CLASSIFIER, output=[3]), ["1"])
+    model = config("pets", CLASSIFIER, output=[3])
+    model.version_policy.specific.versions.extend([1, 2])
+    fake.models["pets"] = (model, ["1", "2"])
     admin = admin_of(own_redis)
     line = documented_line()
     admin.execute_command(*line)

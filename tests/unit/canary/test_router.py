@@ -80,7 +80,8 @@ def test_a_canary_has_the_stable_version_to_fall_back_on_and_stable_calls_may_be
     everybody = router(rollout(10_000)).choose(card(), ask())
     assert (everybody.fallback, everybody.mirror) == (STABLE, None)
     nobody = router(rollout(0, mirror=2500)).choose(card(), ask())
-    assert (nobody.target, nobody.fallback, nobody.mirror, nobody.share) == (STABLE, None, CANARY, 2500)
+    shadow = ModelVersion("pets", "2", Variant.SHADOW)
+    assert (nobody.target, nobody.fallback, nobody.mirror, nobody.share) == (STABLE, None, shadow, 2500)
 
 
 def test_a_caller_stays_where_it_is_and_a_larger_weight_takes_nobody_back() -> None:

@@ -42,6 +42,7 @@ from gateway.auth import (
     TrustedIssuers,
 )
 from gateway.canary import Mirror, Route, Router
+from gateway.canary.callers import Callers
 from gateway.canary.controller import Controller
 from gateway.canary.counts import CountsReader, Recorder
 from gateway.canary.findings import Findings, ReportStore
@@ -128,7 +129,7 @@ def build(settings: Settings) -> ASGIApp:
         deadlines=Deadlines(settings.request_timeout, settings.max_request_timeout, clock),
     )
     access = Access(authenticator=auth.authenticator, limiter=limiter, tiers=tiers)
-    intake = Intake(bodies, PriorityPolicy(), access, max_inputs=settings.max_inputs)
+    intake = Intake(bodies, PriorityPolicy(), access, routes.callers, max_inputs=settings.max_inputs)
     canaries = _canaries(settings, routes, catalog, dataplane)
 
     @contextlib.asynccontextmanager
@@ -149,6 +150,7 @@ def build(settings: Settings) -> ASGIApp:
                     routes.table.watch(),
                     routes.recorder.run(),
                     routes.findings.run(),
+                    routes.callers.run(),
                     routes.lease.run(),
                     canaries.controller.run(),
                 ),
@@ -163,7 +165,7 @@ def build(settings: Settings) -> ASGIApp:
             token_routes(auth.sessions, bodies),
             withdrawal_routes(keys.denied, auth.denied),
             key_routes(keys.store, keys.ring, tiers, bodies),
-            canary_routes(canaries.rollouts, canaries.reports, catalog, bodies),
+            canary_routes(canaries.rollouts, canaries.reports, routes.callers, catalog, bodies),
             live_routes(canaries.rollouts, canaries.reports, catalog, time.time),
             health_routes(catalog, keys.ring, limiter, auth.issuers, auth.denied),
             static_routes(),
@@ -243,6 +245,7 @@ class _Routes:
     lease: Lease
     reports: ReportStore
     findings: Findings
+    callers: Callers
 
 
 def _routes(settings: Settings) -> _Routes:
@@ -260,6 +263,7 @@ def _routes(settings: Settings) -> _Routes:
         lease=Lease(redis, clock=time.monotonic),
         reports=reports,
         findings=Findings(reports, recorder, table.routes),
+        callers=Callers(redis, clock=time.time),
     )
 
 

@@ -15,6 +15,8 @@ from litestar.params import FromPath
 
 from gateway.api.body import BodyReader
 from gateway.api.canary_schemas import (
+    CallerList,
+    CallerQuery,
     CheckRequest,
     EventList,
     EventQuery,
@@ -24,6 +26,7 @@ from gateway.api.canary_schemas import (
     RouteList,
     RouteRequest,
     RouteView,
+    caller_list,
     document_of,
     event_view,
     preflight_view,
@@ -35,6 +38,7 @@ from gateway.api.documentation import AdminOperation, failures
 from gateway.api.parsing import load_json_object, read_json, read_query
 from gateway.auth.scopes import ADMIN_CANARY
 from gateway.canary import lifecycle
+from gateway.canary.callers import Callers
 from gateway.canary.lifecycle import RefusedChange
 from gateway.canary.reports import Reports
 from gateway.canary.rollouts import Rollouts, Transition
@@ -89,20 +93,11 @@ class Desk:
         return Response(route_view(live, self.clock()), headers={"ETag": f'"{live.generation}"'})
 
 
-def canary_routes(rollouts: Rollouts, reports: Reports, catalog: Catalog, bodies: BodyReader) -> Router:
+def canary_routes(
+    rollouts: Rollouts, reports: Reports, callers: Callers, catalog: Catalog, bodies: BodyReader
+) -> Router:
     """The handlers, bound to their collaborators. Every one needs the scope admin:canary."""
     desk = Desk(rollouts, bodies)
-
-    @get("/", summary="List the routes of all models", responses=failures(401, 403, 429, 503))
-    async def listed() -> RouteList:
-        with translated():
-            routes = [await rollouts.standing(card.name) for card in catalog.cards()]
-        return RouteList(canaries=[route_view(live, desk.clock()) for live in routes])
-
-    @get("/{model:str}", summary="Show a route", responses=failures(401, 403, 404, 429, 503))
-    async def show(model: FromPath[str]) -> Response[RouteView]:
-        with translated():
-            return desk.answer(await rollouts.standing(model))
 
     @put(
         "/{model:str}",
@@ -169,6 +164,37 @@ def canary_routes(rollouts: Rollouts, reports: Reports, catalog: Catalog, bodies
         with translated():
             return desk.answer(await rollouts.undo(model, desk.clock(), cause, expected=_expected(request)))
 
+    return Router(
+        "/admin/v1/canaries",
+        route_handlers=[
+            replace,
+            amended,
+            remove,
+            check,
+            undo,
+            *_views(desk, reports, callers, catalog),
+            *_actions(desk),
+        ],
+        opt={"scope": ADMIN_CANARY},
+        tags=["canaries"],
+    )
+
+
+def _views(desk: Desk, reports: Reports, callers: Callers, catalog: Catalog) -> list[HTTPRouteHandler]:
+    """What changes nothing."""
+    rollouts = desk.rollouts
+
+    @get("/", summary="List the routes of all models", responses=failures(401, 403, 429, 503))
+    async def listed() -> RouteList:
+        with translated():
+            routes = [await rollouts.standing(card.name) for card in catalog.cards()]
+        return RouteList(canaries=[route_view(live, desk.clock()) for live in routes])
+
+    @get("/{model:str}", summary="Show a route", responses=failures(401, 403, 404, 429, 503))
+    async def show(model: FromPath[str]) -> Response[RouteView]:
+        with translated():
+            return desk.answer(await rollouts.standing(model))
+
     @get(
         "/{model:str}/report",
         summary="What is known of a rollout",
@@ -191,23 +217,19 @@ def canary_routes(rollouts: Rollouts, reports: Reports, catalog: Catalog, bodies
             found = await rollouts.events(model, limit=asked.limit, after=asked.after, before=asked.before)
         return EventList(events=[event_view(event) for event in found])
 
-    return Router(
-        "/admin/v1/canaries",
-        route_handlers=[
-            listed,
-            show,
-            replace,
-            amended,
-            remove,
-            check,
-            undo,
-            report,
-            events,
-            *_actions(desk),
-        ],
-        opt={"scope": ADMIN_CANARY},
-        tags=["canaries"],
+    @get(
+        "/{model:str}/callers",
+        operation_class=AdminOperation.asking(CallerQuery),
+        summary="Who still calls a deprecated version",
+        responses=failures(401, 403, 404, 422, 429, 503),
     )
+    async def still_calling(request: HttpRequest, model: FromPath[str]) -> CallerList:
+        asked = read_query(request.scope["query_string"], CallerQuery)
+        with translated():
+            await rollouts.standing(model)
+            return caller_list(await callers.of(model, asked.version))
+
+    return [listed, show, report, events, still_calling]
 
 
 def _actions(desk: Desk) -> list[HTTPRouteHandler]:

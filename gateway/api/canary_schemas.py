@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.canary.analysis import Counts, Judgement
+from gateway.canary.callers import Caller
 from gateway.canary.ledger import CANARY_VARIANTS, STABLE_VARIANTS, side
 from gateway.canary.preflight import Check
 from gateway.canary.report import Report as Comparisons
@@ -136,6 +137,22 @@ class EventList(_Canary):
     events: list[EventView]
 
 
+class CallerQuery(_Canary):
+    version: Version = Field(description="Calls are noted for versions with a deprecation or a sunset.")
+
+
+class CallerView(_Canary):
+    tenant: str
+    id: str
+    last_seen: datetime
+
+
+class CallerList(_Canary):
+    """Of the last week, the latest first."""
+
+    callers: list[CallerView]
+
+
 class Side(_Canary):
     """One version over the last minute; latencies are of Triton's answers, in milliseconds."""
 
@@ -235,6 +252,17 @@ def event_view(event: Event) -> EventView:
         reason=event.cause.reason,
         before=_document(event.before),
         after=_document(event.after),
+    )
+
+
+def caller_list(callers: Sequence[Caller]) -> CallerList:
+    return CallerList(
+        callers=[
+            CallerView(
+                tenant=caller.tenant, id=caller.id, last_seen=datetime.fromtimestamp(caller.last_seen, UTC)
+            )
+            for caller in callers
+        ]
     )
 
 

@@ -14,6 +14,7 @@ from gateway.api.documentation import ClassifyOperation, DetectOperation, failur
 from gateway.api.parsing import media_type, parse
 from gateway.api.problems import input_problem
 from gateway.canary import Life, Preference, Source
+from gateway.canary.callers import Callers
 from gateway.dataplane import Answer, Call, DataPlane
 from gateway.domain import ModelVersion, Priority
 from gateway.errors import InputError, ValidationFailed
@@ -47,12 +48,14 @@ class Intake:
         bodies: BodyReader,
         priorities: PriorityPolicy,
         access: Access,
+        callers: Callers,
         *,
         max_inputs: int,
     ) -> None:
         self._bodies = bodies
         self._priorities = priorities
         self._access = access
+        self._callers = callers
         self._max_inputs = max_inputs
 
     async def serve(
@@ -92,6 +95,8 @@ class Intake:
             )
             answer = await while_connected(request, work(call))
         context.model, context.version = answer.target.model, answer.target.version
+        if answer.life is not None:
+            self._callers.note(answer.target, context.caller)
         return answer
 
     def _priority(self, request: HttpRequest, asked: PriorityName | None = None) -> Priority:

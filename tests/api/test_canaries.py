@@ -212,6 +212,16 @@ async def test_a_version_tells_how_long_it_has_to_live(
     pinned = await gateway.post("/v1/classify", content=PNG, headers={**RAW, "x-model-version": "2"})
     assert "deprecation" not in pinned.headers
 
+    async def callers(version: str) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = (await admin.get(f"{PATH}/callers?version={version}")).json()["callers"]
+        return found
+
+    async with asyncio.timeout(5):
+        while not await callers("1"):
+            await asyncio.sleep(0.1)
+    assert [caller["tenant"] for caller in await callers("1")] == ["tests"]
+    assert await callers("2") == []
+
 
 async def test_traffic_needs_a_canary_that_passes_its_preflight(
     admin: httpx.AsyncClient, triton: FakeTriton

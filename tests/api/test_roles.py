@@ -40,6 +40,7 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("DELETE", "/admin/v1/canaries/{model}"): "admin:canary",
     ("GET", "/admin/v1/canaries/{model}/report"): "admin:canary",
     ("GET", "/admin/v1/canaries/{model}/events"): "admin:canary",
+    ("GET", "/admin/v1/canaries/{model}/callers"): "admin:canary",
     **{
         ("POST", f"/admin/v1/canaries/{{model}}/{action}"): "admin:canary"
         for action in (

@@ -103,8 +103,9 @@ def redis(at: Addresses) -> Part:
 
 def gateway(at: Addresses, **settings: object) -> Part:
     """`settings` are GATEWAY_… variables by their short name, for instance `workers=2`."""
-    environment = {f"GATEWAY_{name.upper()}": str(value) for name, value in settings.items()}
-    environment |= {
+    environment = {
+        "GATEWAY_MODEL_REPOSITORY": str(ROOT / "model_repository"),
+        **{f"GATEWAY_{name.upper()}": str(value) for name, value in settings.items()},
         "GATEWAY_HOST": at.gateway_host,
         "GATEWAY_PORT": str(at.gateway_port),
         "GATEWAY_TRITON_URL": f"{at.triton_address}:{at.triton_grpc_port}",

@@ -190,3 +190,15 @@ def _until(condition, seconds: float = 10) -> None:  # type: ignore[no-untyped-d
     while not condition():
         assert time.monotonic() < end, "it did not come to pass in time"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("model", "golden"), [("digits_classifier", 10), ("digits_detector", 3)])
+def test_the_second_version_of_a_demo_model_passes_its_preflight(
+    stack: RunningStack, client: httpx.Client, model: str, golden: int
+) -> None:
+    reply = client.post(
+        f"/admin/v1/canaries/{model}/check", json={"to": "2"}, headers={"x-api-key": stack.admin_key}
+    )
+    assert reply.status_code == 200, reply.text
+    assert [check for check in reply.json()["checks"] if not check["passed"]] == []
+    assert reply.json()["checks"][-1]["name"] == f"version 2 answers {golden} golden inputs"

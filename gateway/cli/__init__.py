@@ -2,6 +2,7 @@
 
 import click
 
+from gateway.cli.canary import canary
 from gateway.cli.check_config import check_config
 from gateway.cli.keys import keys
 from gateway.cli.serve import serve
@@ -18,3 +19,4 @@ main.add_command(serve)
 main.add_command(check_config)
 main.add_command(keys)
 main.add_command(tokens)
+main.add_command(canary)

@@ -39,7 +39,7 @@ def read_routes_file(path: Path) -> Mapping[str, Mapping[str, Any]]:
         loaded = tomllib.loads(text) if path.suffix == ".toml" else _yaml(text)
         return _routes(loaded)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise RoutesFileError(f"{path}: {error or 'nested too deep'}") from None
+        raise RoutesFileError(f"{path}: {' '.join(str(error).split())}") from None
     except RoutesFileError as error:
         raise RoutesFileError(f"{path}: {error}") from None
 
@@ -159,7 +159,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
-        for key_node, _ in node.value:
+        keys = (key for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key_node in keys:
             if key_node.value in seen:
                 raise RoutesFileError(f"line {key_node.start_mark.line + 1}: {key_node.value} stands twice")
             seen.add(key_node.value)

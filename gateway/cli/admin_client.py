@@ -130,10 +130,8 @@ def route_path(model: str, action: str = "") -> str:
 
 
 def printable(text: object) -> str:
-    """Without what would steer a terminal: much of what is shown was written by others."""
-    return "".join(
-        sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in str(text)
-    )
+    """One line, without what would steer a terminal: much of what is shown was written by others."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in str(text))
 
 
 def _refusal(response: httpx.Response) -> Refused:
@@ -154,7 +152,7 @@ def _sentence(status: int, problem: Document) -> str:
     lines += [f"  {reason}" for reason in problem.get("reasons") or ()]
     if status == httpx.codes.UNAUTHORIZED:
         lines.append("  the key comes from GATEWAY_ADMIN_KEY or --key")
-    return printable("\n".join(lines))
+    return "\n".join(map(printable, lines))
 
 
 def _document(response: httpx.Response) -> Document:

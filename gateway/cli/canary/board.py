@@ -132,7 +132,7 @@ def _phase(route: Document) -> str:
 
 def _step(route: Document) -> str:
     parts = [f"step {route['step'] + 1}/{len(route['steps'])}"] if route["step"] >= 0 else []
-    parts += [f"lease {said('lease', float(int(route['lease'])))}"] if route["lease"] is not None else []
+    parts += [f"lease {said('lease', route['lease'])}"] if route["lease"] is not None else []
     return ", ".join(parts)
 
 

@@ -10,6 +10,7 @@ from gateway.cli.admin_client import Document, printable
 
 NOTHING = "–"  # noqa: RUF001 - an en dash stands for a figure that is not there
 _PASSING = 5.0  # seconds by which a lease may have run down between two readings without being another one
+_ORDER = ("phase", "stable", "canary", "weight", "step", "steps", "mirror", "lease")
 _UNSAID = ("model", "generation", "reason", "since", "step_started_at")
 
 
@@ -30,7 +31,7 @@ def changes(before: Document, after: Document) -> list[tuple[str, str, str]]:
     old, new = dict(_flat(before)), dict(_flat(after))
     return [
         (name, said(name, old.get(name)), said(name, new.get(name)))
-        for name in dict.fromkeys([*old, *new])
+        for name in sorted({*old, *new}, key=_place)
         if not _same(name, old.get(name), new.get(name))
     ]
 
@@ -89,6 +90,11 @@ def _flat(route: Document) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
+def _place(name: str) -> tuple[int, str]:
+    """What matters most comes first."""
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
+
+
 def _same(name: str, old: Any, new: Any) -> bool:
     if name == "lease" and old is not None and new is not None:
         return bool(0 <= old - new < _PASSING)
@@ -116,7 +122,7 @@ def _lives(lives: Mapping[str, Mapping[str, float | None]]) -> str:
 _SAID: Mapping[str, Callable[[Any], str]] = {
     "weight": percent,
     "mirror": percent,
-    "lease": amounts.duration,
+    "lease": lambda left: amounts.duration(round(left, 0 if left >= 60 else 1)),
     "steps": _steps,
     "always": ", ".join,
     "lives": _lives,

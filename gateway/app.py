@@ -167,7 +167,7 @@ def build(settings: Settings) -> ASGIApp:
             key_routes(keys.store, keys.ring, tiers, bodies),
             canary_routes(canaries.rollouts, canaries.reports, routes.callers, catalog, bodies),
             live_routes(canaries.rollouts, canaries.reports, catalog, time.time),
-            health_routes(catalog, keys.ring, limiter, auth.issuers, auth.denied),
+            health_routes(catalog, keys.ring, limiter, auth.issuers, auth.denied, routes.table),
             static_routes(),
         ],
         guards=[access],

@@ -3,12 +3,19 @@
 from litestar import Response, Router, get
 
 from gateway.auth import DenyList, KeyRing, TrustedIssuers
+from gateway.canary import Route
+from gateway.canary.table import RouteTable
 from gateway.catalog import Catalog
 from gateway.ratelimit import RateLimiter
 
 
 def health_routes(
-    catalog: Catalog, ring: KeyRing, limiter: RateLimiter, issuers: TrustedIssuers, denied: DenyList
+    catalog: Catalog,
+    ring: KeyRing,
+    limiter: RateLimiter,
+    issuers: TrustedIssuers,
+    denied: DenyList,
+    routes: RouteTable[Route],
 ) -> Router:
     @get(
         "/livez", operation_id="livez", summary="Is the process alive?", tags=["health"], sync_to_thread=False
@@ -33,6 +40,7 @@ def health_routes(
             "keys_fresh": ring.status().fresh,
             "denied_tokens_fresh": denied.fresh,
             "limits": limiter.healthy,
+            "routes_fresh": routes.status().fresh,
             **{f"issuer:{name}": keys.usable for name, keys in issuers.status().items()},
         }
         ready = all(parts.values())

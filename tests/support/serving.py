@@ -38,7 +38,7 @@ async def served(
 
 async def _knows_callers(client: httpx.AsyncClient) -> bool:
     parts = (await client.get("/readyz")).json()["parts"]
-    return bool(parts["keys"] and parts["denied_tokens_fresh"])
+    return bool(parts["keys"] and parts["denied_tokens_fresh"] and parts["routes_fresh"])
 
 
 async def until_ready(client: httpx.AsyncClient, seconds: float = 10) -> None:

@@ -29,6 +29,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway.api.admin_schemas import KeyRequest, RotateRequest, TokenRequest
+from gateway.api.canary_schemas import CheckRequest, ReasonRequest, RouteRequest
 from gateway.api.context import HttpRequest
 from gateway.api.pages import read_page
 from gateway.api.problems import KINDS, MEDIA_TYPE
@@ -48,6 +49,9 @@ _SHOWN = (
     KeyRequest,
     RotateRequest,
     TokenRequest,
+    RouteRequest,
+    ReasonRequest,
+    CheckRequest,
     ClassifyRequest,
     DetectRequest,
     ClassifyResponse,

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from support.admin_server import AdminServer, Run
-from support.fake_admin import side
+from support.fake_admin import agreement, side
 
 
 def test_list_shows_every_model(run: Run, rollout: None) -> None:
@@ -63,26 +63,35 @@ def test_check_prints_each_check(run: Run, server: AdminServer) -> None:
 def test_report_compares_the_versions(run: Run, server: AdminServer, rollout: None) -> None:
     server.fake.reports["pets"] = {
         "canary": side("2", 50, 5),
-        "agreement": {
-            "compared": 40,
-            "agreed": 30,
-            "rate": 0.75,
-            "top_k_overlap": 0.8,
-            "score_drift": 0.0125,
-            "classes": {"cat": {"compared": 10, "agreed": 5}},
-        },
-        "decision": {"verdict": "roll-back", "reason": "errors", "detail": "10 % errors against 0 %."},
-        "callers": {"1": [{"tenant": "shop", "principal": "key_a", "last_seen": "2027-01-01T00:00:00Z"}]},
+        "agreement": agreement(
+            *(40, 30),
+            overlap=0.8,
+            score_drift=-0.0123,
+            classes={"cat": {"agreed": 5, "changed_from": 3, "changed_to": 0, "missed": 0, "extra": 0}},
+            dropped={"busy": 7},
+            disagreements=[{}, {}],
+        ),
+        "decision": {"verdict": "roll-back", "cause": "errors", "detail": "10 % errors against 0 %."},
     }
-    out = run("report", "pets").stdout
-    rows = [line.split() for line in out.splitlines()]
-    assert ["canary", "2", "50", "5", "(10", "%)", "4.0", "ms", "9.5", "ms"] in rows
-    assert "agreement  75 % of 40" in out
-    assert "top-k      0.800" in out
-    assert "drift      0.013" in out or "drift      0.012" in out
-    assert "cat: 50 % of 10" in out
-    assert "decision   roll-back: 10 % errors against 0 %." in out
-    assert "version 1: key_a of shop" in out
+    out = run("report", "pets").stdout.splitlines()
+    assert ["canary", "2", "50", "5", "(10", "%)", "4.0", "ms", "9.5", "ms"] in [line.split() for line in out]
+    assert out[-7:] == [
+        "agreement    75 % of 40",
+        "overlap      0.800",
+        "score drift  -0.012",
+        "class        cat: 5 agreed, 3 changed from",
+        "dropped      7 busy",
+        "kept         2 disagreements; --json shows them",
+        "decision     roll-back: 10 % errors against 0 %.",
+    ]
+
+
+def test_callers_lists_who_still_calls_a_version(run: Run, server: AdminServer) -> None:
+    server.fake.callers["pets", "1"] = [
+        {"tenant": "shop", "id": "key_a", "last_seen": "2027-01-01T01:02:03.5+01:00"}
+    ]
+    assert run("callers", "pets", "1").stdout.split()[-4:] == ["shop", "key_a", "2027-01-01", "00:02:03Z"]
+    assert json.loads(run("callers", "pets", "2", "--json").stdout) == {"callers": []}
 
 
 def test_events_tell_who_changed_what(run: Run, rollout: None) -> None:

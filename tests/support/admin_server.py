@@ -154,6 +154,8 @@ def _answer(fake: FakeAdmin, call: Call) -> Json:
 def _of_route(fake: FakeAdmin, model: str, word: str, call: Call) -> Json:
     if word == "report":
         return fake.report(model)
+    if word == "callers":
+        return {"callers": fake.callers.get((model, call.query["version"][0]), [])}
     if word == "events":
         mine = [event for event in fake.log if event["model"] == model]
         return {"events": mine[: int(call.query.get("limit", ["100"])[0])]}

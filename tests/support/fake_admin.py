@@ -62,6 +62,21 @@ def side(version: str, requests: int = 100, errors: int = 0) -> Json:
     }
 
 
+def agreement(compared: int, agreed: int, **more: object) -> Json:
+    return {
+        "compared": compared,
+        "agreed": agreed,
+        "rate": agreed / compared if compared else None,
+        "overlap": None,
+        "score_drift": None,
+        "failed": {},
+        "dropped": {},
+        "classes": {},
+        "disagreements": [],
+        **more,
+    }
+
+
 ACTIONS: Mapping[str, Callable[[Route, str], Route]] = {
     "promote": lambda route, _: lifecycle.promote(route, time.time()),
     "rollback": lambda route, reason: lifecycle.rollback(
@@ -83,6 +98,7 @@ class FakeAdmin:
     undone: dict[str, Route] = field(default_factory=dict)
     log: list[Json] = field(default_factory=list)
     reports: dict[str, Json] = field(default_factory=dict)
+    callers: dict[tuple[str, str], list[Json]] = field(default_factory=dict)
     failing_checks: list[str] = field(default_factory=list)
     before_change: Callable[[], None] = lambda: None
     _streams: list["queue.Queue[tuple[str, Json] | None]"] = field(default_factory=list)
@@ -154,9 +170,8 @@ class FakeAdmin:
             "seconds": 60,
             "stable": side(route.stable),
             "canary": side(route.canary) if route.canary else None,
-            "agreement": {"compared": 0, "agreed": 0, "rate": None},
+            "agreement": agreement(0, 0),
             "decision": None,
-            "callers": {},
         }
         return {**made, **self.reports.get(model, {})}
 

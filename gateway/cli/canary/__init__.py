@@ -6,7 +6,7 @@ from gateway.cli.admin_client import DEFAULT_URL, AdminClient
 from gateway.cli.canary.act import actions
 from gateway.cli.canary.apply import apply
 from gateway.cli.canary.set import set_
-from gateway.cli.canary.show import check, events, list_, report, show
+from gateway.cli.canary.show import callers, check, events, list_, report, show
 from gateway.cli.canary.watch import watch
 
 
@@ -21,5 +21,5 @@ def canary(context: click.Context, url: str, key: str | None) -> None:
     context.call_on_close(client.close)
 
 
-for _command in (list_, show, set_, check, report, events, watch, apply, *actions()):
+for _command in (list_, show, set_, check, report, events, callers, watch, apply, *actions()):
     canary.add_command(_command)

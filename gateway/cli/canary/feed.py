@@ -36,7 +36,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The stream broke off; it is tried again after a moment."""
+    """The stream broke off, or could not be begun; it is tried again after a moment."""
 
     why: str
 
@@ -45,10 +45,13 @@ Item = ServerEvent | Connected | Lost
 
 
 def follow(client: Streams, path: str, sleep: Callable[[float], None]) -> Iterator[Item]:
-    """Never ends, whatever the gateway does; only a refusal that no waiting mends is raised."""
+    """Never ends, whatever the gateway does; only a refusal that no waiting mends is raised.
+
+    The gateway ends each stream after some minutes, so that an end alone is no news; that nobody answers then is.
+    """
     wait = _FIRST_WAIT
     while True:
-        why = "the gateway ended the stream"
+        why = ""
         try:
             with client.stream(path) as chunks:
                 wait = _FIRST_WAIT
@@ -60,7 +63,8 @@ def follow(client: Streams, path: str, sleep: Callable[[float], None]) -> Iterat
             if error.status < 500 and error.status != 429:
                 raise
             why = error.message
-        yield Lost(why)
+        if why:
+            yield Lost(why)
         sleep(wait)
         wait = min(2 * wait, _LONGEST_WAIT)
 

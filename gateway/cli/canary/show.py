@@ -1,15 +1,14 @@
-"""`gateway canary list|show|check|report|events`: what stands and what is known of it; nothing here changes a route."""
+"""`gateway canary list|show|check|report|events|callers`: what stands and what is known; changes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
 import click
 
 from gateway.canary.lifecycle import percent
 from gateway.cli.admin_client import AdminClient, Document, printable, route_path
 from gateway.cli.canary.output import as_json, print_json, print_table
-from gateway.cli.canary.wording import NOTHING, agreement, changes, decision, moment, rate, said, shown
+from gateway.cli.canary.wording import NOTHING, agreement, changes, decision, moment, said, shown
 
 _ROUTE_FIELDS = (
     *("stable", "canary", "weight", "sticky", "mirror", "steps", "step", "lease", "always", "lives"),
@@ -84,7 +83,7 @@ def report(client: AdminClient, model: str, as_json: bool) -> None:
     columns = ("", "version", "requests", "errors", "p50", "p95")
     print_table(columns, [_side(name, found[name]) for name in ("stable", "canary") if found[name]])
     for name, text in _findings(found):
-        click.echo(printable(f"{name:10} {text}"))
+        click.echo(printable(f"{name:12} {text}"))
 
 
 @click.command()
@@ -103,6 +102,21 @@ def events(client: AdminClient, model: str, limit: int, as_json: bool) -> None:
         for event in found["events"]
     ]
     print_table(("at", "generation", "actor", "action", "change"), rows)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("version")
+@as_json
+@click.pass_obj
+def callers(client: AdminClient, model: str, version: str, as_json: bool) -> None:
+    """Show who still calls a version that is deprecated or has a sunset, over a week; the latest first."""
+    found = client.get(route_path(model, "callers"), version=version).document
+    if as_json:
+        print_json(found)
+        return
+    rows = [(caller["tenant"], caller["id"], moment(caller["last_seen"])) for caller in found["callers"]]
+    print_table(("tenant", "caller", "last seen"), rows)
 
 
 def _row(route: Document) -> tuple[str, ...]:
@@ -126,25 +140,25 @@ def _side(name: str, side: Document) -> tuple[str, ...]:
 
 
 def _findings(found: Document) -> Iterator[tuple[str, str]]:
-    """What does not stand in the table; some of it only where the gateway knows it."""
-    compared: Document = found["agreement"] or {}
+    """What does not stand in the table."""
+    compared: Document = found["agreement"]
     yield "agreement", agreement(compared)
-    for name, title in (("top_k_overlap", "top-k"), ("score_drift", "drift")):
-        if compared.get(name) is not None:
-            yield title, f"{compared[name]:.3f}"
-    for label, counts in (compared.get("classes") or {}).items():
-        yield (
-            "  class",
-            f"{label}: {rate(counts['agreed'] / max(1, counts['compared']))} of {counts['compared']}",
-        )
+    for name in ("overlap", "score_drift"):
+        if compared[name] is not None:
+            yield name.replace("_", " "), f"{compared[name]:.3f}"
+    for label, tally in compared["classes"].items():
+        yield "class", f"{label}: {_listed(tally)}"
+    for name in ("failed", "dropped"):
+        if compared[name]:
+            yield name, _listed(compared[name])
+    if compared["disagreements"]:
+        yield "kept", f"{len(compared['disagreements'])} disagreements; --json shows them"
     yield "decision", decision(found["decision"])
-    for version, callers in (found.get("callers") or {}).items():
-        for caller in callers:
-            yield "caller", f"version {version}: {_caller(caller)}"
 
 
-def _caller(caller: dict[str, Any]) -> str:
-    return f"{caller['principal']} of {caller['tenant']}, last seen {caller['last_seen']}"
+def _listed(counts: Mapping[str, int]) -> str:
+    """Such as "5 agreed, 3 changed to"; what never happened is left out."""
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
 def _changed(event: Document) -> str:

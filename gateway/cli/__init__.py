@@ -1,22 +1,34 @@
-"""The `gateway` command."""
+"""The `gateway` command. A command's module is imported when it runs: some of them need a second just for that."""
+
+import importlib
 
 import click
 
-from gateway.cli.canary import canary
-from gateway.cli.check_config import check_config
-from gateway.cli.keys import keys
-from gateway.cli.serve import serve
-from gateway.cli.tokens import tokens
+_COMMANDS = {
+    "canary": "gateway.cli.canary",
+    "check-config": "gateway.cli.check_config",
+    "keys": "gateway.cli.keys",
+    "serve": "gateway.cli.serve",
+    "tokens": "gateway.cli.tokens",
+}
 
 
-@click.group()
+class _Commands(click.Group):
+    """The commands by name; each stands in its module under its own name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(
+            importlib.import_module(_COMMANDS[cmd_name]), cmd_name.replace("-", "_")
+        )
+        return command
+
+
+@click.group(cls=_Commands)
 @click.version_option(package_name="triton-gateway")
 def main() -> None:
     """A gateway in front of NVIDIA Triton. Settings come from GATEWAY_… environment variables."""
-
-
-main.add_command(serve)
-main.add_command(check_config)
-main.add_command(keys)
-main.add_command(tokens)
-main.add_command(canary)

@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up check format test accuracy train lock clean
+.PHONY: help setup up check format test accuracy bench-limits bench-overload train lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed $(TRITON_VENV)/.installed ## Install everything, locked, into .venv and .venv-triton
 
@@ -35,6 +35,12 @@ test: setup ## All tests, against a real Triton and a real Redis
 
 accuracy: setup ## Held-out accuracy of the demo models, offline and through a running gateway
 	$(BIN)/python dev/accuracy.py
+
+bench-limits: setup ## Quotas, revocation, a noisy neighbour, Redis frozen and killed: the figures of docs/limits.md
+	PYTHONPATH=dev $(BIN)/python benchmarks/limits.py
+
+bench-overload: setup ## Twice and five times what the model can take, and a flood of batch: the other figures
+	PYTHONPATH=dev $(BIN)/python benchmarks/overload.py
 
 train: ## Train and export the demo models again (about an hour on two cores; needs PyTorch)
 	$(PYTHON) -m venv .venv-export

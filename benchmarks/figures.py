@@ -67,6 +67,11 @@ def between(
     return Figures(chosen, end - begin, deadline)
 
 
+def median(rounds: Iterable[Figures], figure: Callable[[Figures], float]) -> float:
+    """One figure of a measurement that was repeated: an odd round does not decide it."""
+    return percentile(map(figure, rounds), 0.5)
+
+
 def inversions(
     samples: Sequence[Sample],
     order: Sequence[str],

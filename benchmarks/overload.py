@@ -5,15 +5,16 @@ interactive request notices of a flood of batch requests).
 """
 
 import argparse
+import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from connection import http_request
-from figures import SHED, Figures, between, inversions, ms, percentile, share, table
+from figures import SHED, Figures, between, inversions, median, ms, percentile, share, table
 from load import Closed, Load, Open, Sample, measure
 from slow_model import SlowModel
 from testbed import WORKERS, Testbed, machine, started, tiny_picture
@@ -23,6 +24,7 @@ DEADLINE = 1.0  # seconds that each request gives us
 WARM_UP = 2.0  # seconds that are not counted
 MIX = {"interactive": 0.2, "standard": 0.5, "batch": 0.3}
 URGENCY = {"interactive": 1, "standard": 3, "batch": 5}
+ROUNDS = 3
 PARTS = ("mix", "urgent")
 
 _PROMPT = 20.0  # milliseconds in which a refusal has to be said
@@ -46,10 +48,12 @@ class Subject:
             timeout_ms=round(DEADLINE * 1000),
         )
 
-    def offer(self, rates: Mapping[str, float], urgency: Mapping[str, int] = URGENCY) -> list[Sample]:
+    def offer(
+        self, rates: Mapping[str, float], urgency: Mapping[str, int] = URGENCY, seed: int = 1
+    ) -> list[Sample]:
         """An open loop of these streams."""
         streams = [Open(name, self.request(urgency[name]), rate) for name, rate in rates.items()]
-        return measure(Load(self.bed.address, streams, WARM_UP + self.seconds))
+        return measure(Load(self.bed.address, streams, WARM_UP + self.seconds, seed=seed))
 
     def counted(self, samples: Sequence[Sample], *streams: str) -> Figures:
         return between(samples, WARM_UP, WARM_UP + self.seconds, *streams, deadline=DEADLINE)
@@ -136,29 +140,40 @@ def offer_the_mix(subject: Subject, peak: float) -> None:
 
 def flood_with_batch(subject: Subject, peak: float) -> None:
     """Interactive requests alone, beside three times the peak of batch, and beside the same without classes."""
-    row = table(
-        f"Interactive at {MIX['interactive'] * 100:.0f} % of the peak, {subject.seconds:.0f} s each",
-        ("beside", "p50", "p99", "p99 to p99 alone", "answered", "answers in time of both"),
-    )
     urgent = {"interactive": MIX["interactive"] * peak}
     flood = {**urgent, "batch": 3 * peak}
     equal = dict.fromkeys(URGENCY, URGENCY["standard"])
-    alone = subject.offer(urgent)
-    base = subject.counted(alone, "interactive").latency(0.99)
-    for name, samples in (
-        ("nothing", alone),
-        ("3x the peak of batch", subject.offer(flood)),
-        ("the same, all of one class", subject.offer(flood, equal)),
-    ):
-        found = subject.counted(samples, "interactive")
-        p99 = found.latency(0.99)
+    cases: Mapping[str, Callable[[int], list[Sample]]] = {
+        "nothing": lambda seed: subject.offer(urgent, seed=seed),
+        "3x the peak of batch": lambda seed: subject.offer(flood, seed=seed),
+        "the same, all of one class": lambda seed: subject.offer(flood, equal, seed=seed),
+    }
+    # By turns, so that what the machine does besides meets all of them.
+    rounds = [{name: case(seed) for name, case in cases.items()} for seed in range(ROUNDS)]
+    row = table(
+        f"Interactive at {MIX['interactive'] * 100:.0f} % of the peak, {ROUNDS} x {subject.seconds:.0f} s",
+        (
+            "beside",
+            "p50",
+            "p99 (median of the rounds)",
+            "to p99 alone (goal 1.5)",
+            "answered",
+            "goodput of both",
+        ),
+    )
+    base = math.nan
+    for name in cases:
+        found = [subject.counted(samples[name], "interactive") for samples in rounds]
+        both = [subject.counted(samples[name]) for samples in rounds]
+        p99 = median(found, lambda figures: figures.latency(0.99))
+        base = p99 if name == "nothing" else base
         row(
             name,
-            ms(found.latency(0.5)),
+            ms(median(found, lambda figures: figures.latency(0.5))),
             ms(p99),
             f"{p99 / base:.2f}",
-            share(found.success),
-            rate(subject.counted(samples)),
+            share(median(found, lambda figures: figures.success)),
+            f"{median(both, lambda figures: figures.goodput):.1f}/s",
         )
 
 

@@ -21,6 +21,8 @@ from processes import RunningStack, running_stack
 
 WORKERS = 2
 _READY_SECONDS = 20
+_LOOK_SECONDS = 3.0
+_QUIET = 0.2  # share of the machine; an idle stack takes a few percent
 
 # Quotas that no load here exhausts, where the quotas are not what is measured.
 _ROOMY = """
@@ -155,6 +157,9 @@ def tiny_picture() -> bytes:
 
 def machine() -> str:
     """One line on where the figures come from: a busy machine says other things than an idle one."""
-    load = os.getloadavg()[0]
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, load average {load:.1f} before"
+    cores, memory = os.cpu_count() or 1, psutil.virtual_memory().total / 2**30
+    psutil.cpu_percent()
+    time.sleep(_LOOK_SECONDS)
+    busy = psutil.cpu_percent() / 100
+    advice = "" if busy < _QUIET else " (other work is running here: these figures are not worth keeping)"
+    return f"{cores} cores, {memory:.0f} GiB, {busy * 100:.0f} % busy before the load{advice}"

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from figures import Figures, between, inversions, ms, percentile, share, table
+from figures import Figures, between, inversions, median, ms, percentile, share, table
 from load import Sample
 from slow_model import SlowModel
 
@@ -45,6 +45,11 @@ def test_a_window_takes_those_that_were_due_in_it_and_the_streams_that_were_aske
     assert len(between(samples, 1, 2).samples) == 2
     assert [s.stream for s in between(samples, 1, 3, "b").samples] == ["b", "b"]
     assert between(samples, 1, 3).goodput == 2
+
+
+def test_an_odd_round_does_not_decide() -> None:
+    rounds = [Figures([sample(latency)], 1.0) for latency in (0.2, 9.0, 0.1)]
+    assert median(rounds, lambda figures: figures.latency(0.99)) == 0.2
 
 
 def second(at: float, stream: str, answered: int, asked: int = 30) -> list[Sample]:

@@ -177,7 +177,7 @@ def _knows_callers(url: str) -> bool:
     return all(parts[name] for name in ("keys", "denied_tokens_fresh", "issuer:corp", "issuer:partner"))
 
 
-def _until(true: Callable[[], bool], seconds: float = 20) -> None:
+def _until(true: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while True:
         with contextlib.suppress(httpx.TransportError):

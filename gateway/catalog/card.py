@@ -62,6 +62,7 @@ class _Parameters(BaseModel):
     default_version: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")] | None = None
     labels: Annotated[tuple[str, ...], BeforeValidator(_lines)]
     timeout_ms: Annotated[int, Field(ge=1, le=300_000)] | None = None
+    max_in_flight: Annotated[int, Field(ge=2, le=10_000)] | None = None
     channels: Literal["RGB", "BGR", "GRAY"] = "RGB"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     resize: Literal["stretch", "crop", "letterbox"]
@@ -153,8 +154,10 @@ class ModelCard:
 
     @property
     def capacity(self) -> int:
-        """Images that Triton can put to use at once: for each instance a batch that runs and one that gathers."""
-        return 2 * self.batch_limit * self.served.instances
+        """Calls to a version that Triton can put to use at once, from all gateways together: where the model does not
+        say, for each instance a batch that runs and one that gathers.
+        """
+        return self.parameters.max_in_flight or 2 * self.batch_limit * self.served.instances
 
     @property
     def timeout(self) -> float | None:

@@ -24,6 +24,7 @@ from gateway.api.health import health_routes
 from gateway.api.inference import Intake, inference_routes
 from gateway.api.keys import key_routes
 from gateway.api.live import live_routes
+from gateway.api.metrics import metrics_routes
 from gateway.api.middleware import RequestContext
 from gateway.api.models import model_routes
 from gateway.api.problems import from_bug, from_gateway, from_litestar
@@ -48,7 +49,7 @@ from gateway.canary.counts import CountsReader, Recorder
 from gateway.canary.findings import Findings, ReportStore
 from gateway.canary.lease import Lease
 from gateway.canary.ledgers import LedgerStore
-from gateway.canary.outcomes import Outcomes
+from gateway.canary.outcomes import Outcomes, Recorders
 from gateway.canary.preflight import GoldenInputs, Preflight
 from gateway.canary.reports import Reports
 from gateway.canary.rollouts import Rollouts
@@ -62,9 +63,11 @@ from gateway.errors import GatewayError
 from gateway.pool import WorkerPool
 from gateway.priority import PriorityPolicy
 from gateway.ratelimit import CLIENT_TIMEOUT, RateLimiter, RedisStore
+from gateway.readings import Readings, on_breaker, on_change, on_route
 from gateway.settings import Settings
 from gateway.store import connect
 from gateway.telemetry.logs import configure_logs
+from gateway.telemetry.metrics import Metrics
 from gateway.translate.decode import Limits
 from gateway.translate.translator import Translator
 from gateway.upstream import Breakers, GuardedTriton, RetryBudget, TritonClient
@@ -87,12 +90,15 @@ def build(settings: Settings) -> ASGIApp:
     Raises AccessFileError.
     """
     clock = time.monotonic
+    metrics = Metrics()
     triton = TritonClient(settings.triton_url, clock=clock)
+    breakers = Breakers(clock=clock, uniform=random.uniform, changed=on_breaker(metrics))
     upstream = GuardedTriton(
         triton,
-        Breakers(clock=clock, uniform=random.uniform),
+        breakers,
         RetryBudget(uniform=random.uniform),
         clock=clock,
+        retried=metrics.upstream.retried,
     )
     catalog = Catalog(triton, interval=settings.catalog_interval, clock=clock)
     pool = WorkerPool(threads=settings.decode_threads, queue=settings.decode_queue)
@@ -106,10 +112,11 @@ def build(settings: Settings) -> ASGIApp:
         RedisStore(limits_redis, lease=settings.max_request_timeout + settings.body_timeout),
         shares=settings.workers * settings.replicas,
         clock=clock,
+        on_state_change=metrics.limits.changed,
     )
     http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
     auth = _authentication(settings, keys, http)
-    routes = _routes(settings)
+    routes = _routes(settings, metrics)
     admission = Admission(_gate_policy(settings), clock=clock)
     mirror = Mirror(
         admission,
@@ -124,13 +131,16 @@ def build(settings: Settings) -> ASGIApp:
         admission=admission,
         upstream=upstream,
         translator=Translator(pool, Limits(pixels=settings.max_image_pixels, side=settings.max_image_side)),
-        outcomes=Outcomes(routes.recorder),
+        outcomes=Outcomes(routes.recorders),
         mirror=mirror,
         deadlines=Deadlines(settings.request_timeout, settings.max_request_timeout, clock),
     )
-    access = Access(authenticator=auth.authenticator, limiter=limiter, tiers=tiers)
+    access = Access(
+        authenticator=auth.authenticator, limiter=limiter, tiers=tiers, decided=metrics.limits.decided
+    )
     intake = Intake(bodies, PriorityPolicy(), access, routes.callers, max_inputs=settings.max_inputs)
-    canaries = _canaries(settings, routes, catalog, dataplane)
+    canaries = _canaries(settings, routes, catalog, dataplane, metrics)
+    readings = Readings(metrics, catalog, admission, breakers, limiter, keys.ring, auth.denied, routes.table)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -153,6 +163,7 @@ def build(settings: Settings) -> ASGIApp:
                     routes.callers.run(),
                     routes.lease.run(),
                     canaries.controller.run(),
+                    readings.run(),
                 ),
                 mirror,
             ):
@@ -168,6 +179,7 @@ def build(settings: Settings) -> ASGIApp:
             canary_routes(canaries.rollouts, canaries.reports, routes.callers, catalog, bodies),
             live_routes(canaries.rollouts, canaries.reports, catalog, time.time),
             health_routes(catalog, keys.ring, limiter, auth.issuers, auth.denied, routes.table),
+            metrics_routes(readings.scrape, settings.metrics_networks),
             static_routes(),
         ],
         guards=[access],
@@ -183,7 +195,7 @@ def build(settings: Settings) -> ASGIApp:
         request_max_body_size=None,
         logging_config=None,
     )
-    return RequestContext(app, clock=clock)
+    return RequestContext(app, clock=clock, requests=metrics.requests, origins=settings.cors_origins)
 
 
 @dataclass(frozen=True)
@@ -240,6 +252,7 @@ class _Routes:
     store: RouteStore
     table: RouteTable[Route]
     recorder: Recorder
+    recorders: Recorders
     reader: CountsReader
     ledgers: LedgerStore
     lease: Lease
@@ -248,21 +261,25 @@ class _Routes:
     callers: Callers
 
 
-def _routes(settings: Settings) -> _Routes:
+def _routes(settings: Settings, metrics: Metrics) -> _Routes:
     redis = connect(settings.redis_url, timeout=_STORE_TIMEOUT)
     store = RouteStore(redis)
-    table = RouteTable(store, from_document, broken=BrokenRoute, clock=time.monotonic)
+    table = RouteTable(
+        store, from_document, broken=BrokenRoute, clock=time.monotonic, on_change=on_route(metrics)
+    )
     recorder, reports = Recorder(redis, clock=time.monotonic), ReportStore(redis)
+    recorders = Recorders(recorder, metrics.versions)
     return _Routes(
         redis=redis,
         store=store,
         table=table,
         recorder=recorder,
+        recorders=recorders,
         reader=CountsReader(redis),
         ledgers=LedgerStore(redis),
         lease=Lease(redis, clock=time.monotonic),
         reports=reports,
-        findings=Findings(reports, recorder, table.routes),
+        findings=Findings(reports, recorders, table.routes),
         callers=Callers(redis, clock=time.time),
     )
 
@@ -276,10 +293,16 @@ class _Canaries:
     controller: Controller
 
 
-def _canaries(settings: Settings, routes: _Routes, catalog: Catalog, dataplane: DataPlane) -> _Canaries:
+def _canaries(
+    settings: Settings, routes: _Routes, catalog: Catalog, dataplane: DataPlane, metrics: Metrics
+) -> _Canaries:
     preflight = Preflight(catalog, dataplane, GoldenInputs(settings.model_repository))
     rollouts = Rollouts(
-        routes.store, routes.table, preflight, stable_of=lambda model: catalog.named(model).default_version
+        routes.store,
+        routes.table,
+        preflight,
+        stable_of=lambda model: catalog.named(model).default_version,
+        changed=on_change(metrics),
     )
     controller = Controller(
         routes=routes.table.routes,
@@ -288,6 +311,7 @@ def _canaries(settings: Settings, routes: _Routes, catalog: Catalog, dataplane: 
         store=routes.ledgers,
         lease=routes.lease,
         clock=time.time,
+        rolled_back=metrics.canaries.rolled_back,
     )
     return _Canaries(rollouts, Reports(routes.reader, routes.ledgers, routes.reports), controller)
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from gateway.admission import Admission
+from gateway.admission import Admission, Permit
 from gateway.auth import has_scope, may_use
 from gateway.auth.scopes import PIN_VERSION
 from gateway.canary import Ask, Choice, Life, Mirror, Original, Preference, Probe, Source, Versions
@@ -16,6 +16,7 @@ from gateway.catalog import Catalog, ModelCard, Task
 from gateway.domain import Array, Deadline, InferCall, ModelVersion, Principal, Priority, Tensor, Variant
 from gateway.errors import DeadlineExceeded, InputError, OutOfService, Overloaded, UpstreamError
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
+from gateway.telemetry.timeline import Stage, Timeline
 from gateway.translate.image import Encoded
 from gateway.translate.labels import class_ids
 from gateway.translate.translator import Translator
@@ -33,7 +34,7 @@ class Call(Generic[_Options]):
 
     `started` is on the monotonic clock and `timeout` what the caller asks for, both in seconds. `preference` and
     `named` are for the router: the caller's wish about a rollout, and the values of headers and cookies. `follow` is
-    told of every call to Triton: it may outlast a caller who leaves.
+    told of every call to Triton: it may outlast a caller who leaves. `timeline` takes down where the time goes.
     """
 
     images: Sequence[bytes | InputError]
@@ -46,6 +47,7 @@ class Call(Generic[_Options]):
     preference: Preference | None
     named: Callable[[Source, str], str | None]
     follow: Callable[["asyncio.Future[Any]"], None]
+    timeline: Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class _Job(Generic[_Options]):
     usual: float
     request_id: str
     follow: Callable[["asyncio.Future[Any]"], None]
+    timeline: Timeline
 
     @property
     def lane(self) -> Lane:
@@ -173,6 +176,7 @@ class DataPlane:
             usual=self._deadlines.usual_for(card),
             request_id="probe",
             follow=lambda _: None,
+            timeline=Timeline(self._deadlines.clock),
         )
         async with self._until(job.deadline):
             items = await self._translator.encode(images, card)
@@ -185,7 +189,8 @@ class DataPlane:
     ) -> Answer[_Result]:
         job = self._admissible(self._assign(task, call))
         async with self._until(job.deadline):
-            items = await self._translator.encode(call.images, job.card)
+            with call.timeline.stage(Stage.DECODE):
+                items = await self._translator.encode(call.images, job.card)
             encoded = _encoded(items)
             job, results = await self._serve(job, encoded, decode)
         answered = _in_order(items, results)
@@ -209,7 +214,10 @@ class DataPlane:
     ) -> None:
         """The same call for the canary, of which the caller never hears."""
         versions = Versions(job.target.model, job.target.version, target.version)
-        shadow = replace(job, target=target, priority=Priority.BATCH, follow=lambda _: None)
+        timeline = Timeline(self._deadlines.clock)  # of its own: nobody waits for it
+        shadow = replace(
+            job, target=target, priority=Priority.BATCH, follow=lambda _: None, timeline=timeline
+        )
         self._mirror.offer(
             job.choice.share,
             [job.lane, shadow.lane],
@@ -226,6 +234,7 @@ class DataPlane:
         choice = self._router.choose(
             card, Ask(principal, may_pin, options.version, call.preference, call.named)
         )
+        call.timeline.chosen(choice.target)
         usual = self._deadlines.usual_for(card)
         return _Job(
             card=card,
@@ -237,6 +246,7 @@ class DataPlane:
             usual=usual,
             request_id=call.request_id,
             follow=call.follow,
+            timeline=call.timeline,
         )
 
     def _admissible(self, job: _Job[_Options]) -> _Job[_Options]:
@@ -267,7 +277,8 @@ class DataPlane:
         """One version's answer."""
         try:
             output, seconds = await self._infer(job, items)
-            results = await decode(output, items, job.card, job.options)
+            with job.timeline.stage(Stage.POST):
+                results = await decode(output, items, job.card, job.options)
         except (UpstreamError, Overloaded) as error:
             self._outcomes.record(job.target, error, 0.0)
             raise
@@ -288,33 +299,38 @@ class DataPlane:
         return joined, max(seconds for _, seconds in answers)
 
     async def _infer_batch(self, job: _Job[_Options], batch: Tensor) -> tuple[dict[str, Array], float]:
-        """One call to Triton when it is this request's turn, and the seconds that it took.
+        """One call to Triton when it is this request's turn, and the seconds that it took."""
+        waits = job.target.variant is not Variant.SHADOW
+        with job.timeline.stage(Stage.QUEUE) as queueing:
+            async with self._admission.slot(job.lane, job.priority, job.deadline, wait=waits) as permit:
+                queueing.end()
+                with job.timeline.stage(Stage.TRITON):
+                    started = self._deadlines.clock()
+                    return await self._call(job, batch, permit), self._deadlines.clock() - started
 
-        The call is a task of its own, and the permit follows it: a client that leaves does not free a slot that the
+    async def _call(self, job: _Job[_Options], batch: Tensor, permit: Permit) -> dict[str, Array]:
+        """The call is a task of its own, and the permit follows it: a client that leaves does not free a slot that the
         call still takes. The call itself goes on, unless this Triton can bear that it is cancelled.
         """
-        waits = job.target.variant is not Variant.SHADOW
-        async with self._admission.slot(job.lane, job.priority, job.deadline, wait=waits) as permit:
-            started = self._deadlines.clock()
-            call = InferCall(
-                job.target,
-                job.card.served,
-                [batch],
-                job.deadline,
-                job.priority,
-                job.request_id,
-                usual=job.usual,
-                typical=self._admission.typical(job.lane),
-            )
-            running = asyncio.ensure_future(self._upstream.infer(call))
-            permit.follow(running)
-            job.follow(running)
-            try:
-                return await asyncio.shield(running), self._deadlines.clock() - started
-            except asyncio.CancelledError:
-                if self._upstream.can_cancel:
-                    running.cancel()
-                raise
+        call = InferCall(
+            job.target,
+            job.card.served,
+            [batch],
+            job.deadline,
+            job.priority,
+            job.request_id,
+            usual=job.usual,
+            typical=self._admission.typical(job.lane),
+        )
+        running = asyncio.ensure_future(self._upstream.infer(call))
+        permit.follow(running)
+        job.follow(running)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if self._upstream.can_cancel:
+                running.cancel()
+            raise
 
     @asynccontextmanager
     async def _until(self, deadline: Deadline) -> AsyncIterator[None]:
@@ -329,6 +345,7 @@ def _fall_back(job: _Job[_Options], error: Exception) -> _Job[_Options]:
     """The job on the stable version. Raises the error where the job is no canary's."""
     if job.choice.fallback is None or job.target == job.choice.fallback:
         raise error
+    job.timeline.chosen(job.choice.fallback)
     return replace(job, target=job.choice.fallback)
 
 

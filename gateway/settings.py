@@ -1,6 +1,7 @@
 """The only reader of the environment: every setting, typed, bounded and frozen."""
 
 import re
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -97,10 +98,26 @@ class Settings(BaseSettings):
     max_image_side: int = Field(8192, ge=1, le=65535, description="Longest side of an image.")
     decode_threads: int = Field(2, ge=1, le=64, description="Threads that decode images, per worker.")
     decode_queue: int = Field(64, ge=1, description="Images that may wait for a decoding thread, per worker.")
+    metrics_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+        description="Networks that may read /metrics without a key, separated by commas. Empty: nobody may.",
+    )
+    metrics_dir: Path | None = Field(
+        None,
+        description="Folder in which several workers keep their metrics, emptied at start; best in memory (tmpfs). "
+        "Without it: a temporary one.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least urgent line.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`auto`: readable on a terminal, JSON elsewhere."
     )
+
+    @field_validator("metrics_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
 
     @field_validator("cors_origins", mode="before")
     @classmethod

@@ -1,21 +1,24 @@
 """The door: who calls, what they may do, and whether their quota has room; decided from headers, the body unread.
 
-Every route is behind it unless it says `opt={"public": True}`. A route that needs a scope of its own says
-`opt={"scope": …}`; the others need one that allows some inference.
+Every route is behind it unless it says `opt={"public": True}`, or `opt={"networks": …}` for those who come from there.
+A route that needs a scope of its own says `opt={"scope": …}`; the others need one that allows some inference. What says
+`opt={"free": True}` costs nothing of a quota.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import Headers
 from litestar.handlers import BaseRouteHandler
 
 from gateway.api.context import Connection, Context, context_of
+from gateway.api.networks import comes_from
 from gateway.auth import Authenticator, require_inference, require_scope
 from gateway.auth.scopes import is_administration
 from gateway.domain import Principal, Tier
 from gateway.errors import AmbiguousCredentials, BodyTooLarge, Forbidden, Overloaded, RateLimited
 from gateway.ratelimit import Decision, RateLimiter, Refusal
+from gateway.telemetry.timeline import Stage
 
 _OUR_FAULT = (502, 503)  # answers that cost the caller nothing
 _REASONS = {
@@ -26,35 +29,51 @@ _REASONS = {
 
 
 class Access:
-    """A guard in Litestar's sense: raises, or lets the request on to its handler."""
+    """A guard in Litestar's sense: raises, or lets the request on to its handler. `decided` hears each charge."""
 
     def __init__(
-        self, *, authenticator: Authenticator, limiter: RateLimiter, tiers: Mapping[str, Tier]
+        self,
+        *,
+        authenticator: Authenticator,
+        limiter: RateLimiter,
+        tiers: Mapping[str, Tier],
+        decided: Callable[[str, Decision], None],
     ) -> None:
         self._authenticator = authenticator
         self._limiter = limiter
         self._tiers = tiers
+        self._decided = decided
 
     async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
-        if handler.opt.get("public"):
+        if handler.opt.get("public") or comes_from(connection, handler.opt.get("networks", ())):
             return
         context = context_of(connection)
         scope: str | None = handler.opt.get("scope")
+        with context.timeline.stage(Stage.AUTH):
+            principal = await self._authenticate(connection, administers=is_administration(scope or ""))
+        context.principal = principal
+        _check_scope(principal, scope)
+        if not handler.opt.get("free"):
+            await self._let_in(context, principal)
+
+    async def _authenticate(self, connection: Connection, *, administers: bool) -> Principal:
         headers = connection.headers
         client = connection.client
-        principal = await self._authenticator.authenticate(
+        return await self._authenticator.authenticate(
             authorization=_only(headers, "authorization"),
             x_api_key=_only(headers, "x-api-key"),
             origin=headers.get("origin"),
             peer=client.host if client else "",
-            administers=is_administration(scope or ""),
+            administers=administers,
         )
-        context.principal = principal
-        _check_scope(principal, scope)
+
+    async def _let_in(self, context: Context, principal: Principal) -> None:
         tier = self.tier_of(principal)
-        decision = await self._limiter.acquire(principal, tier, 1)
+        with context.timeline.stage(Stage.LIMIT):
+            decision = await self._limiter.acquire(principal, tier, 1)
         context.decision = decision
         context.at_end.append(lambda status: self._settle(principal, tier, decision, status))
+        self._decided(tier.name, decision)
         check_allowed(decision)
 
     async def charge_more(self, context: Context, units: int) -> None:
@@ -63,8 +82,10 @@ class Access:
             return
         principal = context.caller
         tier = self.tier_of(principal)
-        decision = await self._limiter.charge(principal, tier, units)
+        with context.timeline.stage(Stage.LIMIT):
+            decision = await self._limiter.charge(principal, tier, units)
         context.decision = decision
+        self._decided(tier.name, decision)
         check_allowed(decision)
         context.at_end.append(lambda status: self._settle(principal, tier, decision, status))
 

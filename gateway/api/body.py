@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from gateway.api.context import HttpRequest
+from gateway.api.context import HttpRequest, context_of
 from gateway.errors import BodyTimeout, BodyTooLarge, ClientDisconnected, Overloaded, UnsupportedEncoding
+from gateway.telemetry.timeline import Stage
 
 _DRAIN_FACTOR = 4  # a body up to this many times the cap is read to its end and thrown away
 _DRAIN_SECONDS = 2.0
@@ -35,7 +36,8 @@ class BodyReader:
         self._check_declared(request)
         chunks: list[bytes] = []
         try:
-            await self._collect(request, chunks)
+            with context_of(request).timeline.stage(Stage.BODY):
+                await self._collect(request, chunks)
             yield b"".join(chunks)
         finally:
             self._held -= sum(map(len, chunks))

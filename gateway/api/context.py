@@ -1,7 +1,7 @@
-"""What the outermost layer knows of a request, for those further in: its id and when it began."""
+"""What the outermost layer knows of a request, for those further in: its id, when it began, where its time goes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from litestar.types import HTTPScope
 from gateway.domain import Principal, Priority
 from gateway.errors import Unauthenticated
 from gateway.ratelimit import Decision
+from gateway.telemetry.timeline import Timeline
 
 HttpRequest = Request[Any, Any, Any]
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -23,18 +24,20 @@ _KEY = "gateway"
 class Context:
     """`started` is on the monotonic clock, in seconds. The rest is filled in on the way.
 
+    `payload` and `images` are sizes in bytes, of the body and of each image in it.
     `calls` are those to Triton; they may outlast the request. `at_end` is called when the request and its calls are
     over, with the status of the answer; 0 where there was none.
     """
 
     request_id: str
     started: float
+    timeline: Timeline
     code: str | None = None
-    model: str | None = None
-    version: str | None = None
     priority: Priority | None = None
     principal: Principal | None = None
     decision: Decision | None = None
+    payload: int | None = None
+    images: Sequence[int] = ()
     calls: list["asyncio.Future[Any]"] = field(default_factory=list)
     at_end: list[Callable[[int], None]] = field(default_factory=list)
 

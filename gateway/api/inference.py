@@ -78,6 +78,8 @@ class Intake:
             images, asked = parse(
                 body, content_type, request.scope["query_string"], options, self._max_inputs
             )
+            context.payload = len(body)
+            context.images = [len(image) for image in images if isinstance(image, bytes)]
             asked = _with_version(asked, pinned)
             context.priority = self._priority(request, asked.priority)
             await self._access.charge_more(context, cost(len(images), sum(map(megapixels, images))) - 1)
@@ -92,9 +94,9 @@ class Intake:
                 preference=_preference(request),
                 named=lambda source, name: _named(request, source, name),
                 follow=context.calls.append,
+                timeline=context.timeline,
             )
             answer = await while_connected(request, work(call))
-        context.model, context.version = answer.target.model, answer.target.version
         if answer.life is not None:
             self._callers.note(answer.target, context.caller)
         return answer

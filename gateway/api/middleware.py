@@ -1,9 +1,10 @@
-"""Around the whole application, unknown paths included: request ids and the access line."""
+"""Around the whole application, unknown paths included: request ids, stage times, counts and the access line."""
 
 import re
 import uuid
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, cast
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
@@ -11,23 +12,44 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from gateway.api.context import Context, attach
 from gateway.priority import render
 from gateway.ratelimit import headers as quota_headers
+from gateway.telemetry.requests import Finished
+from gateway.telemetry.timeline import Timeline, server_timing
 
 _WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 
-_PROBES = ("/livez", "/readyz")  # asked every few seconds for ever; their lines would drown the others
+_PROBES = (
+    "/livez",
+    "/readyz",
+    "/metrics",
+)  # asked every few seconds for ever; their lines would drown the others
 
 _log = structlog.stdlib.get_logger("gateway.access")
 
 
-class RequestContext:
-    """Gives every request an id and a start time, echoes the id, and writes one line when it ends.
+class Requests(Protocol):
+    """Counts each request once, and those under way."""
 
-    It wraps the application from the outside because Litestar's own middleware does not run for unknown paths.
+    def begun(self) -> None: ...
+
+    def over(self) -> None: ...
+
+    def finished(self, request: Finished) -> None: ...
+
+
+class RequestContext:
+    """Gives every request an id and a start time, tells both in its answer, and counts and logs it when it ends.
+
+    It wraps the application from the outside because Litestar's own middleware does not run for unknown paths. Pages of
+    `origins` may read how long their requests took.
     """
 
-    def __init__(self, app: ASGIApp, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, clock: Callable[[], float], requests: Requests, origins: Iterable[str]
+    ) -> None:
         self._app = app
         self._clock = clock
+        self._requests = requests
+        self._origins = frozenset(origin.encode() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if str(scope["type"]) == "http":
@@ -36,36 +58,115 @@ class RequestContext:
             await self._app(scope, receive, send)
 
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        context = Context(request_id=_request_id(scope), started=self._clock())
+        context = Context(_request_id(scope), self._clock(), Timeline(self._clock))
         attach(scope, context)
-        status = 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], *_headers(context)]
-            await send(message)
-
-        with structlog.contextvars.bound_contextvars(request_id=context.request_id):
+        exchange = _Exchange(scope, context, send, self._requests, self._clock, self._timing_origin(scope))
+        with structlog.contextvars.bound_contextvars(request_id=context.request_id), self._under_way(scope):
             try:
-                await self._app(scope, receive, send_with_id)
+                await self._app(scope, receive, exchange.send)
             finally:
-                context.end(status)
-                route = scope.get("path_template", "unknown")
-                log = _log.debug if route in _PROBES else _log.info
-                log(
-                    "request",
-                    method=scope["method"],
-                    route=route,
-                    status=status,
-                    code=context.code,
-                    model=context.model,
-                    version=context.version,
-                    key=context.principal.id if context.principal else None,
-                    tenant=context.principal.tenant if context.principal else None,
-                    ms=round((self._clock() - context.started) * 1000, 1),
-                )
+                exchange.count()
+                context.end(exchange.status)
+                exchange.log()
+
+    @contextmanager
+    def _under_way(self, scope: HTTPScope) -> Iterator[None]:
+        if scope["path"] in _PROBES:
+            yield
+            return
+        self._requests.begun()
+        try:
+            yield
+        finally:
+            self._requests.over()
+
+    def _timing_origin(self, scope: HTTPScope) -> bytes | None:
+        """The page's origin, where it may read timings."""
+        if not self._origins:
+            return None
+        origins = [value for name, value in scope["headers"] if name == b"origin"]
+        return origins[0] if origins and origins[0] in self._origins else None
+
+
+class _Exchange:
+    """A request on its way to an answer: what the answer tells beside its content, and what is told of it here."""
+
+    def __init__(
+        self,
+        scope: HTTPScope,
+        context: Context,
+        send: Send,
+        requests: Requests,
+        clock: Callable[[], float],
+        timing_origin: bytes | None,
+    ) -> None:
+        self._scope = scope
+        self._context = context
+        self._send = send
+        self._requests = requests
+        self._clock = clock
+        self._timing_origin = timing_origin
+        self._counted = False
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        """The next piece of the answer. It is counted before its last byte leaves: who has it finds it counted."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], *self._headers()]
+        elif message["type"] == "http.response.body" and not message["more_body"]:
+            self.count()
+        await self._send(message)
+
+    def count(self) -> None:
+        """Once, however often it is called."""
+        if self._counted:
+            return
+        self._counted = True
+        context = self._context
+        self._requests.finished(
+            Finished(
+                route=self._route,
+                status=self.status,
+                problem=context.code,
+                priority=context.priority,
+                seconds=self._clock() - context.started,
+                timeline=context.timeline,
+                payload=context.payload,
+                images=context.images,
+            )
+        )
+
+    def log(self) -> None:
+        context, target = self._context, self._context.timeline.target
+        log = _log.debug if self._route in _PROBES else _log.info
+        log(
+            "request",
+            method=self._scope["method"],
+            route=self._route,
+            status=self.status,
+            code=context.code,
+            model=target.model if target else None,
+            version=target.version if target else None,
+            variant=target.variant.value if target else None,
+            key=context.principal.id if context.principal else None,
+            tenant=context.principal.tenant if context.principal else None,
+            ms=round((self._clock() - context.started) * 1000, 1),
+        )
+
+    @property
+    def _route(self) -> str:
+        return self._scope.get("path_template", "unknown")
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        """Stage times are for callers who are known: they would help to guess a key."""
+        found = _headers(self._context)
+        if self._context.principal is not None:
+            total = self._clock() - self._context.started
+            found.append((b"server-timing", server_timing(self._context.timeline, total).encode()))
+        if self._timing_origin is not None:
+            found.append((b"timing-allow-origin", self._timing_origin))
+        return found
 
 
 def _headers(context: Context) -> list[tuple[bytes, bytes]]:

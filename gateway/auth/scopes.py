@@ -12,6 +12,7 @@ PIN_VERSION = "pin-version"
 ADMIN_CANARY = "admin:canary"
 ADMIN_MODELS = "admin:models"
 ADMIN_KEYS = "admin:keys"
+ANY_ADMINISTRATION = "admin:*"  # to be asked for, never granted
 
 _FIXED = frozenset({INFER, PIN_VERSION, ADMIN_CANARY, ADMIN_MODELS, ADMIN_KEYS})
 _ONE_MODEL = f"{INFER}:"
@@ -39,7 +40,11 @@ def is_administration(scope: str) -> bool:
 
 
 def covers(held: AbstractSet[str], wanted: str) -> bool:
-    """Whether `held` includes `wanted`: by name, or because `infer` includes every `infer:<model>`."""
+    """Whether `held` includes `wanted`: by name, or because `infer` includes every `infer:<model>`, or any `admin:` one
+    will do.
+    """
+    if wanted == ANY_ADMINISTRATION:
+        return any(map(is_administration, held))
     return wanted in held or (wanted.startswith(_ONE_MODEL) and INFER in held)
 
 

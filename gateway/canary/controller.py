@@ -21,7 +21,7 @@ from gateway.store import StoreAway, heed_cancellation
 
 _log = structlog.stdlib.get_logger("gateway.canary")
 
-_ACTOR = "guard"
+ACTOR = "guard"
 _INTERVAL = 1.0
 
 
@@ -47,7 +47,9 @@ class Held(Protocol):
 
 
 class Controller:
-    """`routes` gives the routes that hold now. `clock` is the wall clock."""
+    """`routes` gives the routes that hold now. `clock` is the wall clock. `rolled_back` hears of each model and the
+    cause.
+    """
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Controller:
         store: Ledgers,
         lease: Held,
         clock: Callable[[], float],
+        rolled_back: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self._routes = routes
         self._rollouts = rollouts
@@ -65,6 +68,7 @@ class Controller:
         self._store = store
         self._lease = lease
         self._clock = clock
+        self._rolled_back = rolled_back
 
     async def run(self) -> None:
         """Judges for ever; run as a task and cancel it to stop."""
@@ -105,13 +109,14 @@ class Controller:
             await self._go_on(live, action, judgement, now)
 
     async def _roll_back(self, live: Live[Route], judgement: Judgement, now: float) -> None:
-        cause = Cause(_ACTOR, "rollback", judgement.sentence)
+        cause = Cause(ACTOR, "rollback", judgement.sentence)
         after = await self._rollouts.change(
             live.route.model,
             lambda route: rollback(route, judgement.sentence, now),
             cause,
             expected=live.generation,
         )
+        self._rolled_back(live.route.model, judgement.cause or "")
         _log.warning(
             "canary_rolled_back",
             model=live.route.model,
@@ -125,7 +130,7 @@ class Controller:
         after = await self._rollouts.change(
             live.route.model,
             lambda route: perform(route, action, now),
-            Cause(_ACTOR, action, judgement.sentence),
+            Cause(ACTOR, action, judgement.sentence),
             expected=live.generation,
         )
         _log.info(

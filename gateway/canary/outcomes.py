@@ -11,6 +11,23 @@ BREAKER = "breaker"  # the series of calls that were not made because the breake
 class Recorder(Protocol):
     def record(self, model: str, version: str, variant: str = "", *, ok: bool, seconds: float) -> None: ...
 
+    def record_comparison(self, model: str, version: str, variant: str = "", *, agreed: bool) -> None: ...
+
+
+class Recorders:
+    """One recorder that is several: the guard's evidence, and what dashboards show."""
+
+    def __init__(self, *recorders: Recorder) -> None:
+        self._recorders = recorders
+
+    def record(self, model: str, version: str, variant: str = "", *, ok: bool, seconds: float) -> None:
+        for recorder in self._recorders:
+            recorder.record(model, version, variant, ok=ok, seconds=seconds)
+
+    def record_comparison(self, model: str, version: str, variant: str = "", *, agreed: bool) -> None:
+        for recorder in self._recorders:
+            recorder.record_comparison(model, version, variant, agreed=agreed)
+
 
 class Outcomes:
     """A refusal for lack of room says nothing about a version, so it counts for none."""

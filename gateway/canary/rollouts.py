@@ -24,7 +24,8 @@ class Preflight(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rollouts:
-    """`stable_of` gives the version that answers for a model without a route; it raises ModelNotFound.
+    """`stable_of` gives the version that answers for a model without a route; it raises ModelNotFound. `changed` hears
+    of each change once it holds.
 
     Every method raises StoreAway, and ModelNotFound for a model that has no route and is not served.
     """
@@ -33,6 +34,7 @@ class Rollouts:
     table: RouteTable[Route]
     preflight: Preflight
     stable_of: Callable[[str], str]
+    changed: Callable[[str, Cause], None] = lambda *_: None
 
     async def standing(self, model: str) -> Live[Route]:
         """The route as the store has it now, or the default one."""
@@ -101,6 +103,7 @@ class Rollouts:
 
     async def _put(self, model: str, route: Route, expected: int, cause: Cause) -> Live[Route]:
         generation = await self.store.put(model, to_document(route), expected, cause)
+        self.changed(model, cause)
         await self.table.refresh()  # the others hear of it; this worker applies it before it answers
         return Live(route, generation)
 

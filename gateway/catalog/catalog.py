@@ -32,11 +32,12 @@ class Registry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CatalogStatus:
-    """`fresh` says whether Triton answered within the last few refreshes."""
+    """`fresh` says whether Triton answered within the last few refreshes; `generation` counts the changes so far."""
 
     fresh: bool
     models: int
     detail: str
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Catalog:
         self._interval = interval
         self._clock = clock
         self._snapshot = _Snapshot()
+        self._generation = 0
         self._refreshed_at: float | None = None
         self._failure = "not read yet"
 
@@ -75,6 +77,7 @@ class Catalog:
         snapshot = _snapshot(inventory)
         if snapshot != self._snapshot:
             _report(self._snapshot, snapshot)
+            self._generation += 1
         self._snapshot = snapshot
         self._refreshed_at = self._clock()
         self._failure = ""
@@ -83,7 +86,12 @@ class Catalog:
         """For readiness: is the snapshot recent, and does it hold a model that can be called?"""
         age = None if self._refreshed_at is None else self._clock() - self._refreshed_at
         fresh = age is not None and age < 3 * self._interval + 1 and not self._failure
-        return CatalogStatus(fresh=fresh, models=len(self._snapshot.cards), detail=self._failure)
+        return CatalogStatus(
+            fresh=fresh,
+            models=len(self._snapshot.cards),
+            detail=self._failure,
+            generation=self._generation,
+        )
 
     def cards(self) -> list[ModelCard]:
         """Every model that /v1 can call, by name."""

@@ -1,9 +1,13 @@
 """`gateway serve`: run the HTTP server."""
 
+import contextlib
+
 import click
 import uvicorn
 
 from gateway.cli.check_config import load_settings
+from gateway.settings import Settings
+from gateway.telemetry.worker_files import MetricsFolderError, shared_folder
 
 _DRAIN_SECONDS = 8  # what requests in flight get to finish after SIGTERM
 
@@ -12,6 +16,21 @@ _DRAIN_SECONDS = 8  # what requests in flight get to finish after SIGTERM
 def serve() -> None:
     """Serve HTTP until SIGTERM or Ctrl-C."""
     settings = load_settings()
+    with contextlib.ExitStack() as stack:
+        if settings.workers > 1:
+            _share_metrics(settings, stack)
+        _run(settings)
+
+
+def _share_metrics(settings: Settings, stack: contextlib.ExitStack) -> None:
+    """Before any worker is there: each decides when it starts where its metrics go."""
+    try:
+        stack.enter_context(shared_folder(settings.metrics_dir))
+    except MetricsFolderError as error:
+        raise click.ClickException(f"GATEWAY_METRICS_DIR: {error}") from None
+
+
+def _run(settings: Settings) -> None:
     uvicorn.run(
         "gateway.app:create_app",
         factory=True,

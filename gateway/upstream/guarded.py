@@ -25,7 +25,7 @@ class Endpoint(Protocol):
 
 
 class GuardedTriton:
-    """One breaker a version; one budget for all of them."""
+    """One breaker a version; one budget for all of them. `retried` hears of each second try."""
 
     def __init__(
         self,
@@ -34,11 +34,13 @@ class GuardedTriton:
         budget: RetryBudget,
         *,
         clock: Callable[[], float],
+        retried: Callable[[ModelVersion], None] = lambda _: None,
     ) -> None:
         self._triton = triton
         self._breakers = breakers
         self._budget = budget
         self._clock = clock
+        self._retried = retried
 
     @property
     def can_cancel(self) -> bool:
@@ -68,6 +70,7 @@ class GuardedTriton:
                     raise
             with self._budget.retrying():
                 await asyncio.sleep(pause)
+                self._retried(call.target)
                 return await self._attempt(call)
 
     async def _attempt(self, call: InferCall) -> dict[str, Array]:

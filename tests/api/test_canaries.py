@@ -10,6 +10,7 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from exposition import Exposition
 from stack import Addresses, create_key
 from support.fake_triton import CLASSIFIER, FakeTriton, Request, Response, answer, config, serving
 from support.pictures import encoded, photo
@@ -74,6 +75,12 @@ async def variants(gateway: httpx.AsyncClient, count: int = 40, **headers: str) 
         )
         found[model["version"], model["variant"]] += 1
     return found
+
+
+async def counted(gateway: httpx.AsyncClient, name: str, **labels: str) -> float:
+    """What /metrics says of pets."""
+    text = (await gateway.get("/metrics")).text
+    return Exposition(text).total(name, model="pets", **labels)
 
 
 async def test_a_model_without_a_route_shows_its_default(admin: httpx.AsyncClient) -> None:
@@ -152,6 +159,8 @@ async def test_the_weight_decides_who_answers(gateway: httpx.AsyncClient, admin:
     assert await variants(gateway) == {("1", "stable"): 40}
     assert (await put(admin, weight=10_000)).status_code == 200
     assert await variants(gateway) == {("2", "canary"): 40}
+    assert await counted(gateway, "gateway_canary_weight") == 10_000
+    assert await counted(gateway, "gateway_request_seconds_count", version="2", variant="canary") == 40
     assert (await put(admin, weight=0)).status_code == 200
     assert await variants(gateway) == {("1", "stable"): 40}
 
@@ -199,6 +208,13 @@ async def test_a_canary_that_fails_is_answered_by_the_stable_version(
     assert await variants(gateway, 8) == {("1", "stable"): 8}
     asked = Counter(request.model_version for request in triton.requests[-13:])
     assert asked["2"] == 5, "after five failures its breaker spares it"
+    assert await counted(gateway, "gateway_fallbacks_total") == 8
+    assert await counted(gateway, "gateway_requests_total", version="1", variant="stable", code="200") == 8
+    assert (
+        await counted(gateway, "gateway_attempts_total", version="2", variant="canary", outcome="error") == 5
+    )
+    assert await counted(gateway, "gateway_attempts_total", version="2", variant="breaker") == 3
+    assert await counted(gateway, "gateway_breakers", version="2", state="open") == 1
 
 
 async def test_a_version_tells_how_long_it_has_to_live(
@@ -284,6 +300,8 @@ async def test_promote_pause_resume_freeze_rollback_and_undo(
     assert (undone["stable"], undone["canary"], undone["phase"]) == ("1", "2", "paused")
     back = await act("rollback", reason="it smells")
     assert (back["weight"], back["phase"], back["reason"]) == (0, "rolled-back", "it smells")
+    assert await counted(gateway, "gateway_canary_rollbacks_total", reason="operator") == 1
+    assert await counted(gateway, "gateway_route_generation") == back["generation"]
     assert await variants(gateway, 2) == {("1", "stable"): 2}
     stale = await admin.post(f"{PATH}/promote", headers={"if-match": tag})
     assert stale.status_code == 412
@@ -317,6 +335,7 @@ async def test_a_lease_that_nobody_renews_ends(gateway: httpx.AsyncClient, admin
         while (await admin.get(PATH)).json()["weight"]:
             await asyncio.sleep(0.1)
     assert "lease ended" in (await admin.get(PATH)).json()["reason"]
+    assert await counted(gateway, "gateway_canary_rollbacks_total", reason="lease") == 1
 
 
 async def test_a_bad_canary_is_rolled_back_and_hardly_anybody_notices(
@@ -340,6 +359,9 @@ async def test_a_bad_canary_is_rolled_back_and_hardly_anybody_notices(
     assert statuses[200] == statuses.total()
     event = (await admin.get(f"{PATH}/events?limit=1")).json()["events"][0]
     assert (event["actor"], event["action"]) == ("guard", "rollback")
+    assert await counted(gateway, "gateway_canary_rollbacks_total") == 1
+    assert await counted(gateway, "gateway_canary_rollbacks_total", reason="errors") == 1
+    assert await counted(gateway, "gateway_canary_weight") == 0
 
 
 async def test_the_report_tells_both_sides_and_the_last_decision(
@@ -391,6 +413,11 @@ async def test_mirrored_calls_are_compared_and_no_caller_notices(
     assert first["image"] is None  # type: ignore[index]
     mirrored = [request for request in triton.requests if request.model_version == "2"]
     assert {request.parameters["priority"].uint64_param for request in mirrored[-10:]} == {3}
+    assert await counted(gateway, "gateway_canary_compared_total", version="2") >= agreement["compared"]
+    assert await counted(gateway, "gateway_canary_agreed_total", version="2") == 0
+    assert await counted(gateway, "gateway_requests_total", route="/v1/classify") == 20, (
+        "mirrored calls are none"
+    )
 
 
 async def test_a_canary_whose_answers_differ_is_rolled_back_however_healthy_it_is(
@@ -403,6 +430,7 @@ async def test_a_canary_whose_answers_differ_is_rolled_back_however_healthy_it_i
         assert time.monotonic() - started < 15
         await variants(gateway, 5)
     assert "answers agree" in (await admin.get(PATH)).json()["reason"]
+    assert await counted(gateway, "gateway_canary_rollbacks_total", reason="agreement") == 1
 
 
 async def test_a_watcher_hears_every_change(admin: httpx.AsyncClient) -> None:

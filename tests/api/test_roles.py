@@ -11,9 +11,11 @@ from gateway.app import build
 from gateway.settings import Settings
 
 PUBLIC, INFERENCE, BY_KEY = "public", "inference", "inference, by an API key"
+ANY_ADMINISTRATION = "any scope that administers"
 
 NEEDS: Mapping[tuple[str, str], str] = {
     ("GET", "/livez"): PUBLIC,
+    ("GET", "/metrics"): ANY_ADMINISTRATION,
     ("GET", "/readyz"): PUBLIC,
     ("GET", "/docs"): PUBLIC,
     ("GET", "/docs/openapi.json"): PUBLIC,
@@ -62,9 +64,9 @@ MAY: Mapping[str, set[str]] = {
     "infer": {INFERENCE, BY_KEY},
     "infer:pets": {INFERENCE, BY_KEY},
     "pin-version": set(),
-    "admin:keys": {"admin:keys"},
-    "admin:canary": {"admin:canary"},
-    "admin:models": {"admin:models"},
+    "admin:keys": {"admin:keys", ANY_ADMINISTRATION},
+    "admin:canary": {"admin:canary", ANY_ADMINISTRATION},
+    "admin:models": {"admin:models", ANY_ADMINISTRATION},
     "a page's token": {INFERENCE},
     "an issuer's token": {INFERENCE},
 }

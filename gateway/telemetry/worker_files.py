@@ -1,0 +1,125 @@
+"""Metrics of several workers, as files in one folder: any worker's /metrics speaks for all, those that died included.
+
+The Prometheus library decides when it is imported whether it keeps its values in files, so `gateway serve` names the
+folder in the environment before there is a worker. A counter outlives its worker by its file. A gauge must not: every
+worker holds a lock for as long as it lives, and whoever is asked for metrics drops the gauges of those whose lock is
+free. A lock ends with its process however that ends, and a process number that comes again does no harm.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_OURS = re.compile(r"(counter|histogram|gauge_[a-z]+)_\d+\.db|(\d+|owner)\.lock")
+_LIVE_GAUGES = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
+
+
+class MetricsFolderError(Exception):
+    """The folder cannot be used; the text says why, to the operator."""
+
+
+@contextlib.contextmanager
+def shared_folder(path: Path | None) -> Iterator[Path]:
+    """Names the folder to the workers that are started inside the block, empty; without a path, a temporary one.
+
+    Raises MetricsFolderError.
+    """
+    with _temporary() if path is None else _owned(path) as folder:
+        os.environ[_VARIABLE] = str(folder)
+        try:
+            yield folder
+        finally:
+            del os.environ[_VARIABLE]
+
+
+def folder_of_this_process() -> Path | None:
+    """What `shared_folder` named in the process that started this one; None where this one counts for itself."""
+    named = os.environ.get(_VARIABLE)
+    return Path(named) if named else None
+
+
+class WorkerFiles:
+    """This worker's place in the folder; to be made before its first metric."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._me = os.getpid()
+        self._lock = _lock_file(folder, str(self._me))
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._drop_gauges(self._me)  # of one that died and had the same number
+
+    def drop_dead(self) -> None:
+        """Takes the gauges of dead workers out of the sums."""
+        for pid in {int(found[1]) for name in self._names() if (found := _LIVE_GAUGES.fullmatch(name))}:
+            if pid != self._me and not self._lives(pid):
+                self._drop_gauges(pid)
+
+    def _drop_gauges(self, pid: int) -> None:
+        """What the library's `mark_process_dead` does, where another worker may do the same at this moment."""
+        for file in self.folder.glob(f"gauge_live*_{pid}.db"):
+            file.unlink(missing_ok=True)
+
+    def _names(self) -> list[str]:
+        return [path.name for path in self.folder.iterdir()]
+
+    def _lives(self, pid: int) -> bool:
+        with _lock_file(self.folder, str(pid)) as lock:
+            return not _take(lock)
+
+
+@contextlib.contextmanager
+def _temporary() -> Iterator[Path]:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="gateway-metrics-")
+    except OSError as error:
+        raise MetricsFolderError(f"there is no temporary folder for metrics: {error.strerror}") from None
+    with folder as name:
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def _owned(path: Path) -> Iterator[Path]:
+    """The folder, empty at first, for as long as nobody else may have it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            _check_content(path)
+            if not _take(stack.enter_context(_lock_file(path, "owner"))):
+                raise MetricsFolderError(f"another gateway keeps its metrics in {path}")
+            _wipe(path)
+        except OSError as error:
+            raise MetricsFolderError(f"metrics cannot be kept in {path}: {error.strerror}") from None
+        yield path
+
+
+def _check_content(path: Path) -> None:
+    """What is not of our making is not deleted."""
+    strangers = sorted(each.name for each in path.iterdir() if not _OURS.fullmatch(each.name))
+    if strangers:
+        raise MetricsFolderError(
+            f"metrics need a folder of their own, and {path} holds other things: {strangers[0]}"
+        )
+
+
+def _wipe(path: Path) -> None:
+    for each in path.iterdir():
+        if each.name != "owner.lock":
+            each.unlink()
+
+
+def _lock_file(folder: Path, name: str) -> TextIO:
+    return (folder / f"{name}.lock").open("a")
+
+
+def _take(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -10,16 +10,15 @@ import math
 import multiprocessing
 import random
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection as PipeConnection
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import uvloop
 from connection import Address, Connections
 
-_START_SECONDS = 2.5  # for the new process to import, connect and wait for its turn
 _FIRST_CONNECTIONS = 16  # more are opened where these are all in use
 _MOST_CONNECTIONS = 1000
 
@@ -87,31 +86,36 @@ def arrivals(stream: Open, seconds: float, source: random.Random) -> list[float]
 
 
 class RunningLoad:
-    """`with RunningLoad(load) as running: …; samples = running.samples()`. It begins at `begins`, a monotonic time."""
+    """`with RunningLoad(load) as running: …; samples = running.samples()`. `begins` is on the monotonic clock."""
 
     def __init__(self, load: Load) -> None:
-        self._load = load
-        self._executor = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-        self._samples: Future[list[Sample]]
+        context = multiprocessing.get_context("spawn")
+        self._results, self._theirs = context.Pipe(duplex=False)
+        self._process = context.Process(target=_generator, args=(load, self._theirs))
         self.begins = math.inf
 
     def __enter__(self) -> Self:
-        self.begins = time.monotonic() + _START_SECONDS
-        self._samples = self._executor.submit(generate, self._load, self.begins)
+        self._process.start()
+        self._theirs.close()  # so that the end of the process is the end of the pipe
+        self.begins = self._results.recv()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._executor.shutdown()
+        if error is not None:
+            self._process.terminate()
+        self._process.join()
+        self._results.close()
 
     def wait_until(self, seconds: float) -> None:
         """Sleeps until so many seconds after the begin of the load."""
         time.sleep(max(0.0, self.begins + seconds - time.monotonic()))
 
     def samples(self) -> list[Sample]:
-        """Waits for the end of the load. In the order of the answers."""
-        return self._samples.result()
+        """Waits for the end of the load. In the order of the answers. Raises EOFError where the process failed."""
+        samples: list[Sample] = self._results.recv()
+        return samples
 
 
 def measure(load: Load) -> list[Sample]:
@@ -120,20 +124,20 @@ def measure(load: Load) -> list[Sample]:
         return running.samples()
 
 
-def generate(load: Load, begins: float) -> list[Sample]:
-    """What the generator's process does."""
+def _generator(load: Load, results: "PipeConnection[object, object]") -> None:
+    """What the generator's process does: sends the time of the begin, and in the end the samples."""
     gc.disable()  # a collection is a pause that would be taken for the server's
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_generate(load, begins))
+        results.send(runner.run(generate(load, results.send)))
 
 
-async def _generate(load: Load, begins: float) -> list[Sample]:
+async def generate(load: Load, begun: Callable[[float], None]) -> list[Sample]:
+    """The whole load. `begun` hears when it begins: as soon as the first connections are open."""
     connections = Connections(load.address, most=_MOST_CONNECTIONS, patience=load.patience)
     closed = [stream for stream in load.streams if isinstance(stream, Closed)]
     await connections.open(max(_FIRST_CONNECTIONS, sum(stream.clients for stream in closed)))
-    if time.monotonic() > begins:
-        raise RuntimeError("the generator was not ready in time: the machine is too busy to measure on")
-    await asyncio.sleep(begins - time.monotonic())
+    begins = time.monotonic()
+    begun(begins)
     run = _Run(load, begins, connections)
     for stream in closed:
         for _ in range(stream.clients):

@@ -113,8 +113,8 @@ def stand_beside(bed: Testbed) -> None:
             "asked",
             "answered (goal 99.5 %)",
             "p50",
-            "p99",
-            "p99 to p99 alone (goal 1.2)",
+            "p99 (median of the rounds)",
+            "to p99 alone (goal 1.2)",
             "A was allowed",
         ),
     )

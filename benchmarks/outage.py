@@ -3,9 +3,10 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from connection import http_request
 from figures import Figures, between, ms, table
@@ -113,11 +114,18 @@ def _suffer(bed: Testbed, fault: Fault) -> Outage:
         ended = time.monotonic() - load.begins
         samples = load.samples()
     lines = bed.log(wall)
-    opened = [line["at"] - wall for line in lines if line["event"] == _OPENED]
-    closed = [line["at"] - wall for line in lines if line["event"] == _CLOSED]
-    if len(opened) != WORKERS or len(closed) != WORKERS:
-        raise RuntimeError(f"{WORKERS} workers said {len(opened)} times away and {len(closed)} times back")
+    opened = _times(lines, _OPENED, wall, began)
+    closed = _times(lines, _CLOSED, wall, ended)
     return Outage(samples, began, ended, opened, closed)
+
+
+def _times(lines: Sequence[Mapping[str, Any]], event: str, wall: float, since: float) -> list[float]:
+    """When each worker said it first. Raises RuntimeError where one did not."""
+    times = sorted(line["at"] - wall for line in lines if line["event"] == event)
+    found = [at for at in times if at >= since][:WORKERS]
+    if len(found) < WORKERS:
+        raise RuntimeError(f"{len(found)} of {WORKERS} workers said: {event}")
+    return found
 
 
 def _freeze(bed: Testbed) -> None:

@@ -43,6 +43,15 @@ class Timeline:
     def seconds(self) -> dict[Stage, float]:
         """By stage. Batches of one request run side by side: an instant counts once, however many share it."""
         found: dict[Stage, float] = {}
+        for stage, start, end in self._spans:
+            if stage in found:
+                return self._merged()
+            found[stage] = end - start
+        return found
+
+    def _merged(self) -> dict[Stage, float]:
+        """Where a stage came more than once."""
+        found: dict[Stage, float] = {}
         ends: dict[Stage, float] = {}
         for stage, start, end in sorted(self._spans, key=_start):
             begins = max(start, ends.get(stage, start))

@@ -148,6 +148,8 @@ def canary_routes(
             wanted = read_json(request, body, CheckRequest)
         with translated():
             route = (await rollouts.standing(model)).route
+            if wanted.to == route.stable:
+                raise ValidationFailed.of("/to", "This is the stable version.")
             return preflight_view(
                 route, wanted.to, await rollouts.preflight.run(model, route.stable, wanted.to)
             )
@@ -304,4 +306,8 @@ def translated() -> Iterator[None]:
     except RefusedChange as error:
         raise RouteConflict(str(error)) from None
     except StoreAway as error:
-        raise Overloaded("The routes cannot be reached.", retry_after=2, internal=str(error)) from None
+        raise Overloaded(
+            "Redis, where the routes are kept, does not answer; the last ones go on.",
+            retry_after=2,
+            internal=str(error),
+        ) from None

@@ -44,11 +44,11 @@ class Watch:
                     said = True
                     yield message
             except (StoreAway, GatewayError):
-                yield ServerSentEventMessage(comment="the routes cannot be read at the moment")
+                yield ServerSentEventMessage(data=None, comment="the routes cannot be read at the moment")
             silent = 0.0 if said else silent + _INTERVAL
             if silent >= _KEEP_ALIVE:
                 silent = 0.0
-                yield ServerSentEventMessage(comment="nothing new")
+                yield ServerSentEventMessage(data=None, comment="nothing new")
             await asyncio.sleep(_INTERVAL)
 
     async def _news(self) -> AsyncIterator[ServerSentEventMessage]:

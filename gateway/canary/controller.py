@@ -130,7 +130,7 @@ class Controller:
         after = await self._rollouts.change(
             live.route.model,
             lambda route: perform(route, action, now),
-            Cause(ACTOR, action, judgement.sentence),
+            Cause(ACTOR, action, "" if action is Action.EXPIRE_LEASE else judgement.sentence),
             expected=live.generation,
         )
         _log.info(

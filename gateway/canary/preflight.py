@@ -1,4 +1,4 @@
-"""What is asked of the live Triton before a canary gets any traffic: the versions, their tensors, and real answers."""
+"""What is asked of the live Triton before a version gets traffic: the versions, their tensors, and real answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,16 +71,29 @@ class Preflight:
         checks = [_loaded(card, version) for version in (stable, canary)]
         if not all(check.passed for check in checks):
             return checks
-        checks.append(_policy(card, (stable, canary)))
+        checks.append(_policy("the version policy keeps both", card, (stable, canary)))
         warm = [
             await self._answers(card, version, {"warm-up": sample(card.preprocessing)})
             for version in (stable, canary)
         ]
         checks += [check for check, _ in warm]
         checks.append(_same_outputs(*(probe for _, probe in warm)))
-        if golden := self._golden.of(model):
-            checks.append((await self._answers(card, canary, golden))[0])
-        return checks
+        return checks + await self._golden_answers(card, canary)
+
+    async def alone(self, model: str, version: str) -> list[Check]:
+        """The same of a version that shall answer everybody; it need not be like the one before. Raises as `run`."""
+        await self._catalog.refresh()
+        card = self._catalog.named(model)
+        loaded = _loaded(card, version)
+        if not loaded.passed:
+            return [loaded]
+        policy = _policy("the version policy keeps it", card, (version,))
+        warm, _ = await self._answers(card, version, {"warm-up": sample(card.preprocessing)})
+        return [loaded, policy, warm, *await self._golden_answers(card, version)]
+
+    async def _golden_answers(self, card: ModelCard, version: str) -> list[Check]:
+        golden = self._golden.of(card.name)
+        return [(await self._answers(card, version, golden))[0]] if golden else []
 
     async def _answers(
         self, card: ModelCard, version: str, inputs: Mapping[str, bytes]
@@ -105,7 +118,7 @@ def _loaded(card: ModelCard, version: str) -> Check:
     return Check(f"version {version} is loaded", passed, f"ready are: {', '.join(served)}")
 
 
-def _policy(card: ModelCard, versions: Sequence[str]) -> Check:
+def _policy(name: str, card: ModelCard, versions: Sequence[str]) -> Check:
     """Versions that are ready now and not in the policy would be gone with the next reload."""
     policy = card.served.version_policy
     kind, _, rest = policy.partition(" ")
@@ -114,7 +127,7 @@ def _policy(card: ModelCard, versions: Sequence[str]) -> Check:
         kept = rest.split(", ")
     elif kind == "latest":
         kept = card.served.versions[-int(rest) :]
-    return Check("the version policy keeps both", set(versions) <= set(kept), policy)
+    return Check(name, set(versions) <= set(kept), policy)
 
 
 def _same_outputs(stable: Probe | None, canary: Probe | None) -> Check:

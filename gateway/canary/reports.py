@@ -16,7 +16,7 @@ SECONDS = 60
 @dataclass(frozen=True, slots=True)
 class Known:
     """`reading` covers the last minute; `ledger` holds the sums of this rollout, None before its first judgement;
-    `comparison` is what mirrored calls showed.
+    `comparison` is what mirrored calls showed, also of a rollout that has ended while its canary is still named.
     """
 
     live: Live[Route]
@@ -38,8 +38,11 @@ class Reports:
         route = live.route
         reading = await self._reader.read(route.model, SECONDS)
         ledger = await self._ledgers.load(route.model)
-        if not route.under_way or route.canary is None:
-            return Known(live, reading, None, None)
-        current = ledger if ledger is not None and ledger.rollout == route.salt else None
+        current = ledger if ledger is not None and route.under_way and ledger.rollout == route.salt else None
+        rollout = route.salt or (
+            ledger.rollout if ledger else ""
+        )  # the last one stays readable after its end
+        if route.canary is None or not rollout:
+            return Known(live, reading, current, None)
         versions = Versions(route.model, route.stable, route.canary)
-        return Known(live, reading, current, await self._comparisons.read(route.salt, versions))
+        return Known(live, reading, current, await self._comparisons.read(rollout, versions))

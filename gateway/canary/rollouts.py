@@ -1,6 +1,6 @@
 """How a route is changed: read what stands, make the transition, check the canary, compare-and-set, and log why."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,9 +17,11 @@ _ATTEMPTS = 5  # of a change that does not say which generation it changes
 
 
 class Preflight(Protocol):
-    """Says whether the canary of a route is fit for traffic."""
+    """Says whether the canary of a route is fit for traffic, or a version for all of it."""
 
     async def run(self, model: str, stable: str, canary: str) -> list[Check]: ...
+
+    async def alone(self, model: str, version: str) -> list[Check]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +89,11 @@ class Rollouts:
         return await self.store.events(model, limit=limit, after=after, before=before)
 
     async def _check(self, before: Route, after: Route) -> None:
-        """More traffic for a canary, or traffic for another one, needs a canary that is fit for it."""
-        if after.canary is None or not (after.weight or after.mirror or after.always):
-            return
-        if after.canary == before.canary and after.under_way == before.under_way:
-            more = (
-                after.weight > before.weight or after.mirror > before.mirror or after.always != before.always
-            )
-            if not more:
-                return
-        checks = await self.preflight.run(after.model, after.stable, after.canary)
-        reasons = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
-        if reasons:
-            raise PreflightFailed(f"Version {after.canary} is not fit for traffic.", reasons)
+        """Another stable version, more traffic for a canary or traffic for another one: each has to be fit for it."""
+        if after.stable != before.stable:
+            _require(after.stable, await self.preflight.alone(after.model, after.stable))
+        if after.canary is not None and _has_more(after, before):
+            _require(after.canary, await self.preflight.run(after.model, after.stable, after.canary))
 
     async def _put(self, model: str, route: Route, expected: int, cause: Cause) -> Live[Route]:
         generation = await self.store.put(model, to_document(route), expected, cause)
@@ -114,3 +108,18 @@ class Rollouts:
             return Live(from_document(stored.document), stored.generation)
         except BrokenRoute as error:
             raise RouteConflict(f"What the store holds is no route ({error}); delete it.") from None
+
+
+def _has_more(after: Route, before: Route) -> bool:
+    """Whether the canary of `after` gets anything that it does not get now."""
+    if not (after.weight or after.mirror or after.always):
+        return False
+    if after.canary != before.canary or after.under_way != before.under_way:
+        return True
+    return after.weight > before.weight or after.mirror > before.mirror or after.always != before.always
+
+
+def _require(version: str, checks: Sequence[Check]) -> None:
+    reasons = [f"{check.name}: {check.detail}" for check in checks if not check.passed]
+    if reasons:
+        raise PreflightFailed(f"Version {version} is not fit for traffic.", reasons)

@@ -5,6 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import httpx
@@ -16,6 +17,9 @@ from support.fake_triton import CLASSIFIER, FakeTriton, Request, Response, answe
 from support.pictures import encoded, photo
 from support.serving import Serve, until_ready
 from tritonclient.grpc import model_config_pb2
+
+from gateway.api.live import Watch
+from gateway.store import StoreAway
 
 PNG = encoded(photo(20, 10))
 RAW = {"content-type": "image/png"}
@@ -256,6 +260,23 @@ async def test_traffic_needs_a_canary_that_passes_its_preflight(
     assert policy.json()["reasons"] == ["the version policy keeps both: latest 1"]
 
 
+async def test_another_stable_version_has_to_be_fit_for_everybody(
+    gateway: httpx.AsyncClient, admin: httpx.AsyncClient, triton: FakeTriton
+) -> None:
+    absent = await put(admin, stable="7", canary=None)
+    assert (absent.status_code, absent.json()["reasons"]) == (
+        409,
+        ["version 7 is loaded: ready are: 1, 2, 3"],
+    )
+    triton.infer = second_version_raises
+    failing = await put(admin, stable="2", canary=None)
+    assert (failing.status_code, failing.json()["code"]) == (409, "preflight_failed")
+    assert (await put(admin, weight=0)).status_code == 200
+    assert await variants(gateway, 2) == {("1", "stable"): 2}
+    assert (await put(admin, stable="3", canary=None)).status_code == 200
+    assert await variants(gateway, 2) == {("3", "stable"): 2}
+
+
 async def test_a_preflight_can_be_run_alone(admin: httpx.AsyncClient) -> None:
     good = (await admin.post(f"{PATH}/check", json={"to": "2"})).json()
     assert good["passed"] is True
@@ -269,6 +290,8 @@ async def test_a_preflight_can_be_run_alone(admin: httpx.AsyncClient) -> None:
     ]
     bad = (await admin.post(f"{PATH}/check", json={"to": "9"})).json()
     assert bad["passed"] is False
+    itself = await admin.post(f"{PATH}/check", json={"to": "1"})
+    assert (itself.status_code, itself.json()["errors"][0]["pointer"]) == (422, "/to")
 
 
 async def test_promote_pause_resume_freeze_rollback_and_undo(
@@ -336,6 +359,8 @@ async def test_a_lease_that_nobody_renews_ends(gateway: httpx.AsyncClient, admin
             await asyncio.sleep(0.1)
     assert "lease ended" in (await admin.get(PATH)).json()["reason"]
     assert await counted(gateway, "gateway_canary_rollbacks_total", reason="lease") == 1
+    event = (await admin.get(f"{PATH}/events?limit=1")).json()["events"][0]
+    assert (event["action"], event["reason"]) == ("expire-lease", "")
 
 
 async def test_a_bad_canary_is_rolled_back_and_hardly_anybody_notices(
@@ -431,6 +456,9 @@ async def test_a_canary_whose_answers_differ_is_rolled_back_however_healthy_it_i
         await variants(gateway, 5)
     assert "answers agree" in (await admin.get(PATH)).json()["reason"]
     assert await counted(gateway, "gateway_canary_rollbacks_total", reason="agreement") == 1
+    report = (await admin.get(f"{PATH}/report")).json()
+    assert report["decision"] is None, "nothing is judged any more"
+    assert report["agreement"]["disagreements"], "what led to it can still be read"
 
 
 async def test_a_watcher_hears_every_change(admin: httpx.AsyncClient) -> None:
@@ -451,6 +479,19 @@ async def test_a_watcher_hears_every_change(admin: httpx.AsyncClient) -> None:
     assert {body["model"] for body in routes[:2]} == {"cars", "pets"}
     assert [body["weight"] for body in routes[2:]] == [1234]
     assert events[-1][1]["model"] == "pets"
+
+
+class NothingToRead:
+    """A catalog at a moment when Redis does not answer."""
+
+    def cards(self) -> list[object]:
+        raise StoreAway("away")
+
+
+async def test_a_watcher_is_kept_with_comments_that_are_no_events() -> None:
+    nothing: Any = NothingToRead()
+    message = await anext(Watch(nothing, nothing, nothing, time.time).messages())
+    assert message.encode() == b": the routes cannot be read at the moment\r\n\r\n"
 
 
 async def test_golden_inputs_are_part_of_the_preflight(

@@ -97,31 +97,37 @@ class Recorder:
         finally:
             await self._try_to_flush()
 
-    async def flush(self) -> None:
-        """Sends what was recorded. Raises StoreAway; the next call then sends the same again, and it counts once."""
+    async def flush(self) -> bool:
+        """Sends what was recorded; False where that was nothing.
+
+        Raises StoreAway; the next call then sends the same again, and it counts once.
+        """
         async with self._turn:
-            await self._deliver()
+            sent = await self._deliver()
             if self._cells:
                 self._number += 1
                 self._batch = _Batch(self._number, self._clock(), self._cells)
                 self._cells = {}
-                await self._deliver()
+                sent = await self._deliver()
+            return sent
 
-    async def _deliver(self) -> None:
+    async def _deliver(self) -> bool:
         batch = self._batch
-        if batch is not None:
-            with translated():
-                await self._send(keys=[self._name], args=[_PREFIX, batch.number, KEPT * 1000, *batch.words()])
-            self._batch = None
+        if batch is None:
+            return False
+        with translated():
+            await self._send(keys=[self._name], args=[_PREFIX, batch.number, KEPT * 1000, *batch.words()])
+        self._batch = None
+        return True
 
     async def _try_to_flush(self) -> None:
         try:
-            await self.flush()
+            sent = await self.flush()
         except StoreAway as error:
             self._note_failure(str(error))
-        else:
-            if self._failing:
-                _log.info("counts_sent_again")
+            return
+        if sent and self._failing:  # that nothing had to be sent says nothing of the store
+            _log.info("counts_sent_again")
             self._failing = False
 
     def _note_failure(self, reason: str) -> None:

@@ -177,6 +177,8 @@ async def test_what_is_too_old_is_dropped_and_said(server: Server) -> None:
                 recorder.record("pets", "1", ok=True, seconds=0.1)
                 server.process.stop(signal.SIGKILL)
                 await until(lambda: any(line["event"] == "counts_dropped" for line in lines))
+                await asyncio.sleep(0.2)
+                assert lines[-1]["event"] == "counts_dropped", "that nothing is left to send is no recovery"
                 with serving(at):
                     recorder.record("pets", "1", ok=False, seconds=0.1)
                     await until(lambda: any(line["event"] == "counts_sent_again" for line in lines))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from gateway.canary.route import (
     BY_PRINCIPAL,
@@ -111,7 +112,14 @@ def _read(codec: TypeAdapter[_T], text: str | bytes) -> _T:
         raise ValidationFailed(
             "The route cannot be made like this.",
             [
-                FieldError("".join(f"/{part}" for part in problem["loc"]), problem["msg"])
+                FieldError("".join(f"/{part}" for part in problem["loc"]), _message(problem))
                 for problem in error.errors(include_input=False, include_url=False)
             ],
         ) from None
+
+
+def _message(problem: ErrorDetails) -> str:
+    """Pydantic's, without what only programmers read. Only versions have a pattern."""
+    if problem["type"] == "string_pattern_mismatch":
+        return 'A version is a whole number from 1 in quotes, such as "2".'
+    return problem["msg"].removeprefix("Value error, ")

@@ -125,7 +125,9 @@ class AdminClient:
 
 
 def route_path(model: str, action: str = "") -> str:
-    """Of a model's route, or of an action on it."""
+    """Of a model's route, or of an action on it. Raises click.BadParameter for no name, which would be all routes."""
+    if not model:
+        raise click.BadParameter("a model has a name", param_hint="MODEL")
     return f"/admin/v1/canaries/{quote(model, safe='')}" + (f"/{action}" if action else "")
 
 
@@ -148,11 +150,16 @@ def _sentence(status: int, problem: Document) -> str:
     """`title: detail`, then a line for each field that is wrong and each reason."""
     detail = problem.get("detail") or "this does not look like a gateway of ours"
     lines = [f"{problem['title']}: {detail}"]
-    lines += [f"  {field['pointer']}: {field['detail']}" for field in problem.get("errors") or ()]
+    lines += [_wrong(field) for field in problem.get("errors") or ()]
     lines += [f"  {reason}" for reason in problem.get("reasons") or ()]
     if status == httpx.codes.UNAUTHORIZED:
         lines.append("  the key comes from GATEWAY_ADMIN_KEY or --key")
     return "\n".join(map(printable, lines))
+
+
+def _wrong(field: Document) -> str:
+    """A field with what is wrong with it; without a pointer it is all of them together."""
+    return f"  {field['pointer']}: {field['detail']}" if field["pointer"] else f"  {field['detail']}"
 
 
 def _document(response: httpx.Response) -> Document:

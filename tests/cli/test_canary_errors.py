@@ -11,6 +11,9 @@ from support.admin_server import AdminServer, Run
         (("set", "pets", "--lease", "soon"), "a duration such as"),
         (("set", "pets", "--steps", "5%,1%"), "rise"),
         (("set", "pets"), "at least one option"),
+        (("set", "pets", "--error-z", "nan"), "not finite"),
+        (("set", "pets", "--latency-factor", "inf"), "not finite"),
+        (("show", ""), "a model has a name"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_without_a_call(

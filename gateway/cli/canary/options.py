@@ -1,5 +1,6 @@
 """What the options of `gateway canary set` are made of: amounts as people write them, and `none` for what goes."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -31,6 +32,14 @@ def amount(name: str, read: Callable[[str], _T], *, or_none: bool = False) -> Ca
     return convert
 
 
+def number(text: str) -> float:
+    """Finite. Raises ValueError."""
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError(f"{text!r} is not finite")
+    return found
+
+
 def weights(text: str) -> list[int]:
     """Of "1%,5%,25%,50%,100%". Raises ValueError."""
     found = [amounts.basis_points(part) for part in text.split(",")]
@@ -39,6 +48,7 @@ def weights(text: str) -> list[int]:
     return found
 
 
+NUMBER = amount("number", number)
 WEIGHT = amount("percent", amounts.basis_points)
 SHARE = amount("percent", amounts.share)
 DURATION = amount("duration", amounts.seconds)

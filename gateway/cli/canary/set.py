@@ -6,7 +6,7 @@ import click
 
 from gateway.cli.admin_client import AdminClient, route_path
 from gateway.cli.canary.change import change, tell
-from gateway.cli.canary.options import BOUND, DURATION, LEASE, SHARE, WEIGHT, WEIGHTS, merge_patch
+from gateway.cli.canary.options import BOUND, DURATION, LEASE, NUMBER, SHARE, WEIGHT, WEIGHTS, merge_patch
 from gateway.cli.canary.output import as_json, print_json
 
 
@@ -28,8 +28,8 @@ from gateway.cli.canary.output import as_json, print_json
 )
 @click.option("--min-requests", type=int, help="Guard: on the canary, before it is judged.")
 @click.option("--max-error-gap", type=SHARE, help="Guard: how far its error rate may lie above stable's.")
-@click.option("--error-z", type=float, help="Guard: and by how many standard errors, at least.")
-@click.option("--latency-factor", type=float, help="Guard: how much longer its p95 may be.")
+@click.option("--error-z", type=NUMBER, help="Guard: and by how many standard errors, at least.")
+@click.option("--latency-factor", type=NUMBER, help="Guard: how much longer its p95 may be.")
 @click.option("--latency-windows", type=int, help="Guard: in how many windows in a row.")
 @click.option("--window", type=int, help="Guard: seconds of such a window.")
 @click.option(

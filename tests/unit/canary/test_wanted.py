@@ -51,6 +51,20 @@ def test_every_wrong_field_is_named(document: object, pointers: list[str]) -> No
     assert sorted(error.pointer for error in failed.value.errors) == pointers
 
 
+@pytest.mark.parametrize(
+    ("document", "detail"),
+    [
+        ({"stable": "1", "canary": "1"}, "the canary is the stable version"),
+        ({"stable": "1", "canary": "two"}, 'A version is a whole number from 1 in quotes, such as "2".'),
+        ({"stable": "1", "weight": 5}, "weight, mirror, steps and lease need a canary"),
+    ],
+)
+def test_what_is_wrong_is_said_for_an_operator(document: object, detail: str) -> None:
+    with pytest.raises(ValidationFailed) as failed:
+        read_wanted(json.dumps(document))
+    assert [error.detail for error in failed.value.errors] == [detail]
+
+
 def test_what_is_no_json_is_refused() -> None:
     with pytest.raises(ValidationFailed):
         read_wanted(b"{\xff")

@@ -90,9 +90,11 @@ def test_the_mortal_version_stays_dead_and_ready_until_it_is_changed_and_loaded(
     http: httpx.Client, repository: Path, control: tritonclient.grpc.InferenceServerClient
 ) -> None:
     """Triton neither starts a dead process again nor says that it is dead."""
-    for picture in (rehearsal.fatal_picture(), rehearsal.picture(1)):
-        answer = post(http, MORTAL, picture)
-        assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
+    killed, spared = (
+        post(http, MORTAL, picture) for picture in (rehearsal.fatal_picture(), rehearsal.picture(1))
+    )
+    assert (killed.status_code, killed.json()["code"]) == (503, "model_unavailable")
+    assert (spared.status_code, spared.json()["code"]) == (503, "upstream_unavailable"), "by its breaker"
     assert control.is_model_ready("rehearsal", MORTAL)
     assert label_of(ask(http, SOUND, 1)) == 1
     assert post(http, SOUND, rehearsal.fatal_picture()).status_code == 200

@@ -26,7 +26,7 @@ class Manner(StrEnum):
 
     SOUND = "sound"
     FAILING = "failing"  # every tenth call, counted from its load, is an error
-    SLOW = "slow"  # 20 ms a batch in place of 5
+    SLOW = "slow"  # 40 ms a batch in place of 10
     SHUFFLED = "shuffled"  # answers in time, without an error, and wrong
     MORTAL = "mortal"  # its process ends on `fatal_picture`
     NARROW = "narrow"  # nine scores for ten labels

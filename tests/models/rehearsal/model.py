@@ -10,7 +10,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 CONTRAST = 8.0  # between the logits of a white column and a black one
-LATENCY, SLOW_LATENCY = 0.005, 0.020  # seconds a batch
+LATENCY, SLOW_LATENCY = 0.010, 0.040  # seconds a batch
 FAILS_EVERY = 10
 FATAL_GRAY = 13  # of every pixel of an image
 

@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up check format test accuracy counted bench-limits bench-overload train lock clean
+.PHONY: help setup up check format test accuracy counted bench-limits bench-overload bench-mirror train lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ bench-overload: setup ## Twice and five times what the model can take, and a flo
 
 counted: setup ## 10,000 requests to two workers, one killed half-way: does /metrics agree with the client?
 	$(BIN)/python dev/counted.py
+
+bench-mirror: setup ## What callers notice while all their calls are mirrored to a canary
+	PYTHONPATH=dev $(BIN)/python benchmarks/mirror.py
 
 train: ## Train and export the demo models again (about an hour on two cores; needs PyTorch)
 	$(PYTHON) -m venv .venv-export

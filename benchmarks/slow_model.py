@@ -13,6 +13,7 @@ backend: "python"
 max_batch_size: {batch}
 input [ {{ name: "images" data_type: TYPE_UINT8 dims: [ 1, 8, 8 ] }} ]
 output [ {{ name: "scores" data_type: TYPE_FP32 dims: [ 2 ] }} ]
+version_policy {{ all {{ }} }}
 dynamic_batching {{ }}
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
 parameters {{ key: "gateway.task" value: {{ string_value: "image-classification" }} }}
@@ -42,11 +43,12 @@ class TritonPythonModel:
 
 @dataclass(frozen=True)
 class SlowModel:
-    """One batch at a time, in `fixed` seconds and `each` more for every image in it."""
+    """One batch at a time, in `fixed` seconds and `each` more for every image in it; so does each of its versions."""
 
     batch: int = 8
     fixed: float = 0.040
     each: float = 0.002
+    versions: int = 1
 
     @property
     def capacity(self) -> float:
@@ -55,8 +57,10 @@ class SlowModel:
 
     def write(self, repository: Path) -> Path:
         """Lays the model out in the folder and answers it."""
-        version = repository / "slow" / "1"
-        version.mkdir(parents=True)
-        (version.parent / "config.pbtxt").write_text(_CONFIG.format(batch=self.batch))
-        (version / "model.py").write_text(_MODEL.format(fixed=self.fixed, each=self.each))
+        folder = repository / "slow"
+        for number in range(1, self.versions + 1):
+            version = folder / str(number)
+            version.mkdir(parents=True)
+            (version / "model.py").write_text(_MODEL.format(fixed=self.fixed, each=self.each))
+        (folder / "config.pbtxt").write_text(_CONFIG.format(batch=self.batch))
         return repository

@@ -1,13 +1,15 @@
 """The words that every layer shares: frozen values without I/O, HTTP or gRPC."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.generic]
+Buffer = bytes | memoryview
+Parameter = str | int | float | bool
 
 
 class Variant(StrEnum):
@@ -96,6 +98,7 @@ class TensorSpec:
     name: str
     datatype: str
     shape: tuple[int, ...]
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,31 @@ class Tensor:
 
     name: str
     data: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+
+@dataclass(frozen=True, slots=True)
+class RawTensor:
+    """A tensor as the bytes that travel: little-endian, row-major, each element of BYTES behind its length.
+
+    `shape` has the batch dimension first where the model batches.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class WantedOutput:
+    """An output that a caller asks for by name; with `classes` above 0, its best classes as Triton's strings."""
+
+    name: str
+    classes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +169,24 @@ class InferCall:
     """One call to Triton.
 
     Both in seconds: `usual` is what requests to this model have by default, `typical` the median latency of its calls
-    (0 where it is not known).
+    (0 where it is not known). `outputs` None asks for all that the model has. `parameters` are the caller's own, for
+    the model's code to read.
     """
 
     target: ModelVersion
     model: ServedModel
-    inputs: Sequence[Tensor]
+    inputs: Sequence[Tensor | RawTensor]
     deadline: Deadline
     priority: Priority
     request_id: str
     usual: float
     typical: float = 0.0
+    outputs: Sequence[WantedOutput] | None = None
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> Sequence[WantedOutput]:
+        """The outputs that the answer must have, in this order."""
+        if self.outputs is None:
+            return [WantedOutput(spec.name) for spec in self.model.outputs]
+        return self.outputs

@@ -1,11 +1,15 @@
 """The public requests and answers, as pydantic models: bounded, and nothing unknown is accepted."""
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from gateway.errors import FieldError, ValidationFailed
 
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
+_BRANCHES = ("bool", "float", "int", "str")
 MAX_VERSION = 2**63 - 1  # Triton keeps versions as signed 64-bit integers
 
 
@@ -27,6 +31,8 @@ ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-
 Version = Annotated[str, Field(pattern=f"^{_VERSION.pattern}$"), BeforeValidator(_version)]
 PriorityName = Literal["interactive", "standard", "batch"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class _Public(BaseModel):
@@ -206,3 +212,26 @@ class ModelInfo(_Public):
 
 class ModelList(_Public):
     models: list[ModelInfo]
+
+
+def validated(model: type[_Model], value: object, *, strict: bool) -> _Model:
+    """Raises ValidationFailed with a pointer for every field; `strict` is for JSON, which has types of its own."""
+    try:
+        return model.model_validate(value, strict=strict)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+    raise ValidationFailed(
+        "The request is not valid.",
+        [
+            FieldError(_pointer(item["loc"], strict), item["msg"].removeprefix("Value error, "))
+            for item in found[:20]
+        ],
+    )
+
+
+def _pointer(location: Sequence[int | str], in_body: bool) -> str:
+    # Behind the field's own path stand pydantic's names for the branches of a union; a pointer has no such thing.
+    path = [part for part in location if part not in _BRANCHES]
+    if not in_body:
+        return f"?{path[0]}" if path else "?"
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)

@@ -2,18 +2,17 @@
 
 import binascii
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import jiter
 from multipart import MultipartError, ParserLimitReached, PushMultipartParser, parse_options_header
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from gateway.api.context import HttpRequest
 from gateway.errors import (
     BodyTooLarge,
-    FieldError,
     ImageMissing,
     InputError,
     InvalidBase64,
@@ -23,7 +22,7 @@ from gateway.errors import (
     UrlNotAllowed,
     ValidationFailed,
 )
-from gateway.schemas import ClassifyOptions, ClassifyRequest, DetectOptions, DetectRequest, Input
+from gateway.schemas import ClassifyOptions, ClassifyRequest, DetectOptions, DetectRequest, Input, validated
 
 Images = list[bytes | InputError]
 _Options = TypeVar("_Options", ClassifyOptions, DetectOptions)
@@ -76,7 +75,7 @@ def _parse_json(
         raise ValidationFailed.of("?", "With a JSON body the options stand in the body, not in the query.")
     if body.count(b",") >= _MAX_MEMBERS:
         raise BodyTooLarge(f"A JSON body has at most {_MAX_MEMBERS} members.")
-    request = _validated(_REQUESTS[options], load_json(body), strict=True)
+    request = validated(_REQUESTS[options], load_json(body), strict=True)
     _check_count(len(request.inputs), max_inputs)
     asked = options.model_construct(**{name: getattr(request, name) for name in options.model_fields})
     return [_image(item, position) for position, item in enumerate(request.inputs)], asked
@@ -87,7 +86,7 @@ def read_json(request: HttpRequest, body: bytes, model: type[_Model]) -> _Model:
     kind, _ = parse_options_header(request.headers.get("content-type", "application/json"))
     if kind != "application/json":
         raise UnsupportedMediaType("Send application/json.")
-    return _validated(model, load_json(body), strict=True)
+    return validated(model, load_json(body), strict=True)
 
 
 def load_json_object(request: HttpRequest, body: bytes) -> Mapping[str, Any]:
@@ -151,27 +150,7 @@ def read_query(query: bytes, model: type[_Model]) -> _Model:
         if name in values:
             raise ValidationFailed.of("?", "An option stands in the query more than once.")
         values[name] = value.split(",") if name == "classes" else value
-    return _validated(model, values, strict=False)
-
-
-def _validated(model: type[_Model], value: object, *, strict: bool) -> _Model:
-    """Raises ValidationFailed with a pointer for every field; `strict` is for JSON, which has types of its own."""
-    try:
-        return model.model_validate(value, strict=strict)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-    raise ValidationFailed(
-        "The request is not valid.",
-        [FieldError(_pointer(item["loc"], strict), item["msg"]) for item in found[:20]],
-    )
-
-
-def _pointer(location: Sequence[int | str], in_body: bool) -> str:
-    # Behind the field's own path stand pydantic's names for the branches of a union; a pointer has no such thing.
-    path = [part for part in location if part not in ("int", "str")]
-    if not in_body:
-        return f"?{path[0]}" if path else "?"
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+    return validated(model, values, strict=False)
 
 
 def _check_count(count: int, limit: int) -> None:

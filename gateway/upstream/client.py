@@ -15,7 +15,7 @@ import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from gateway.catalog import Inventory
-from gateway.domain import Array, InferCall, ServedModel
+from gateway.domain import Array, InferCall, RawTensor, ServedModel
 from gateway.errors import DeadlineExceeded
 from gateway.upstream import codec
 from gateway.upstream.failures import translate
@@ -49,11 +49,17 @@ class TritonClient:
         self._clock = clock
         self._channel: grpc.aio.Channel
         self._stub: service_pb2_grpc.GRPCInferenceServiceStub
+        self._send_infer: grpc.aio.UnaryUnaryMultiCallable[bytes, service_pb2.ModelInferResponse]
         self._version: tuple[int, ...] = ()
 
     async def __aenter__(self) -> Self:
         self._channel = grpc.aio.insecure_channel(self._url, options=_CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        # Takes the message as bytes: the codec writes the tensors into it, once.
+        self._send_infer = self._channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            response_deserializer=service_pb2.ModelInferResponse.FromString,
+        )
         return self
 
     async def __aexit__(
@@ -77,15 +83,21 @@ class TritonClient:
 
         Raises DeadlineExceeded, or UpstreamError as `failures` maps it, or UpstreamInvalidResponse.
         """
+        response = await self._model_infer(call)
+        batch = call.inputs[0].shape[0] if call.model.max_batch_size > 0 else None
+        return codec.infer_outputs(response, call.target, call.model.outputs, batch)
+
+    async def exchange(self, call: InferCall) -> list[RawTensor]:
+        """The outputs that the call asks for, as bytes; raises what `infer` does."""
+        return codec.raw_outputs(await self._model_infer(call), call)
+
+    async def _model_infer(self, call: InferCall) -> service_pb2.ModelInferResponse:
         timeout = call.deadline.remaining(self._clock()) - _DEADLINE_MARGIN
         if timeout <= 0:
             raise DeadlineExceeded("The request ran out of time before the model was called.")
-        outputs = call.model.outputs
-        request = codec.infer_request(call.target, call.inputs, outputs, call.request_id)
+        request = codec.infer_request(call)
         codec.set_urgency(request, call.priority, timeout)
-        response = await _translated(self._stub.ModelInfer(request, timeout=timeout))
-        batch = call.inputs[0].data.shape[0] if call.model.max_batch_size > 0 else None
-        return codec.infer_outputs(response, call.target, outputs, batch)
+        return await _translated(self._send_infer(codec.serialized(request, call.inputs), timeout=timeout))
 
     async def inventory(self) -> Inventory:
         """Every model that is ready with its configuration, and the reasons of those that are not."""

@@ -10,41 +10,75 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from gateway.domain import Array, ModelVersion, Priority, ServedModel, Tensor, TensorSpec
+from gateway.datatypes import BYTES, DTYPES, SIZES
+from gateway.domain import (
+    Array,
+    Buffer,
+    InferCall,
+    ModelVersion,
+    Priority,
+    RawTensor,
+    ServedModel,
+    Tensor,
+    TensorSpec,
+)
 from gateway.errors import UpstreamInvalidResponse
 
 _QUEUE_SHARE = 0.8  # of the time that is left may be spent in Triton's queue
 
-_DTYPES: Mapping[str, np.dtype[np.generic]] = {
-    "BOOL": np.dtype(np.bool_),
-    "UINT8": np.dtype(np.uint8),
-    "UINT16": np.dtype(np.uint16),
-    "UINT32": np.dtype(np.uint32),
-    "UINT64": np.dtype(np.uint64),
-    "INT8": np.dtype(np.int8),
-    "INT16": np.dtype(np.int16),
-    "INT32": np.dtype(np.int32),
-    "INT64": np.dtype(np.int64),
-    "FP16": np.dtype(np.float16),
-    "FP32": np.dtype(np.float32),
-    "FP64": np.dtype(np.float64),
-}
-_DATATYPES = {dtype: name for name, dtype in _DTYPES.items()}
+_DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
+_PARAMETER_FIELDS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
+_RAW_INPUT = bytes(
+    [service_pb2.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER << 3 | 2]
+)  # a field with a length
 
 
-def infer_request(
-    target: ModelVersion, inputs: Sequence[Tensor], outputs: Sequence[TensorSpec], request_id: str
-) -> service_pb2.ModelInferRequest:
-    """One ModelInfer request; the arrays travel as raw bytes."""
+def infer_request(call: InferCall) -> service_pb2.ModelInferRequest:
+    """A ModelInfer request without the tensors' bytes, which `serialized` puts behind it."""
     request = service_pb2.ModelInferRequest(
-        model_name=target.model, model_version=target.version, id=request_id
+        model_name=call.target.model, model_version=call.target.version, id=call.request_id
     )
-    for tensor in inputs:
-        request.inputs.add(name=tensor.name, datatype=_DATATYPES[tensor.data.dtype], shape=tensor.data.shape)
-        request.raw_input_contents.append(tensor.data.tobytes())
-    for spec in outputs:
-        request.outputs.add(name=spec.name)
+    for tensor in call.inputs:
+        request.inputs.add(name=tensor.name, datatype=_datatype(tensor), shape=tensor.shape)
+    for wanted in call.wanted:
+        output = request.outputs.add(name=wanted.name)
+        if wanted.classes:
+            output.parameters["classification"].int64_param = wanted.classes
+    for key, value in call.parameters.items():
+        setattr(request.parameters[key], _PARAMETER_FIELDS[type(value)], value)
     return request
+
+
+def serialized(request: service_pb2.ModelInferRequest, inputs: Iterable[Tensor | RawTensor]) -> bytes:
+    """The whole message, in which each tensor's bytes are written once.
+
+    Protobuf's own way copies them three times: into a Python object, into the message, and out of it. Fields of a
+    message may stand one behind the other, so the large ones are put behind those that protobuf has written.
+    """
+    parts: list[Buffer] = [request.SerializeToString()]
+    for tensor in inputs:
+        data = _bytes(tensor)
+        parts += [_RAW_INPUT, _varint(len(data)), data]
+    return b"".join(parts)
+
+
+def _datatype(tensor: Tensor | RawTensor) -> str:
+    return tensor.datatype if isinstance(tensor, RawTensor) else _DATATYPES[tensor.data.dtype]
+
+
+def _bytes(tensor: Tensor | RawTensor) -> Buffer:
+    if isinstance(tensor, RawTensor):
+        return tensor.data
+    return np.ascontiguousarray(tensor.data).data.cast("B")
+
+
+def _varint(number: int) -> bytes:
+    """Protobuf's: seven bits a byte, the lowest first."""
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*found, number])
 
 
 def set_urgency(request: service_pb2.ModelInferRequest, priority: Priority, timeout: float) -> None:
@@ -56,7 +90,7 @@ def set_urgency(request: service_pb2.ModelInferRequest, priority: Priority, time
 def infer_outputs(
     response: service_pb2.ModelInferResponse,
     target: ModelVersion,
-    specs: Iterable[TensorSpec],
+    specs: Sequence[TensorSpec],
     batch: int | None,
 ) -> dict[str, Array]:
     """The answer's tensors by name, as read-only views on its bytes.
@@ -64,6 +98,28 @@ def infer_outputs(
     `batch` is the size that the first dimension must have, or None where the model does not batch.
     Raises UpstreamInvalidResponse for whatever is not what was asked for.
     """
+    found = _outputs(response, target, [spec.name for spec in specs])
+    return {spec.name: _array(spec, *found[spec.name], batch) for spec in specs}
+
+
+def raw_outputs(response: service_pb2.ModelInferResponse, call: InferCall) -> list[RawTensor]:
+    """The answer's tensors as bytes, in the order in which they were asked for; no value is looked at.
+
+    Raises UpstreamInvalidResponse for whatever is not what was asked for.
+    """
+    found = _outputs(response, call.target, [wanted.name for wanted in call.wanted])
+    specs = {spec.name: spec for spec in call.model.outputs}
+    batch = -1 if call.model.max_batch_size > 0 else None
+    return [_raw(specs[wanted.name], *found[wanted.name], batch, wanted.classes) for wanted in call.wanted]
+
+
+_Output = tuple[service_pb2.ModelInferResponse.InferOutputTensor, bytes]
+
+
+def _outputs(
+    response: service_pb2.ModelInferResponse, target: ModelVersion, wanted: Sequence[str]
+) -> Mapping[str, _Output]:
+    """The outputs by name. Raises UpstreamInvalidResponse where they are not those that were wanted of this version."""
     if (response.model_name, response.model_version) != (target.model, target.version):
         raise _invalid(
             f"asked {target.model}/{target.version}, {response.model_name}/{response.model_version} answered"
@@ -74,15 +130,42 @@ def infer_outputs(
         output.name: (output, raw)
         for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
     }
-    wanted = list(specs)
-    if found.keys() != {spec.name for spec in wanted} or len(found) != len(response.outputs):
-        raise _invalid(f"outputs {sorted(found)} instead of {[spec.name for spec in wanted]}")
-    return {spec.name: _array(spec, *found[spec.name], batch) for spec in wanted}
+    if found.keys() != set(wanted) or len(found) != len(response.outputs):
+        raise _invalid(f"outputs {sorted(found)} instead of {list(wanted)}")
+    return found
 
 
 def _array(
     spec: TensorSpec, output: service_pb2.ModelInferResponse.InferOutputTensor, raw: bytes, batch: int | None
 ) -> Array:
+    _check_output(spec, output, raw, batch)
+    dtype = DTYPES.get(spec.datatype)
+    if dtype is None:
+        raise _invalid(f"{spec.name}: there are no arrays of {spec.datatype}")
+    array: Array = np.frombuffer(raw, dtype).reshape(tuple(output.shape))
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        raise _invalid(f"{spec.name}: holds values that are not finite")
+    return array
+
+
+def _raw(
+    spec: TensorSpec,
+    output: service_pb2.ModelInferResponse.InferOutputTensor,
+    raw: bytes,
+    batch: int | None,
+    classes: int,
+) -> RawTensor:
+    if not classes:
+        _check_output(spec, output, raw, batch)
+    elif output.datatype != BYTES:
+        raise _invalid(f"{spec.name}: {output.datatype} instead of classes")
+    return RawTensor(spec.name, output.datatype, tuple(output.shape), raw)
+
+
+def _check_output(
+    spec: TensorSpec, output: service_pb2.ModelInferResponse.InferOutputTensor, raw: bytes, batch: int | None
+) -> None:
+    """`batch` -1 takes a batch of any size. Raises UpstreamInvalidResponse."""
     shape = tuple(output.shape)
     expected = spec.shape if batch is None else (batch, *spec.shape)
     agrees = len(shape) == len(expected) and all(
@@ -90,13 +173,9 @@ def _array(
     )
     if output.datatype != spec.datatype or not agrees:
         raise _invalid(f"{spec.name}: {output.datatype}{shape} instead of {spec.datatype}{expected}")
-    dtype = _DTYPES.get(spec.datatype)
-    if dtype is None or math.prod(shape) * dtype.itemsize != len(raw):
+    size = SIZES.get(spec.datatype)
+    if size is not None and math.prod(shape) * size != len(raw):
         raise _invalid(f"{spec.name}: {len(raw)} bytes for {spec.datatype}{shape}")
-    array: Array = np.frombuffer(raw, dtype).reshape(shape)
-    if dtype.kind == "f" and not np.isfinite(array).all():
-        raise _invalid(f"{spec.name}: holds values that are not finite")
-    return array
 
 
 def served_model(config: model_config_pb2.ModelConfig, versions: Sequence[str]) -> ServedModel:
@@ -123,7 +202,8 @@ def _policy(policy: model_config_pb2.ModelVersionPolicy) -> str:
 
 def _spec(tensor: model_config_pb2.ModelInput | model_config_pb2.ModelOutput) -> TensorSpec:
     datatype = model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_")
-    return TensorSpec(tensor.name, "BYTES" if datatype == "STRING" else datatype, tuple(tensor.dims))
+    optional = isinstance(tensor, model_config_pb2.ModelInput) and tensor.optional
+    return TensorSpec(tensor.name, BYTES if datatype == "STRING" else datatype, tuple(tensor.dims), optional)
 
 
 def _invalid(internal: str) -> UpstreamInvalidResponse:

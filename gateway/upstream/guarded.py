@@ -1,13 +1,16 @@
 """Calls to Triton behind a breaker and a budget for second tries: what the data plane calls."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
-from gateway.domain import Array, InferCall, ModelVersion, Variant
+from gateway.domain import Array, InferCall, ModelVersion, RawTensor, Variant
 from gateway.errors import OutOfService, UpstreamError
 from gateway.upstream.breaker import Breaker, Breakers, judge
 from gateway.upstream.retry import Failure, RetryBudget
+
+_Answer = TypeVar("_Answer")
+_Send = Callable[[InferCall], Awaitable[_Answer]]
 
 _AMPLE = 0.5  # of the usual time: a call that had less and ran out of it says nothing about the model
 
@@ -22,6 +25,8 @@ class Endpoint(Protocol):
     def can_cancel(self) -> bool: ...
 
     async def infer(self, call: InferCall) -> dict[str, Array]: ...
+
+    async def exchange(self, call: InferCall) -> list[RawTensor]: ...
 
 
 class GuardedTriton:
@@ -56,14 +61,18 @@ class GuardedTriton:
     async def infer(self, call: InferCall) -> dict[str, Array]:
         """The outputs by name.
 
-        Raises DeadlineExceeded or UpstreamError; a failure that a second call may mend was tried again. A mirrored call
-        is not worth that, and takes nothing from the budget of those whom somebody waits for.
+        Raises DeadlineExceeded or UpstreamError; a failure that a second call may mend was tried again.
         """
-        if call.target.variant is Variant.SHADOW:
-            return await self._attempt(call)
+        return await self._tried(call, self._triton.infer)
+
+    async def exchange(self, call: InferCall) -> list[RawTensor]:
+        """The outputs as bytes; raises what `infer` does."""
+        return await self._tried(call, self._triton.exchange)
+
+    async def _tried(self, call: InferCall, send: _Send[_Answer]) -> _Answer:
         with self._budget.request():
             try:
-                return await self._attempt(call)
+                return await self._attempt(call, send)
             except UpstreamError as error:
                 pause = self._budget.backoff(self._failure(error, call))
                 if pause is None:
@@ -71,9 +80,9 @@ class GuardedTriton:
             with self._budget.retrying():
                 await asyncio.sleep(pause)
                 self._retried(call.target)
-                return await self._attempt(call)
+                return await self._attempt(call, send)
 
-    async def _attempt(self, call: InferCall) -> dict[str, Array]:
+    async def _attempt(self, call: InferCall, send: _Send[_Answer]) -> _Answer:
         """One call, judged by its end."""
         breaker = self._breaker(call.target)
         attempt = breaker.admit()
@@ -84,7 +93,7 @@ class GuardedTriton:
         last = call.target.variant in (Variant.STABLE, Variant.PINNED)
         judgement = judge(None)
         try:
-            return await self._triton.infer(call)
+            return await send(call)
         except BaseException as error:
             judgement = judge(error, ample=ample)
             raise

@@ -1,0 +1,155 @@
+"""The elements of a tensor between JSON and Triton's bytes, for every datatype.
+
+JSON knows three kinds of element (numbers, truth values, strings) and no size of them, so what does not fit the
+datatype is refused here: 300 is no UINT8, 1.5 no INT32, "7" no number, and 1e39 no FP32. Values become arrays in one
+step each, without a Python loop; only BYTES, whose elements differ in length, are walked one by one.
+"""
+
+import math
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.datatypes import BF16, BYTES, DTYPES, SIZES
+from gateway.domain import Array, Buffer
+
+_FLOATS = ("FP16", BF16, "FP32", "FP64")
+_KINDS: Mapping[str, frozenset[type]] = {
+    "BOOL": frozenset({bool}),
+    BYTES: frozenset({str}),
+    **dict.fromkeys(_FLOATS, frozenset({int, float})),
+}
+_INTEGER = frozenset({int})
+_LENGTH = struct.Struct("<I")
+
+
+class ElementError(ValueError):
+    """Elements that are not what their datatype and shape say; the message is a sentence for the caller."""
+
+
+def pack(datatype: str, values: Sequence[Any], shape: Sequence[int]) -> Buffer:
+    """JSON's `data` as bytes; it is flat, or nested as `shape` says.
+
+    `datatype` is a known one. Raises ElementError.
+    """
+    flat = _flatten(values, shape)
+    if not set(map(type, flat)) <= _KINDS.get(datatype, _INTEGER):
+        raise ElementError(f"an element is not of {datatype}")
+    if datatype == BYTES:
+        return _pack_strings(flat)
+    try:
+        array = _floats(datatype, flat) if datatype in _FLOATS else _integers(datatype, flat)
+    except OverflowError:
+        raise _out_of_range(datatype) from None
+    return array.tobytes()
+
+
+def unpack(datatype: str, data: Buffer) -> Array | list[str]:
+    """Bytes as what a JSON writer takes: a flat array, or strings.
+
+    Raises ElementError for what JSON cannot carry: NaN and infinity, and strings that are not UTF-8.
+    """
+    if datatype == BYTES:
+        try:
+            return [str(text, "utf-8") for text in _strings(data)]
+        except UnicodeDecodeError:
+            raise ElementError("a string is not UTF-8, which JSON cannot carry") from None
+    if datatype == BF16:
+        array: Array = _widened(np.frombuffer(data, "<u2"))
+    elif datatype == "BOOL":
+        array = np.frombuffer(data, np.uint8) != 0
+    else:
+        array = np.frombuffer(data, DTYPES[datatype])
+    if datatype in _FLOATS and not np.isfinite(array).all():
+        raise ElementError("a value is NaN or infinite, which JSON cannot carry")
+    return array
+
+
+def check_size(datatype: str, data: Buffer, shape: Sequence[int]) -> None:
+    """Raises ElementError where these bytes are not exactly the elements of such a tensor."""
+    count = math.prod(shape)
+    if datatype != BYTES:
+        if len(data) != count * SIZES[datatype]:
+            raise ElementError(
+                f"{len(data)} bytes, where {datatype}{list(shape)} has {count * SIZES[datatype]}"
+            )
+    elif len(data) < count * _LENGTH.size or sum(1 for _ in _strings(data)) != count:
+        raise ElementError(f"the bytes are not {count} strings, each behind its length")
+
+
+def one_string(data: Buffer) -> bytes:
+    """Bytes that are one string, as an element of BYTES."""
+    return _LENGTH.pack(len(data)) + data
+
+
+def _flatten(values: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
+    """The elements in row-major order. Raises ElementError where nesting or count are not those of `shape`."""
+    flat = values
+    if flat and type(flat[0]) is list:
+        for size in shape[1:]:
+            if set(map(type, flat)) != {list} or set(map(len, flat)) != {size}:
+                raise ElementError(f"the lists are not nested as {list(shape)} says")
+            flat = list(chain.from_iterable(flat))
+    if len(flat) != math.prod(shape):
+        raise ElementError(f"{len(flat)} elements, where {list(shape)} has {math.prod(shape)}")
+    return flat
+
+
+def _pack_strings(texts: Sequence[str]) -> bytes:
+    encoded = [text.encode() for text in texts]
+    lengths = map(_LENGTH.pack, map(len, encoded))
+    return b"".join(chain.from_iterable(zip(lengths, encoded, strict=True)))
+
+
+def _strings(data: Buffer) -> Iterator[memoryview]:
+    """The elements of BYTES. Raises ElementError where the last one is cut short."""
+    view, at = memoryview(data), 0
+    while at < len(view):
+        start = at + _LENGTH.size
+        if start > len(view):
+            raise ElementError("a string's length is cut short")
+        at = start + _LENGTH.unpack_from(view, at)[0]
+        if at > len(view):
+            raise ElementError("a string is cut short")
+        yield view[start:at]
+
+
+def _integers(datatype: str, flat: Sequence[Any]) -> Array:
+    """Raises ElementError or OverflowError for a number that does not fit."""
+    if datatype == "BOOL":
+        return np.array(flat, np.bool_)
+    dtype = DTYPES[datatype]
+    wide: Array = np.array(flat, np.uint64 if datatype == "UINT64" else np.int64)
+    bounds = np.iinfo(dtype.name)
+    if wide.min() < bounds.min or wide.max() > bounds.max:
+        raise _out_of_range(datatype)
+    return wide.astype(dtype)
+
+
+def _floats(datatype: str, flat: Sequence[Any]) -> Array:
+    """Raises ElementError or OverflowError for a number that does not fit."""
+    wide = np.array(flat, np.float64)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused below
+        array: Array = _brain_floats(wide) if datatype == BF16 else wide.astype(DTYPES[datatype])
+    finite = np.isfinite(_widened(array) if datatype == BF16 else array)
+    if not finite.all():
+        raise _out_of_range(datatype)
+    return array
+
+
+def _brain_floats(wide: NDArray[np.float64]) -> Array:
+    """BF16 is the upper half of FP32; here rounded to the nearest, ties to even."""
+    bits = wide.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def _widened(halves: Array) -> NDArray[np.float32]:
+    return (halves.astype(np.uint32) << 16).view(np.float32)
+
+
+def _out_of_range(datatype: str) -> ElementError:
+    return ElementError(f"a number is out of range for {datatype}")

@@ -1,0 +1,95 @@
+"""The JSON of an inference request in the Open Inference Protocol, as pydantic models with the bounds that we set.
+
+Fields that nobody knows are ignored, as Triton ignores them; what would reach into the server is refused by name:
+shared memory, sequences, and the parameters that Triton keeps for itself.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gateway.domain import Parameter
+
+MAX_CLASSES = 10_000
+
+_Name = Annotated[str, Field(min_length=1, max_length=1024)]
+_Dimension = Annotated[int, Field(ge=1, lt=2**31)]
+_Value = (
+    bool
+    | Annotated[int, Field(ge=-(2**63), lt=2**63)]
+    | Annotated[float, Field(allow_inf_nan=False)]
+    | Annotated[str, Field(max_length=4096)]
+)
+_SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
+_MAX_PARAMETERS, _MAX_KEY = 32, 128
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _TensorParameters(_Part):
+    shared_memory_region: Any = None
+
+    @model_validator(mode="after")
+    def _no_shared_memory(self) -> Self:
+        if self.shared_memory_region is not None:
+            raise ValueError("shared memory is not served: send the bytes")
+        return self
+
+
+class InputParameters(_TensorParameters):
+    binary_data_size: Annotated[int, Field(ge=0)] | None = None
+
+
+class OutputParameters(_TensorParameters):
+    binary_data: bool | None = None
+    classification: Annotated[int, Field(ge=0, le=MAX_CLASSES)] = 0
+
+
+class Input(_Part):
+    name: _Name
+    datatype: Annotated[str, Field(max_length=16)]
+    shape: Annotated[list[_Dimension], Field(max_length=16)]
+    parameters: InputParameters = InputParameters()
+    data: list[Any] | None = None
+
+
+class Output(_Part):
+    name: _Name
+    parameters: OutputParameters = OutputParameters()
+
+
+class Parameters(BaseModel):
+    """`priority` is Triton's level, 0 for none; `timeout` is in microseconds; the others are the model's own."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, _Value]
+
+    priority: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    timeout: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    binary_data_output: bool = False
+
+    @property
+    def for_the_model(self) -> Mapping[str, Parameter]:
+        """What goes on to the model's own code; never what Triton would take for itself."""
+        return {key: value for key, value in self.__pydantic_extra__.items() if key not in _SEQUENCE}
+
+    @model_validator(mode="after")
+    def _safe_to_forward(self) -> Self:
+        extra = self.__pydantic_extra__
+        if any(extra.get(key) for key in _SEQUENCE):
+            raise ValueError("sequences are not served: nothing keeps one caller on one instance")
+        if any(key == "headers" or key.startswith("triton_") for key in extra):
+            raise ValueError("headers and triton_… are Triton's own parameters")
+        if len(extra) > _MAX_PARAMETERS or any(len(key) > _MAX_KEY for key in extra):
+            raise ValueError(f"at most {_MAX_PARAMETERS} parameters, with names of {_MAX_KEY} characters")
+        return self
+
+
+class Request(_Part):
+    id: Annotated[str, Field(max_length=256)] = ""
+    parameters: Parameters = Parameters()
+    inputs: Annotated[list[Input], Field(min_length=1, max_length=256)]
+    outputs: Annotated[list[Output], Field(max_length=256)] | None = None

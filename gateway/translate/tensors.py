@@ -1,0 +1,158 @@
+"""The Open Inference Protocol to our tensors and back: JSON, and Triton's binary tensor extension.
+
+Tensors that come as bytes stay the bytes that they are, as views on the body: nothing here copies them or makes
+Python numbers of them, on the way in or out. Those that come as JSON become arrays in one step.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import jiter
+import orjson
+
+from gateway.datatypes import BYTES, SIZES
+from gateway.domain import Buffer, ModelVersion, Parameter, RawTensor, WantedOutput
+from gateway.errors import BodyTooLarge, MalformedJson, ValidationFailed
+from gateway.schemas import validated
+from gateway.translate import elements, protocol
+from gateway.translate.elements import ElementError
+
+_MAX_CONTAINERS = 100_000  # lists or objects in one document: small ones take many times their text in memory
+_MAX_JSON_ELEMENTS = 2_000_000  # of one output
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """What a caller asks of a model, however it was written down.
+
+    `outputs` None asks for all; `binary` says how outputs travel that are not in `binary_of`. `level` is Triton's
+    priority level, 0 for none; `timeout` is in seconds, None for none.
+    """
+
+    inputs: Sequence[RawTensor]
+    outputs: Sequence[WantedOutput] | None = None
+    binary: bool = False
+    binary_of: Mapping[str, bool] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    id: str = ""
+    level: int = 0
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InferAnswer:
+    """The body of an answer in its parts: JSON, and behind it the tensors that go as bytes."""
+
+    header: bytes
+    tensors: Sequence[Buffer]
+
+
+def parse(body: bytes, header_length: int | None) -> InferRequest:
+    """A request whose JSON is the first `header_length` bytes, or (None) the whole body.
+
+    Raises MalformedJson, BodyTooLarge, ValidationFailed.
+    """
+    if header_length is not None and header_length > len(body):
+        raise ValidationFailed.of("Inference-Header-Content-Length", "The body is shorter than this.")
+    header = body if header_length is None else body[:header_length]
+    asked = validated(protocol.Request, _json(header), strict=True)
+    parameters, outputs = asked.parameters, asked.outputs
+    return InferRequest(
+        inputs=_inputs(asked.inputs, memoryview(body)[len(header) :]),
+        outputs=None if outputs is None else [_wanted(output) for output in outputs],
+        binary=parameters.binary_data_output,
+        binary_of={
+            output.name: output.parameters.binary_data
+            for output in outputs or ()
+            if output.parameters.binary_data is not None
+        },
+        parameters=parameters.for_the_model,
+        id=asked.id,
+        level=parameters.priority,
+        timeout=parameters.timeout / 1_000_000 or None,
+    )
+
+
+def render(request: InferRequest, target: ModelVersion, outputs: Sequence[RawTensor]) -> InferAnswer:
+    """The answer in the form that the request asks for.
+
+    Raises ValidationFailed for an output that JSON cannot carry, or not in reasonable time.
+    """
+    described: list[dict[str, object]] = []
+    behind: list[Buffer] = []
+    for tensor in outputs:
+        about: dict[str, object] = {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": tensor.shape,
+        }
+        if request.binary_of.get(tensor.name, request.binary):
+            about["parameters"] = {"binary_data_size": len(tensor.data)}
+            behind.append(tensor.data)
+        else:
+            about["data"] = _as_json(tensor)
+        described.append(about)
+    answer = {"model_name": target.model, "model_version": target.version, "outputs": described}
+    named = {"id": request.id, **answer} if request.id else answer
+    return InferAnswer(orjson.dumps(named, option=orjson.OPT_SERIALIZE_NUMPY), behind)
+
+
+def _json(text: bytes) -> object:
+    """Strict JSON: UTF-8, no duplicate keys, no NaN, bounded depth. Raises MalformedJson, BodyTooLarge."""
+    if text.count(b"[") > _MAX_CONTAINERS or text.count(b"{") > _MAX_CONTAINERS:
+        raise BodyTooLarge(f"A request has at most {_MAX_CONTAINERS} lists in its JSON.")
+    try:
+        return jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
+    except ValueError as error:
+        raise MalformedJson(f"The request is not valid JSON: {_reason(error)}.") from None
+
+
+def _reason(error: ValueError) -> str:
+    """The parser's sentence without a duplicate key's name, which is the caller's text."""
+    text = str(error)
+    return text if not text.startswith("Detected duplicate key") else "duplicate key"
+
+
+def _inputs(inputs: Sequence[protocol.Input], behind: memoryview) -> list[RawTensor]:
+    """The inputs, those in binary from the bytes behind the JSON, in order. Raises ValidationFailed."""
+    tensors, at = [], 0
+    for index, item in enumerate(inputs):
+        size = item.parameters.binary_data_size or 0
+        try:
+            data = _data(item, behind[at : at + size])
+        except ElementError as error:
+            raise ValidationFailed.of(f"/inputs/{index}", f"{error}.") from None
+        tensors.append(RawTensor(item.name, item.datatype, tuple(item.shape), data))
+        at += size
+    if at != len(behind):
+        raise ValidationFailed.of("", f"{len(behind)} bytes behind the JSON, where the inputs have {at}.")
+    return tensors
+
+
+def _data(item: protocol.Input, piece: memoryview) -> Buffer:
+    """The input's bytes: `piece`, or what its JSON comes to. Raises ElementError."""
+    if item.datatype not in SIZES and item.datatype != BYTES:
+        raise ElementError("there is no datatype of this name")
+    if (item.parameters.binary_data_size is None) == (item.data is None):
+        raise ElementError("an input has either data or binary_data_size")
+    if item.data is not None:
+        return elements.pack(item.datatype, item.data, item.shape)
+    elements.check_size(item.datatype, piece, item.shape)
+    return piece
+
+
+def _wanted(output: protocol.Output) -> WantedOutput:
+    return WantedOutput(output.name, output.parameters.classification)
+
+
+def _as_json(tensor: RawTensor) -> object:
+    if len(tensor.data) > _MAX_JSON_ELEMENTS * SIZES.get(tensor.datatype, 4):
+        raise ValidationFailed.of(
+            f"/outputs/{tensor.name}", "Too large for JSON: ask for it with binary_data."
+        )
+    try:
+        return elements.unpack(tensor.datatype, tensor.data)
+    except ElementError as error:
+        raise ValidationFailed.of(
+            f"/outputs/{tensor.name}", f"{error}: ask for it with binary_data."
+        ) from None

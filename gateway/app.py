@@ -28,7 +28,9 @@ from gateway.api.metrics import metrics_routes
 from gateway.api.middleware import RequestContext
 from gateway.api.models import model_routes
 from gateway.api.problems import from_bug, from_gateway, from_litestar
+from gateway.api.protocol import protocol_health_routes, protocol_routes
 from gateway.api.static import static_routes
+from gateway.api.tensors import TensorIntake, tensor_routes
 from gateway.api.tokens import token_routes, withdrawal_routes
 from gateway.auth import (
     Authenticator,
@@ -141,6 +143,16 @@ def build(settings: Settings) -> ASGIApp:
     intake = Intake(bodies, PriorityPolicy(), access, routes.callers, max_inputs=settings.max_inputs)
     canaries = _canaries(settings, routes, catalog, dataplane, metrics)
     readings = Readings(metrics, catalog, admission, breakers, limiter, keys.ring, auth.denied, routes.table)
+    tensor_intake = TensorIntake(
+        bodies,
+        PriorityPolicy(),
+        access,
+        catalog,
+        pool,
+        routes.callers,
+        limit=settings.max_tensor_bytes,
+        json_limit=settings.max_body_bytes,
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -173,6 +185,9 @@ def build(settings: Settings) -> ASGIApp:
         route_handlers=[
             inference_routes(dataplane, intake),
             model_routes(catalog),
+            tensor_routes(dataplane, tensor_intake),
+            protocol_routes(catalog, triton),
+            protocol_health_routes(catalog),
             token_routes(auth.sessions, bodies),
             withdrawal_routes(keys.denied, auth.denied),
             key_routes(keys.store, keys.ring, tiers, bodies),

@@ -4,17 +4,37 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from gateway.admission import Admission, Permit
 from gateway.auth import has_scope, may_use
 from gateway.auth.scopes import PIN_VERSION
-from gateway.canary import Ask, Choice, Life, Mirror, Original, Preference, Probe, Source, Versions
-from gateway.catalog import Catalog, ModelCard, Task
-from gateway.domain import Array, Deadline, InferCall, ModelVersion, Principal, Priority, Tensor, Variant
-from gateway.errors import DeadlineExceeded, InputError, OutOfService, Overloaded, UpstreamError
+from gateway.calls import Answer, Call, Options, Request, Result, TensorAnswer, TensorCall
+from gateway.canary import Ask, Choice, Mirror, Original, Probe, Versions
+from gateway.catalog import Card, Catalog, ModelCard, Task
+from gateway.domain import (
+    Array,
+    Deadline,
+    InferCall,
+    ModelVersion,
+    Parameter,
+    Priority,
+    RawTensor,
+    Tensor,
+    Variant,
+    WantedOutput,
+)
+from gateway.errors import (
+    DeadlineExceeded,
+    InputError,
+    OutOfService,
+    Overloaded,
+    UpstreamContractViolation,
+    UpstreamError,
+    ValidationFailed,
+)
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
 from gateway.telemetry.timeline import Stage, Timeline
 from gateway.translate.image import Encoded
@@ -23,40 +43,8 @@ from gateway.translate.translator import Translator
 
 _PROBE_SECONDS = 5.0
 
-_Options = TypeVar("_Options", ClassifyOptions, DetectOptions)
-_Result = TypeVar("_Result", ClassifyResult, DetectResult)
-_Decode = Callable[[Array, Sequence[Encoded], ModelCard, _Options], Awaitable[list[_Result]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Generic[_Options]):
-    """One request: the bytes of each image, or the reason why there are none.
-
-    `started` is on the monotonic clock and `timeout` what the caller asks for, both in seconds. `preference` and
-    `named` are for the router: the caller's wish about a rollout, and the values of headers and cookies. `follow` is
-    told of every call to Triton: it may outlast a caller who leaves. `timeline` takes down where the time goes.
-    """
-
-    images: Sequence[bytes | InputError]
-    options: _Options
-    principal: Principal
-    priority: Priority
-    started: float
-    timeout: float | None
-    request_id: str
-    preference: Preference | None
-    named: Callable[[Source, str], str | None]
-    follow: Callable[["asyncio.Future[Any]"], None]
-    timeline: Timeline
-
-
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[_Result]):
-    """Who answered, how long that version has to live, and one result or error an image, in the request's order."""
-
-    target: ModelVersion
-    life: Life | None
-    results: Sequence[_Result | InputError]
+_Outcome = TypeVar("_Outcome")
+_Decode = Callable[[Array, Sequence[Encoded], ModelCard, Options], Awaitable[list[Result]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +55,7 @@ class Deadlines:
     highest: float
     clock: Callable[[], float]
 
-    def usual_for(self, card: ModelCard) -> float:
+    def usual_for(self, card: Card) -> float:
         """What requests to this model have that ask for nothing else."""
         return min(card.timeout or self.usual, self.highest)
 
@@ -90,7 +78,7 @@ class Lane:
 
 
 class Router(Protocol):
-    def choose(self, card: ModelCard, ask: Ask) -> Choice: ...
+    def choose(self, card: Card, ask: Ask) -> Choice: ...
 
 
 class Upstream(Protocol):
@@ -101,6 +89,8 @@ class Upstream(Protocol):
 
     async def infer(self, call: InferCall) -> dict[str, Array]: ...
 
+    async def exchange(self, call: InferCall) -> list[RawTensor]: ...
+
 
 class Outcomes(Protocol):
     """Hears how each attempt of a version ended, and after how many seconds of Triton's time."""
@@ -109,13 +99,12 @@ class Outcomes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Job(Generic[_Options]):
+class _Job:
     """A call with all that was decided for it. `usual` are the seconds that requests to its model have by default."""
 
-    card: ModelCard
+    card: Card
     choice: Choice
     target: ModelVersion
-    options: _Options
     priority: Priority
     deadline: Deadline
     usual: float
@@ -128,8 +117,13 @@ class _Job(Generic[_Options]):
         return Lane(self.target.model, self.target.version, self.card.capacity, self.usual)
 
 
+_Work = Callable[
+    [_Job], Awaitable[tuple[_Outcome, float]]
+]  # an answer, and the seconds of Triton's time in it
+
+
 class DataPlane:
-    """classify and detect; every error that leaves is a GatewayError."""
+    """classify, detect and infer; every error that leaves is a GatewayError."""
 
     def __init__(
         self,
@@ -162,15 +156,35 @@ class DataPlane:
     async def detect(self, call: Call[DetectOptions]) -> Answer[DetectResult]:
         return await self._answer(Task.OBJECT_DETECTION, call, self._translator.boxes)
 
+    async def infer(self, call: TensorCall) -> TensorAnswer:
+        """Tensors as they are, to whatever model has them."""
+        asked = call.asked
+        job = self._admissible(self._assign(call, call.card, call.version))
+
+        def work(chosen: _Job) -> Awaitable[tuple[list[RawTensor], float]]:
+            return self._in_turn(chosen, self._exchange, asked.inputs, asked.outputs, asked.parameters)
+
+        async with self._until(job.deadline):
+            job, outputs = await self._serve(job, work)
+        return TensorAnswer(job.target, job.choice.lives.get(job.target.version), outputs)
+
+    async def _exchange(self, call: InferCall) -> list[RawTensor]:
+        """What the model's declaration cannot say and Triton refuses all the same is the caller's to mend."""
+        try:
+            return await self._upstream.exchange(call)
+        except UpstreamContractViolation as error:
+            raise ValidationFailed.of(
+                "/inputs", "The model refuses these tensors.", internal=error.internal
+            ) from None
+
     async def probe(self, card: ModelCard, version: str, images: Sequence[bytes]) -> Probe:
         """What exactly this version makes of some inputs; for those who judge it, and counted for nobody."""
         target = ModelVersion(card.name, version, Variant.PINNED)
         options, decode = self._by_task[card.task]
-        job: _Job[Any] = _Job(
+        job = _Job(
             card=card,
             choice=Choice(target, {}),
             target=target,
-            options=options,
             priority=Priority.STANDARD,
             deadline=Deadline(self._deadlines.clock() + _PROBE_SECONDS),
             usual=self._deadlines.usual_for(card),
@@ -180,37 +194,42 @@ class DataPlane:
         )
         async with self._until(job.deadline):
             items = await self._translator.encode(images, card)
-            output, _ = await self._infer(job, _encoded(items))
+            output, _ = await self._infer(job, card, _encoded(items))
             results = await decode(output, _encoded(items), card, options)
         return Probe(_in_order(items, results), output.shape[1:], str(output.dtype))
 
     async def _answer(
-        self, task: Task, call: Call[_Options], decode: _Decode[_Options, _Result]
-    ) -> Answer[_Result]:
-        job = self._admissible(self._assign(task, call))
+        self, task: Task, call: Call[Options], decode: _Decode[Options, Result]
+    ) -> Answer[Result]:
+        principal, options = call.principal, call.options
+        card = self._catalog.find(task, options.model, lambda name: may_use(principal, name))
+        class_ids(options.classes, card.labels)  # refuses a class that the model does not know
+        job = self._admissible(self._assign(call, card, options.version))
         async with self._until(job.deadline):
             with call.timeline.stage(Stage.DECODE):
-                items = await self._translator.encode(call.images, job.card)
+                items = await self._translator.encode(call.images, card)
             encoded = _encoded(items)
-            job, results = await self._serve(job, encoded, decode)
+
+            async def work(chosen: _Job) -> tuple[list[Result], float]:
+                output, seconds = await self._infer(chosen, card, encoded)
+                with chosen.timeline.stage(Stage.POST):
+                    return await decode(output, encoded, card, options), seconds
+
+            job, results = await self._serve(job, work)
         answered = _in_order(items, results)
         if job.choice.mirror is not None:
             self._offer(
-                job,
-                job.choice.mirror,
-                call.images,
-                answered,
-                lambda shadow: self._attempt(shadow, encoded, decode),
+                job, job.choice.mirror, call.images, answered, lambda shadow: self._attempt(shadow, work)
             )
         return Answer(job.target, job.choice.lives.get(job.target.version), answered)
 
     def _offer(
         self,
-        job: _Job[_Options],
+        job: _Job,
         target: ModelVersion,
         images: Sequence[bytes | InputError],
-        results: Sequence[_Result | InputError],
-        attempt: Callable[[_Job[_Options]], Awaitable[list[_Result]]],
+        results: Sequence[Result | InputError],
+        attempt: Callable[[_Job], Awaitable[list[Result]]],
     ) -> None:
         """The same call for the canary, of which the caller never hears."""
         versions = Versions(job.target.model, job.target.version, target.version)
@@ -225,22 +244,17 @@ class DataPlane:
             lambda deadline: attempt(replace(shadow, deadline=deadline)),
         )
 
-    def _assign(self, task: Task, call: Call[_Options]) -> _Job[_Options]:
-        """Model, version and deadline."""
-        principal, options = call.principal, call.options
-        card = self._catalog.find(task, options.model, lambda name: may_use(principal, name))
-        class_ids(options.classes, card.labels)  # refuses a class that the model does not know
+    def _assign(self, call: Request, card: Card, version: str | None) -> _Job:
+        """Version and deadline."""
+        principal = call.principal
         may_pin = has_scope(principal, PIN_VERSION)
-        choice = self._router.choose(
-            card, Ask(principal, may_pin, options.version, call.preference, call.named)
-        )
+        choice = self._router.choose(card, Ask(principal, may_pin, version, call.preference, call.named))
         call.timeline.chosen(choice.target)
         usual = self._deadlines.usual_for(card)
         return _Job(
             card=card,
             choice=choice,
             target=choice.target,
-            options=options,
             priority=call.priority,
             deadline=self._deadlines.of(call.started, call.timeout, usual),
             usual=usual,
@@ -249,7 +263,7 @@ class DataPlane:
             timeline=call.timeline,
         )
 
-    def _admissible(self, job: _Job[_Options]) -> _Job[_Options]:
+    def _admissible(self, job: _Job) -> _Job:
         """The job, on the stable version where the canary would refuse it.
 
         Raises what Triton's state or the wait for it would come to, before anything is decoded.
@@ -262,67 +276,72 @@ class DataPlane:
             return self._admissible(_fall_back(job, error))
         return job
 
-    async def _serve(
-        self, job: _Job[_Options], items: Sequence[Encoded], decode: _Decode[_Options, _Result]
-    ) -> tuple[_Job[_Options], list[_Result]]:
+    async def _serve(self, job: _Job, work: _Work[_Outcome]) -> tuple[_Job, _Outcome]:
         """The answer, and the job as it was done: by the stable version where the canary failed."""
         try:
-            return job, await self._attempt(job, items, decode)
+            return job, await self._attempt(job, work)
         except (UpstreamError, Overloaded) as error:
-            return await self._serve(_fall_back(job, error), items, decode)
+            return await self._serve(_fall_back(job, error), work)
 
-    async def _attempt(
-        self, job: _Job[_Options], items: Sequence[Encoded], decode: _Decode[_Options, _Result]
-    ) -> list[_Result]:
+    async def _attempt(self, job: _Job, work: _Work[_Outcome]) -> _Outcome:
         """One version's answer."""
         try:
-            output, seconds = await self._infer(job, items)
-            with job.timeline.stage(Stage.POST):
-                results = await decode(output, items, job.card, job.options)
+            outcome, seconds = await work(job)
         except (UpstreamError, Overloaded) as error:
             self._outcomes.record(job.target, error, 0.0)
             raise
         self._outcomes.record(job.target, None, seconds)
-        return results
+        return outcome
 
-    async def _infer(self, job: _Job[_Options], items: Sequence[Encoded]) -> tuple[Array, float]:
+    async def _infer(self, job: _Job, card: ModelCard, items: Sequence[Encoded]) -> tuple[Array, float]:
         """The images as one batch, or as several where the model takes fewer at once: `[images, …]`.
 
         With it the seconds of the slowest batch.
         """
-        name, size = job.card.input.name, job.card.batch_limit
+        name, size = card.input.name, card.batch_limit
         arrays = [item.array for item in items]
         batches = [Tensor(name, np.stack(arrays[i : i + size])) for i in range(0, len(arrays), size)]
-        answers = await asyncio.gather(*(self._infer_batch(job, batch) for batch in batches))
-        outputs = [answer[job.card.output.name] for answer, _ in answers]
+        answers = await asyncio.gather(
+            *(self._in_turn(job, self._upstream.infer, [batch]) for batch in batches)
+        )
+        outputs = [answer[card.output.name] for answer, _ in answers]
         joined = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
         return joined, max(seconds for _, seconds in answers)
 
-    async def _infer_batch(self, job: _Job[_Options], batch: Tensor) -> tuple[dict[str, Array], float]:
+    async def _in_turn(
+        self,
+        job: _Job,
+        send: Callable[[InferCall], Awaitable[_Outcome]],
+        inputs: Sequence[Tensor | RawTensor],
+        outputs: Sequence[WantedOutput] | None = None,
+        parameters: Mapping[str, Parameter] | None = None,
+    ) -> tuple[_Outcome, float]:
         """One call to Triton when it is this request's turn, and the seconds that it took."""
         waits = job.target.variant is not Variant.SHADOW
         with job.timeline.stage(Stage.QUEUE) as queueing:
             async with self._admission.slot(job.lane, job.priority, job.deadline, wait=waits) as permit:
                 queueing.end()
+                call = InferCall(
+                    job.target,
+                    job.card.served,
+                    inputs,
+                    job.deadline,
+                    job.priority,
+                    job.request_id,
+                    usual=job.usual,
+                    typical=self._admission.typical(job.lane),
+                    outputs=outputs,
+                    parameters=parameters or {},
+                )
                 with job.timeline.stage(Stage.TRITON):
                     started = self._deadlines.clock()
-                    return await self._call(job, batch, permit), self._deadlines.clock() - started
+                    return await self._followed(job, send(call), permit), self._deadlines.clock() - started
 
-    async def _call(self, job: _Job[_Options], batch: Tensor, permit: Permit) -> dict[str, Array]:
+    async def _followed(self, job: _Job, sent: Awaitable[_Outcome], permit: Permit) -> _Outcome:
         """The call is a task of its own, and the permit follows it: a client that leaves does not free a slot that the
         call still takes. The call itself goes on, unless this Triton can bear that it is cancelled.
         """
-        call = InferCall(
-            job.target,
-            job.card.served,
-            [batch],
-            job.deadline,
-            job.priority,
-            job.request_id,
-            usual=job.usual,
-            typical=self._admission.typical(job.lane),
-        )
-        running = asyncio.ensure_future(self._upstream.infer(call))
+        running = asyncio.ensure_future(sent)
         permit.follow(running)
         job.follow(running)
         try:
@@ -341,7 +360,7 @@ class DataPlane:
             raise DeadlineExceeded("The request ran out of time.") from None
 
 
-def _fall_back(job: _Job[_Options], error: Exception) -> _Job[_Options]:
+def _fall_back(job: _Job, error: Exception) -> _Job:
     """The job on the stable version. Raises the error where the job is no canary's."""
     if job.choice.fallback is None or job.target == job.choice.fallback:
         raise error
@@ -353,8 +372,6 @@ def _encoded(items: Sequence[Encoded | InputError]) -> list[Encoded]:
     return [item for item in items if isinstance(item, Encoded)]
 
 
-def _in_order(
-    items: Sequence[Encoded | InputError], results: Sequence[_Result]
-) -> list[_Result | InputError]:
+def _in_order(items: Sequence[Encoded | InputError], results: Sequence[Result]) -> list[Result | InputError]:
     rest = iter(results)
     return [item if isinstance(item, InputError) else next(rest) for item in items]

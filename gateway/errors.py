@@ -95,14 +95,14 @@ class FieldError:
 class ValidationFailed(RequestError):
     code = "validation_failed"
 
-    def __init__(self, detail: str, errors: Sequence[FieldError]) -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str, errors: Sequence[FieldError], *, internal: str = "") -> None:
+        super().__init__(detail, internal=internal)
         self.errors = tuple(errors)
 
     @classmethod
-    def of(cls, pointer: str, detail: str) -> "ValidationFailed":
+    def of(cls, pointer: str, detail: str, *, internal: str = "") -> "ValidationFailed":
         """The common case of a single wrong field."""
-        return cls(detail, [FieldError(pointer, detail)])
+        return cls(detail, [FieldError(pointer, detail)], internal=internal)
 
 
 class BodyTooLarge(RequestError):

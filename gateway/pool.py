@@ -37,7 +37,7 @@ class WorkerPool:
         A caller that gives up leaves a call that has begun to its thread; its place is free again when it ends.
         """
         if self._taken >= self._capacity:
-            raise Overloaded("Too many images are waiting to be decoded.", retry_after=1)
+            raise Overloaded("Too many requests are waiting to be translated.", retry_after=1)
         self._taken += 1
         loop = asyncio.get_running_loop()
         future = self._executor.submit(work, *args, **kwargs)

@@ -214,6 +214,12 @@ class ModelList(_Public):
     models: list[ModelInfo]
 
 
+class ProtocolError(_Public):
+    """What the Open Inference Protocol answers where it cannot."""
+
+    error: str
+
+
 def validated(model: type[_Model], value: object, *, strict: bool) -> _Model:
     """Raises ValidationFailed with a pointer for every field; `strict` is for JSON, which has types of its own."""
     try:

@@ -90,6 +90,13 @@ class Settings(BaseSettings):
         15.0, gt=0, le=300, description="Seconds that a caller may take to send a body."
     )
     max_body_bytes: int = Field(10 * _MIB, ge=1024, description="Largest body of one request.")
+    max_tensor_bytes: int = Field(
+        32 * _MIB,
+        ge=1024,
+        le=60 * _MIB,
+        description="Largest body of one request with tensors on /v2, also after decompression; what is JSON in it has "
+        "the bound of max_body_bytes.",
+    )
     max_buffered_bytes: int = Field(
         256 * _MIB, ge=1024, description="Bodies held in memory at once, all requests of a worker together."
     )

@@ -1,8 +1,8 @@
 """Reading a body whole, under a cap, a time limit and a budget for all requests; and noticing that a client left."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 from gateway.api.context import HttpRequest, context_of
@@ -25,60 +25,87 @@ class BodyReader:
         self._held = 0
 
     @asynccontextmanager
-    async def read(self, request: HttpRequest) -> AsyncIterator[bytes]:
+    async def read(
+        self, request: HttpRequest, *, limit: int | None = None, codings: Collection[str] = ()
+    ) -> AsyncIterator[bytes]:
         """The body, as `async with reader.read(request) as body`; its bytes count until the block ends.
 
-        Raises UnsupportedEncoding, BodyTooLarge, BodyTimeout, ClientDisconnected, or Overloaded where the budget
-        is spent.
+        `limit` takes the place of the usual one. With a Content-Encoding of `codings` the body comes as it was sent;
+        every other one is refused. Raises UnsupportedEncoding, BodyTooLarge, BodyTimeout, ClientDisconnected, or
+        Overloaded where the budget is spent.
         """
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise UnsupportedEncoding("Send the body without Content-Encoding.")
-        self._check_declared(request)
+        if content_coding(request) not in ("identity", *codings):
+            accepted = " or ".join([*codings, "no"])
+            raise UnsupportedEncoding(f"Send the body with {accepted} Content-Encoding.")
+        limit = limit or self._limit
+        _check_declared(request, limit)
         chunks: list[bytes] = []
         try:
             with context_of(request).timeline.stage(Stage.BODY):
-                await self._collect(request, chunks)
+                await self._collect(request, chunks, limit)
             yield b"".join(chunks)
         finally:
             self._held -= sum(map(len, chunks))
 
-    def _check_declared(self, request: HttpRequest) -> None:
-        """A length far beyond the cap is refused before a byte is read."""
-        declared = request.headers.get("content-length", "")
-        if declared.isascii() and declared.isdigit() and int(declared) > self._limit * _DRAIN_FACTOR:
-            raise self._too_large()
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Counts bytes that a body has become beside those that were read. Raises Overloaded."""
+        self._check_budget(size)
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size
 
-    async def _collect(self, request: HttpRequest, chunks: list[bytes]) -> None:
+    async def _collect(self, request: HttpRequest, chunks: list[bytes], limit: int) -> None:
         size, more = 0, True
         try:
             async with asyncio.timeout(self._seconds):
                 while more:
                     chunk, more = await _receive(request)
                     size += len(chunk)
-                    if size > self._limit:
-                        await self._drain(request, more)
-                        raise self._too_large()
+                    if size > limit:
+                        await _drain(request, limit, more)
+                        raise too_large(limit)
                     if self._held + len(chunk) > self._budget:
-                        await self._drain(request, more)
-                        raise Overloaded("Too many bodies are being received.", retry_after=1)
+                        await _drain(request, limit, more)
+                    self._check_budget(len(chunk))
                     self._held += len(chunk)
                     chunks.append(chunk)
         except TimeoutError:
             raise BodyTimeout("The body did not arrive in time.") from None
 
-    async def _drain(self, request: HttpRequest, more: bool) -> None:
-        """Reads on for a moment: many clients look at the answer only after they have sent everything."""
-        left = self._limit * _DRAIN_FACTOR
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                while more and left > 0:
-                    chunk, more = await _receive(request)
-                    left -= len(chunk)
-        except TimeoutError:
-            return
+    def _check_budget(self, size: int) -> None:
+        if self._held + size > self._budget:
+            raise Overloaded("Too many bodies are being received.", retry_after=1)
 
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"A body has at most {self._limit} bytes.")
+
+def content_coding(request: HttpRequest) -> str:
+    """What the body is packed in; "identity" where it is not."""
+    return request.headers.get("content-encoding", "identity").strip().lower()
+
+
+def too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"A body has at most {limit} bytes.")
+
+
+def _check_declared(request: HttpRequest, limit: int) -> None:
+    """A length far beyond the cap is refused before a byte is read."""
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > limit * _DRAIN_FACTOR:
+        raise too_large(limit)
+
+
+async def _drain(request: HttpRequest, limit: int, more: bool) -> None:
+    """Reads on for a moment: many clients look at the answer only after they have sent everything."""
+    left = limit * _DRAIN_FACTOR
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while more and left > 0:
+                chunk, more = await _receive(request)
+                left -= len(chunk)
+    except TimeoutError:
+        return
 
 
 async def while_connected(request: HttpRequest, work: Awaitable[_T]) -> _T:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, cast
 
 from litestar import Router
@@ -42,7 +43,9 @@ from gateway.schemas import (
     DetectResponse,
     ModelList,
     Problem,
+    ProtocolError,
 )
+from gateway.translate.protocol import InferenceRequest
 
 _COMPONENT = "#/components/schemas/{model}"
 _SHOWN = (
@@ -58,6 +61,8 @@ _SHOWN = (
     DetectResponse,
     ModelList,
     Problem,
+    ProtocolError,
+    InferenceRequest,
 )
 
 
@@ -103,7 +108,7 @@ def _known_path(request: HttpRequest) -> None:
 
 def operation_id(_: HTTPRouteHandler, __: Method, path: list[str | PathParameterDefinition]) -> str:
     """From the path, so that `/v1/classify` and its alias `/classify` have names of their own."""
-    return "_".join(str(part) for part in path)
+    return "_".join(part if isinstance(part, str) else part.name for part in path)
 
 
 def failures(*statuses: int) -> dict[int, ResponseSpec]:
@@ -114,6 +119,16 @@ def failures(*statuses: int) -> dict[int, ResponseSpec]:
             description=", ".join(f"`{code}`" for code, kind in KINDS.items() if kind.status == status),
             media_type=cast("Any", MEDIA_TYPE),
             generate_examples=False,
+        )
+        for status in statuses
+    }
+
+
+def protocol_failures(*statuses: int) -> dict[int, ResponseSpec]:
+    """The error answers of a route of the Open Inference Protocol."""
+    return {
+        status: ResponseSpec(
+            data_container=ProtocolError, description=HTTPStatus(status).phrase, generate_examples=False
         )
         for status in statuses
     }
@@ -172,6 +187,21 @@ class DetectOperation(Operation):
     def __post_init__(self) -> None:
         self.request_body = _image_body(DetectRequest)
         self.parameters = _query(DetectOptions)
+
+
+@dataclass
+class InferOperation(Operation):
+    def __post_init__(self) -> None:
+        schema = Reference(ref=_COMPONENT.format(model="InferenceRequest"))
+        binary = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        self.request_body = RequestBody(
+            content={
+                "application/json": BodyMediaType(schema=schema),
+                "application/octet-stream": BodyMediaType(schema=binary),
+            },
+            description="JSON, or JSON with Triton's binary tensor data behind it.",
+            required=True,
+        )
 
 
 class AdminOperation:

@@ -1,24 +1,23 @@
 """/v1/classify and /v1/detect: a request in any of the three body forms to a call, an answer to JSON."""
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
-from email.utils import formatdate
 from typing import TypeVar
 
 from litestar import Response, Router, post
 
 from gateway.api.access import Access
+from gateway.api.asking import named_in, pinned_by, preference_of, timeout_of, urgency_in, version_headers
 from gateway.api.body import BodyReader, while_connected
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import ClassifyOperation, DetectOperation, failures, operation_id
 from gateway.api.parsing import media_type, parse
 from gateway.api.problems import input_problem
-from gateway.canary import Life, Preference, Source
+from gateway.calls import Answer, Call
 from gateway.canary.callers import Callers
-from gateway.dataplane import Answer, Call, DataPlane
+from gateway.dataplane import DataPlane
 from gateway.domain import ModelVersion, Priority
 from gateway.errors import InputError, ValidationFailed
-from gateway.priority import PriorityPolicy, urgency_of
+from gateway.priority import PriorityPolicy
 from gateway.ratelimit import cost
 from gateway.schemas import (
     ClassifyOptions,
@@ -30,11 +29,8 @@ from gateway.schemas import (
     FailedResult,
     PriorityName,
     Served,
-    is_version,
 )
 from gateway.translate.inspection import megapixels
-
-_MILLISECONDS = re.compile(r"[1-9][0-9]{0,15}")
 
 _Options = TypeVar("_Options", ClassifyOptions, DetectOptions)
 _Result = TypeVar("_Result", ClassifyResult, DetectResult)
@@ -69,8 +65,8 @@ class Intake:
         Raises GatewayError.
         """
         context = context_of(request)
-        timeout = _timeout(request)
-        pinned = _pinned(request)
+        timeout = timeout_of(request)
+        pinned = pinned_by(request)
         context.priority = self._priority(request)
         content_type = request.headers.get("content-type")
         media_type(content_type)  # refuses what will not be read before reading it
@@ -91,8 +87,8 @@ class Intake:
                 started=context.started,
                 timeout=timeout,
                 request_id=context.request_id,
-                preference=_preference(request),
-                named=lambda source, name: _named(request, source, name),
+                preference=preference_of(request),
+                named=lambda source, name: named_in(request, source, name),
                 follow=context.calls.append,
                 timeline=context.timeline,
             )
@@ -103,10 +99,9 @@ class Intake:
 
     def _priority(self, request: HttpRequest, asked: PriorityName | None = None) -> Priority:
         principal = context_of(request).caller
-        urgency = urgency_of(", ".join(request.headers.getall("priority", [])))
         wanted = None if asked is None else Priority[asked.upper()]
         return self._priorities.assign(
-            self._access.tier_of(principal), principal.priority_ceiling, urgency, wanted
+            self._access.tier_of(principal), principal.priority_ceiling, urgency_in(request), wanted
         )
 
 
@@ -127,7 +122,7 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
         content = ClassifyResponse(
             id=context_of(request).request_id, model=_served(answer.target), results=_results(answer.results)
         )
-        return Response(content, headers=_version_headers(answer.target, answer.life))
+        return Response(content, headers=version_headers(answer.target, answer.life))
 
     @post(
         ["/v1/detect", "/detect"],
@@ -143,27 +138,9 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
         content = DetectResponse(
             id=context_of(request).request_id, model=_served(answer.target), results=_results(answer.results)
         )
-        return Response(content, headers=_version_headers(answer.target, answer.life))
+        return Response(content, headers=version_headers(answer.target, answer.life))
 
     return Router("/", route_handlers=[classify, detect])
-
-
-def _timeout(request: HttpRequest) -> float | None:
-    """The seconds that the caller gives us by X-Request-Timeout, which is in milliseconds; None without it."""
-    text = request.headers.get("x-request-timeout")
-    if text is None:
-        return None
-    if not _MILLISECONDS.fullmatch(text):
-        raise ValidationFailed.of("X-Request-Timeout", "A whole number of milliseconds, at least 1.")
-    return int(text) / 1000
-
-
-def _pinned(request: HttpRequest) -> str | None:
-    """The version that X-Model-Version asks for."""
-    text = request.headers.get("x-model-version")
-    if text is not None and not is_version(text):
-        raise ValidationFailed.of("X-Model-Version", "A version, such as 2.")
-    return text
 
 
 def _with_version(options: _Options, pinned: str | None) -> _Options:
@@ -175,34 +152,8 @@ def _with_version(options: _Options, pinned: str | None) -> _Options:
     return options.model_copy(update={"version": pinned})
 
 
-def _preference(request: HttpRequest) -> Preference | None:
-    text = request.headers.get("x-canary")
-    if text is None:
-        return None
-    try:
-        return Preference(text)
-    except ValueError:
-        raise ValidationFailed.of("X-Canary", "always or never.") from None
-
-
-def _named(request: HttpRequest, source: Source, name: str) -> str | None:
-    """The end user whom a header or a cookie names."""
-    values = request.headers if source is Source.HEADER else request.cookies
-    return values.get(name) or None
-
-
 def _served(target: ModelVersion) -> Served:
     return Served(name=target.model, version=target.version, variant=target.variant)
-
-
-def _version_headers(target: ModelVersion, life: Life | None) -> dict[str, str]:
-    """Which version answered, and how long it has to live: Deprecation (RFC 9745) and Sunset (RFC 8594)."""
-    headers = {"X-Model-Version": target.version, "X-Model-Variant": target.variant}
-    if life is not None and life.deprecated_at is not None:
-        headers["Deprecation"] = f"@{life.deprecated_at:.0f}"
-    if life is not None and life.sunset_at is not None:
-        headers["Sunset"] = formatdate(life.sunset_at, usegmt=True)
-    return headers
 
 
 def _results(results: Sequence[_Result | InputError]) -> list[_Result | FailedResult]:

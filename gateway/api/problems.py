@@ -4,7 +4,7 @@ The table is also what `/problems/<code>` shows, so a code, its status and what 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -19,9 +19,10 @@ from gateway.errors import (
     UpstreamError,
     ValidationFailed,
 )
-from gateway.schemas import FieldProblem, InputProblem, Problem
+from gateway.schemas import FieldProblem, InputProblem, Problem, ProtocolError
 
 MEDIA_TYPE = "application/problem+json"
+PROTOCOL = "/v2"
 
 _log = structlog.stdlib.get_logger("gateway.problems")
 
@@ -129,7 +130,7 @@ def input_problem(error: GatewayError) -> InputProblem:
 
 def from_gateway(request: HttpRequest, error: GatewayError) -> Response[bytes]:
     """Litestar's handler for everything that the gateway raises on purpose."""
-    if isinstance(error, UpstreamError):
+    if isinstance(error, UpstreamError) or error.internal:
         _log.warning("upstream_failure", code=error.code, reason=error.internal)
     headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     if KINDS[error.code].status == 401:
@@ -163,6 +164,22 @@ def from_bug(request: HttpRequest, error: Exception) -> Response[bytes]:
     return _response(request, "internal_error", "Something went wrong here.", {})
 
 
+def speaks_protocol(request: HttpRequest) -> bool:
+    """Whether the caller expects the Open Inference Protocol's own form of errors."""
+    path = request.scope["path"]
+    return path == PROTOCOL or path.startswith(f"{PROTOCOL}/")
+
+
+def _protocol_error(
+    kind: Kind, detail: str, headers: Mapping[str, str], errors: Sequence[FieldProblem]
+) -> Response[bytes]:
+    """One sentence, which is all that its clients show. It knows one status for a request that is not right."""
+    fields = "; ".join(f"{field.pointer or 'body'}: {field.detail}" for field in errors)
+    body = ProtocolError(error=fields or detail).model_dump_json().encode()
+    status = 400 if kind.status == 422 else kind.status
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
 def _response(
     request: HttpRequest,
     code: str,
@@ -174,6 +191,8 @@ def _response(
     kind = KINDS[code]
     context = context_of(request)
     context.code = code
+    if speaks_protocol(request):
+        return _protocol_error(kind, detail, headers, errors or ())
     problem = Problem(
         type=f"/problems/{code}",
         title=kind.title,

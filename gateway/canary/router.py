@@ -8,7 +8,7 @@ from typing import Protocol
 from gateway.canary.route import Life, Route, Source, Sticky, default_route
 from gateway.canary.split import on_canary
 from gateway.canary.table import Live
-from gateway.catalog import ModelCard
+from gateway.catalog import Card
 from gateway.domain import ModelVersion, Principal, Variant
 from gateway.errors import Forbidden, ModelUnavailable, VersionNotFound
 
@@ -60,7 +60,7 @@ class Router:
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
 
-    def choose(self, card: ModelCard, ask: Ask) -> Choice:
+    def choose(self, card: Card, ask: Ask) -> Choice:
         """Raises Forbidden for a wish of a caller who may not choose, VersionNotFound for a pin to a version that is
         not loaded, ModelUnavailable where the stable version is not.
         """
@@ -82,13 +82,13 @@ class Router:
         return Choice(stable, route.lives, mirror=shadow, share=route.mirror)
 
 
-def _pinned(card: ModelCard, route: Route, version: str) -> Choice:
+def _pinned(card: Card, route: Route, version: str) -> Choice:
     if version not in card.served.versions:
         raise VersionNotFound("This version of the model is not loaded.")
     return Choice(ModelVersion(card.name, version, Variant.PINNED), route.lives)
 
 
-def _canary(card: ModelCard, route: Route) -> ModelVersion | None:
+def _canary(card: Card, route: Route) -> ModelVersion | None:
     """The canary, where a rollout is under way and Triton has it ready."""
     if not route.under_way or route.canary is None or route.canary not in card.served.versions:
         return None

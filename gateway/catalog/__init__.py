@@ -1,10 +1,11 @@
 """The models that can be called right now, read live from Triton."""
 
-from gateway.catalog.card import Activation, ModelCard, Preprocessing, Task
+from gateway.catalog.card import Activation, Card, ModelCard, Preprocessing, Task, TensorCard
 from gateway.catalog.catalog import Catalog, CatalogStatus, Inventory, Registry
 
 __all__ = [
     "Activation",
+    "Card",
     "Catalog",
     "CatalogStatus",
     "Inventory",
@@ -12,4 +13,5 @@ __all__ = [
     "Preprocessing",
     "Registry",
     "Task",
+    "TensorCard",
 ]

@@ -8,12 +8,14 @@ Triton knows names, datatypes and shapes; what it cannot know (labels, resizing,
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from gateway.domain import ServedModel, TensorSpec
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
 
 PREFIX = "gateway."
 IMAGE_DATATYPES = ("UINT8", "FP16", "FP32")
@@ -53,16 +55,34 @@ def _numbers(value: object) -> object:
 PerChannel = Annotated[tuple[float, ...], BeforeValidator(_numbers)]
 
 
-class _Parameters(BaseModel):
-    """The keys that every image model may carry."""
+class GeneralParameters(BaseModel):
+    """The keys that any model may carry."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    default: bool = False
     default_version: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")] | None = None
-    labels: Annotated[tuple[str, ...], BeforeValidator(_lines)]
     timeout_ms: Annotated[int, Field(ge=1, le=300_000)] | None = None
     max_in_flight: Annotated[int, Field(ge=2, le=10_000)] | None = None
+
+    def version_of(self, served: ServedModel) -> str:
+        """The version that answers when none is asked for; it may be one that is not ready."""
+        return self.default_version or served.versions[-1]
+
+    def capacity_of(self, served: ServedModel) -> int:
+        """What `max_in_flight` says; else for each instance a batch that runs and one that gathers."""
+        return self.max_in_flight or 2 * max(served.max_batch_size, 1) * served.instances
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that a request has where it asks for nothing else; None where the model does not say."""
+        return None if self.timeout_ms is None else self.timeout_ms / 1000
+
+
+class _Parameters(GeneralParameters):
+    """The keys that every image model may carry."""
+
+    default: bool = False
+    labels: Annotated[tuple[str, ...], BeforeValidator(_lines)]
     channels: Literal["RGB", "BGR", "GRAY"] = "RGB"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     resize: Literal["stretch", "crop", "letterbox"]
@@ -129,6 +149,49 @@ class Preprocessing:
     std: tuple[float, ...] | None
 
 
+class Card(Protocol):
+    """What a call needs to know of its model, whatever the model does."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def served(self) -> ServedModel: ...
+
+    @property
+    def capacity(self) -> int: ...
+
+    @property
+    def timeout(self) -> float | None: ...
+
+    @property
+    def default_version(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TensorCard:
+    """A model that names no task: it is called with its own tensors, on /v2."""
+
+    served: ServedModel
+    parameters: GeneralParameters
+
+    @property
+    def name(self) -> str:
+        return self.served.name
+
+    @property
+    def capacity(self) -> int:
+        return self.parameters.capacity_of(self.served)
+
+    @property
+    def timeout(self) -> float | None:
+        return self.parameters.timeout
+
+    @property
+    def default_version(self) -> str:
+        return self.parameters.version_of(self.served)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelCard:
     """All that the gateway needs to serve one model on /v1."""
@@ -154,21 +217,18 @@ class ModelCard:
 
     @property
     def capacity(self) -> int:
-        """Calls to a version that Triton can put to use at once, from all gateways together: where the model does not
-        say, for each instance a batch that runs and one that gathers.
-        """
-        return self.parameters.max_in_flight or 2 * self.batch_limit * self.served.instances
+        """Calls to a version that Triton can put to use at once, from all gateways together."""
+        return self.parameters.capacity_of(self.served)
 
     @property
     def timeout(self) -> float | None:
         """Seconds that a request has where it asks for nothing else; None where the model does not say."""
-        timeout = self.parameters.timeout_ms
-        return None if timeout is None else timeout / 1000
+        return self.parameters.timeout
 
     @property
     def default_version(self) -> str:
         """The version that answers when none is asked for; it may be one that is not ready."""
-        return self.parameters.default_version or self.served.versions[-1]
+        return self.parameters.version_of(self.served)
 
 
 def has_task(parameters: Mapping[str, str]) -> bool:
@@ -197,11 +257,24 @@ def read_card(served: ServedModel) -> ModelCard:
     return card
 
 
+def read_tensor_card(served: ServedModel) -> TensorCard:
+    """The card of a model without a task. Raises CardError where it has keys that say nothing without one."""
+    return TensorCard(served, _validated(GeneralParameters, _ours(served.parameters)))
+
+
+def _ours(parameters: Mapping[str, str]) -> Mapping[str, str]:
+    return {key.removeprefix(PREFIX): value for key, value in parameters.items() if key.startswith(PREFIX)}
+
+
 def _parse(parameters: Mapping[str, str]) -> Parameters:
-    ours = {key.removeprefix(PREFIX): value for key, value in parameters.items() if key.startswith(PREFIX)}
+    ours = _ours(parameters)
     kind = _BY_TASK.get(ours["task"])
     if kind is None:
         raise CardError(f"{PREFIX}task is {ours['task']!r}; there is {', '.join(_BY_TASK)}")
+    return _validated(kind, ours)
+
+
+def _validated(kind: type[_Kind], ours: Mapping[str, str]) -> _Kind:
     try:
         return kind.model_validate(ours)
     except ValidationError as error:

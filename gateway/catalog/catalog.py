@@ -7,7 +7,16 @@ from typing import Protocol
 
 import structlog
 
-from gateway.catalog.card import CardError, ModelCard, Task, has_task, read_card
+from gateway.catalog.card import (
+    Card,
+    CardError,
+    ModelCard,
+    Task,
+    TensorCard,
+    has_task,
+    read_card,
+    read_tensor_card,
+)
 from gateway.domain import ServedModel
 from gateway.errors import FieldError, GatewayError, ModelNotFound, ModelUnavailable, ValidationFailed
 
@@ -43,7 +52,12 @@ class CatalogStatus:
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     cards: Mapping[str, ModelCard] = field(default_factory=dict)
+    tensor_cards: Mapping[str, TensorCard] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def callable(self) -> Mapping[str, Card]:
+        return {**self.cards, **self.tensor_cards}
 
 
 class Catalog:
@@ -88,7 +102,7 @@ class Catalog:
         fresh = age is not None and age < 3 * self._interval + 1 and not self._failure
         return CatalogStatus(
             fresh=fresh,
-            models=len(self._snapshot.cards),
+            models=len(self._snapshot.callable),
             detail=self._failure,
             generation=self._generation,
         )
@@ -103,6 +117,16 @@ class Catalog:
         if card is None:
             raise self._absent(name)
         return card
+
+    def served(self) -> list[Card]:
+        """Every model that can be called at all, by name."""
+        return [card for _, card in sorted(self._snapshot.callable.items())]
+
+    def callable(self, name: str, allowed: Callable[[str], bool]) -> Card:
+        """The model of this name, with or without a task; raises what `find` does for a name."""
+        if not allowed(name):
+            raise self._unknown()
+        return self._snapshot.tensor_cards.get(name) or self.named(name)
 
     def find(self, task: Task, name: str | None, allowed: Callable[[str], bool]) -> ModelCard:
         """The model for this task: the one named, or the default one, of those that are `allowed`.
@@ -154,22 +178,25 @@ class Catalog:
 
 def _snapshot(inventory: Inventory) -> _Snapshot:
     cards: dict[str, ModelCard] = {}
+    tensor_cards: dict[str, TensorCard] = {}
     broken = dict(inventory.unavailable)
     for served in inventory.served:
-        if not has_task(served.parameters):
-            continue
         try:
-            cards[served.name] = read_card(served)
+            if has_task(served.parameters):
+                cards[served.name] = read_card(served)
+            else:
+                tensor_cards[served.name] = read_tensor_card(served)
         except CardError as error:
             broken[served.name] = str(error)
-    return _Snapshot(cards, broken)
+    return _Snapshot(cards, tensor_cards, broken)
 
 
 def _report(before: _Snapshot, after: _Snapshot) -> None:
-    for name, card in after.cards.items():
-        if before.cards.get(name) != card:
-            _log.info("model_available", model=name, task=str(card.task), versions=card.served.versions)
-    for name in before.cards.keys() - after.cards.keys():
+    for name, card in after.callable.items():
+        if before.callable.get(name) != card:
+            task = str(card.task) if isinstance(card, ModelCard) else None
+            _log.info("model_available", model=name, task=task, versions=card.served.versions)
+    for name in before.callable.keys() - after.callable.keys():
         _log.info("model_gone", model=name)
     for name, reason in after.broken.items():
         if before.broken.get(name) != reason:

@@ -48,7 +48,7 @@ class OutputParameters(_TensorParameters):
     classification: Annotated[int, Field(ge=0, le=MAX_CLASSES)] = 0
 
 
-class Input(_Part):
+class TensorInput(_Part):
     name: _Name
     datatype: Annotated[str, Field(max_length=16)]
     shape: Annotated[list[_Dimension], Field(max_length=16)]
@@ -56,12 +56,12 @@ class Input(_Part):
     data: list[Any] | None = None
 
 
-class Output(_Part):
+class TensorOutput(_Part):
     name: _Name
     parameters: OutputParameters = OutputParameters()
 
 
-class Parameters(BaseModel):
+class InferParameters(BaseModel):
     """`priority` is Triton's level, 0 for none; `timeout` is in microseconds; the others are the model's own."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -88,8 +88,8 @@ class Parameters(BaseModel):
         return self
 
 
-class Request(_Part):
+class InferenceRequest(_Part):
     id: Annotated[str, Field(max_length=256)] = ""
-    parameters: Parameters = Parameters()
-    inputs: Annotated[list[Input], Field(min_length=1, max_length=256)]
-    outputs: Annotated[list[Output], Field(max_length=256)] | None = None
+    parameters: InferParameters = InferParameters()
+    inputs: Annotated[list[TensorInput], Field(min_length=1, max_length=256)]
+    outputs: Annotated[list[TensorOutput], Field(max_length=256)] | None = None

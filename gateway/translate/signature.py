@@ -30,6 +30,12 @@ def rows(request: InferRequest, model: ServedModel) -> int:
     return request.inputs[0].shape[0] if model.max_batch_size else 1
 
 
+def megapixels(request: InferRequest) -> float:
+    """How large the inputs are, as images: three elements are a pixel, of strings three bytes."""
+    sizes = (len(tensor.data) / SIZES.get(tensor.datatype, 1) for tensor in request.inputs)
+    return sum(sizes) / 3_000_000
+
+
 def from_bytes(body: bytes, model: ServedModel) -> InferRequest:
     """The raw form: the body is the only input of a model, and all outputs go back as bytes.
 

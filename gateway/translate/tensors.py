@@ -55,7 +55,7 @@ def parse(body: bytes, header_length: int | None) -> InferRequest:
     if header_length is not None and header_length > len(body):
         raise ValidationFailed.of("Inference-Header-Content-Length", "The body is shorter than this.")
     header = body if header_length is None else body[:header_length]
-    asked = validated(protocol.Request, _json(header), strict=True)
+    asked = validated(protocol.InferenceRequest, _json(header), strict=True)
     parameters, outputs = asked.parameters, asked.outputs
     return InferRequest(
         inputs=_inputs(asked.inputs, memoryview(body)[len(header) :]),
@@ -113,7 +113,7 @@ def _reason(error: ValueError) -> str:
     return text if not text.startswith("Detected duplicate key") else "duplicate key"
 
 
-def _inputs(inputs: Sequence[protocol.Input], behind: memoryview) -> list[RawTensor]:
+def _inputs(inputs: Sequence[protocol.TensorInput], behind: memoryview) -> list[RawTensor]:
     """The inputs, those in binary from the bytes behind the JSON, in order. Raises ValidationFailed."""
     tensors, at = [], 0
     for index, item in enumerate(inputs):
@@ -129,7 +129,7 @@ def _inputs(inputs: Sequence[protocol.Input], behind: memoryview) -> list[RawTen
     return tensors
 
 
-def _data(item: protocol.Input, piece: memoryview) -> Buffer:
+def _data(item: protocol.TensorInput, piece: memoryview) -> Buffer:
     """The input's bytes: `piece`, or what its JSON comes to. Raises ElementError."""
     if item.datatype not in SIZES and item.datatype != BYTES:
         raise ElementError("there is no datatype of this name")
@@ -141,7 +141,7 @@ def _data(item: protocol.Input, piece: memoryview) -> Buffer:
     return piece
 
 
-def _wanted(output: protocol.Output) -> WantedOutput:
+def _wanted(output: protocol.TensorOutput) -> WantedOutput:
     return WantedOutput(output.name, output.parameters.classification)
 
 

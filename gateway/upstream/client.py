@@ -6,9 +6,9 @@ call and hide the status code in a string.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -18,6 +18,7 @@ from gateway.catalog import Inventory
 from gateway.domain import Array, InferCall, RawTensor, ServedModel
 from gateway.errors import DeadlineExceeded
 from gateway.upstream import codec
+from gateway.upstream.described import as_json
 from gateway.upstream.failures import translate
 
 _T = TypeVar("_T")
@@ -120,6 +121,23 @@ class TritonClient:
                 unavailable[entry.name] = f"{entry.state}: {entry.reason}".splitlines()[0]
         served = await asyncio.gather(*(self._served(name, sorted(v, key=int)) for name, v in ready.items()))
         return Inventory(tuple(served), {n: r for n, r in unavailable.items() if n not in ready})
+
+    async def metadata(self, model: str, version: str) -> Mapping[str, Any]:
+        """The model's description as Triton's HTTP API gives it; `version` may be empty, for Triton's own choice."""
+        request = service_pb2.ModelMetadataRequest(name=model, version=version)
+        return as_json(await _translated(self._stub.ModelMetadata(request, timeout=_CONTROL_TIMEOUT)))
+
+    async def config(self, model: str, version: str) -> Mapping[str, Any]:
+        """The model's whole configuration, in which operators may have written what is not for callers."""
+        request = service_pb2.ModelConfigRequest(name=model, version=version)
+        answer = await _translated(self._stub.ModelConfig(request, timeout=_CONTROL_TIMEOUT))
+        return as_json(answer.config)
+
+    async def statistics(self, model: str, version: str) -> Sequence[Mapping[str, Any]]:
+        """One entry a version; an empty `model` asks for all models."""
+        request = service_pb2.ModelStatisticsRequest(name=model, version=version)
+        answer = await _translated(self._stub.ModelStatistics(request, timeout=_CONTROL_TIMEOUT))
+        return [as_json(entry) for entry in answer.model_stats]
 
     async def _served(self, name: str, versions: Sequence[str]) -> ServedModel:
         request = service_pb2.ModelConfigRequest(name=name, version=versions[-1])

@@ -27,6 +27,21 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("POST", "/classify"): INFERENCE,
     ("POST", "/detect"): INFERENCE,
     ("GET", "/v1/models"): INFERENCE,
+    ("GET", "/v2/health/live"): PUBLIC,
+    ("GET", "/v2/health/ready"): PUBLIC,
+    ("GET", "/v2"): INFERENCE,
+    ("GET", "/v2/models/stats"): INFERENCE,
+    **{
+        (method, f"/v2/models/{{model}}{version}{question}"): INFERENCE
+        for version in ("", "/versions/{version}")
+        for method, question in (
+            ("GET", ""),
+            ("GET", "/ready"),
+            ("GET", "/config"),
+            ("GET", "/stats"),
+            ("POST", "/infer"),
+        )
+    },
     ("POST", "/v1/tokens"): BY_KEY,
     ("GET", "/admin/v1/keys"): "admin:keys",
     ("POST", "/admin/v1/keys"): "admin:keys",
@@ -140,6 +155,8 @@ def test_a_route_lets_in_whom_it_should_and_nobody_else(
     elif role in STRANGERS:
         assert answer.status_code == 401, answer.text
         assert answer.headers["www-authenticate"].startswith("Bearer")
+    elif path.startswith("/v2"):
+        assert (answer.status_code, set(answer.json())) == (403, {"error"}), answer.text
     else:
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), answer.text
 

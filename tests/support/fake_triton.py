@@ -45,6 +45,36 @@ def config(
     return message
 
 
+def tensors_config(
+    name: str,
+    inputs: Sequence[tuple[str, str, Sequence[int]]],
+    outputs: Sequence[tuple[str, str, Sequence[int]]],
+    parameters: Mapping[str, str] | None = None,
+    *,
+    max_batch_size: int = 4,
+) -> model_config_pb2.ModelConfig:
+    """The configuration of a model with these tensors, each as name, datatype and shape."""
+    message = model_config_pb2.ModelConfig(name=name, max_batch_size=max_batch_size)
+    for tensors, declared in ((inputs, message.input), (outputs, message.output)):
+        for tensor, datatype, dims in tensors:
+            kind = "STRING" if datatype == "BYTES" else datatype
+            declared.add(name=tensor, data_type=model_config_pb2.DataType.Value(f"TYPE_{kind}"), dims=dims)
+    for key, value in (parameters or {}).items():
+        message.parameters[key].string_value = value
+    return message
+
+
+async def echoes(request: Request, _: grpc.aio.ServicerContext) -> Response:
+    """Each input as the output that is called `out_` and its name."""
+    response = Response(model_name=request.model_name, model_version=request.model_version, id=request.id)
+    wanted = {output.name for output in request.outputs}
+    for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
+        if f"out_{tensor.name}" in wanted:
+            response.outputs.add(name=f"out_{tensor.name}", datatype=tensor.datatype, shape=tensor.shape)
+            response.raw_output_contents.append(raw)
+    return response
+
+
 def answer(request: Request, rows: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> Response:
     """An honest answer to `request` with this output."""
     response = Response(model_name=request.model_name, model_version=request.model_version, id=request.id)
@@ -87,6 +117,23 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     async def ModelConfig(self, request: object, _: object) -> object:  # noqa: N802
         message, _versions = self.models[request.name]  # type: ignore[attr-defined]
         return service_pb2.ModelConfigResponse(config=message)
+
+    async def ModelMetadata(self, request: object, _: object) -> object:  # noqa: N802
+        message, versions = self.models[request.name]  # type: ignore[attr-defined]
+        answer = service_pb2.ModelMetadataResponse(name=message.name, versions=versions, platform="fake")
+        for tensors, described in ((message.input, answer.inputs), (message.output, answer.outputs)):
+            for tensor in tensors:
+                datatype = model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_")
+                known = "BYTES" if datatype == "STRING" else datatype
+                described.add(name=tensor.name, datatype=known, shape=[-1, *tensor.dims])
+        return answer
+
+    async def ModelStatistics(self, request: object, _: object) -> object:  # noqa: N802
+        answer = service_pb2.ModelStatisticsResponse()
+        name: str = request.name  # type: ignore[attr-defined]
+        for model in [name] if name else self.models:
+            answer.model_stats.add(name=model, version="1", inference_count=7)
+        return answer
 
     async def ModelInfer(self, request: Request, context: grpc.aio.ServicerContext) -> Response:  # noqa: N802
         self.requests.append(request)

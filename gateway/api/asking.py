@@ -1,0 +1,62 @@
+"""What a request asks for in its headers, and what an answer says in its own, whatever the body is."""
+
+import re
+from email.utils import formatdate
+
+from gateway.api.context import HttpRequest
+from gateway.canary import Life, Preference, Source
+from gateway.domain import ModelVersion
+from gateway.errors import ValidationFailed
+from gateway.priority import urgency_of
+from gateway.schemas import is_version
+
+_MILLISECONDS = re.compile(r"[1-9][0-9]{0,15}")
+
+
+def timeout_of(request: HttpRequest) -> float | None:
+    """The seconds that the caller gives us by X-Request-Timeout, which is in milliseconds; None without it."""
+    text = request.headers.get("x-request-timeout")
+    if text is None:
+        return None
+    if not _MILLISECONDS.fullmatch(text):
+        raise ValidationFailed.of("X-Request-Timeout", "A whole number of milliseconds, at least 1.")
+    return int(text) / 1000
+
+
+def pinned_by(request: HttpRequest) -> str | None:
+    """The version that X-Model-Version asks for."""
+    text = request.headers.get("x-model-version")
+    if text is not None and not is_version(text):
+        raise ValidationFailed.of("X-Model-Version", "A version, such as 2.")
+    return text
+
+
+def preference_of(request: HttpRequest) -> Preference | None:
+    text = request.headers.get("x-canary")
+    if text is None:
+        return None
+    try:
+        return Preference(text)
+    except ValueError:
+        raise ValidationFailed.of("X-Canary", "always or never.") from None
+
+
+def named_in(request: HttpRequest, source: Source, name: str) -> str | None:
+    """The end user whom a header or a cookie names."""
+    values = request.headers if source is Source.HEADER else request.cookies
+    return values.get(name) or None
+
+
+def urgency_in(request: HttpRequest) -> int | None:
+    """The urgency of the Priority headers; None where they ask for none."""
+    return urgency_of(", ".join(request.headers.getall("priority", [])))
+
+
+def version_headers(target: ModelVersion, life: Life | None) -> dict[str, str]:
+    """Which version answered, and how long it has to live: Deprecation (RFC 9745) and Sunset (RFC 8594)."""
+    headers = {"X-Model-Version": target.version, "X-Model-Variant": target.variant}
+    if life is not None and life.deprecated_at is not None:
+        headers["Deprecation"] = f"@{life.deprecated_at:.0f}"
+    if life is not None and life.sunset_at is not None:
+        headers["Sunset"] = formatdate(life.sunset_at, usegmt=True)
+    return headers

@@ -1,0 +1,210 @@
+"""POST …/infer of the Open Inference Protocol: a body in one of its three forms to a call, outputs to an answer."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import ParamSpec, TypeVar
+
+from litestar import Response, Router, post
+from litestar.params import FromPath
+
+from gateway.api.access import Access
+from gateway.api.asking import named_in, pinned_by, preference_of, timeout_of, urgency_in, version_headers
+from gateway.api.body import BodyReader, content_coding, while_connected
+from gateway.api.compression import CODINGS, accepted, deflate, inflate
+from gateway.api.context import HttpRequest, context_of
+from gateway.api.documentation import InferOperation, operation_id, protocol_failures
+from gateway.auth import may_use
+from gateway.calls import TensorAnswer, TensorCall
+from gateway.canary.callers import Callers
+from gateway.catalog import Card, Catalog
+from gateway.dataplane import DataPlane
+from gateway.domain import Priority
+from gateway.errors import BodyTooLarge, ValidationFailed, VersionNotFound
+from gateway.pool import WorkerPool
+from gateway.priority import PriorityPolicy
+from gateway.ratelimit import cost
+from gateway.schemas import is_version
+from gateway.telemetry.timeline import Stage
+from gateway.translate import signature
+from gateway.translate.tensors import InferAnswer, InferRequest, parse, render
+
+_HEADER_LENGTH = "Inference-Header-Content-Length"
+_LEVELS = {
+    0: None,
+    1: Priority.INTERACTIVE,
+    2: Priority.STANDARD,
+}  # Triton's; whatever is below them is batch
+_INLINE = 64 * 1024  # bytes that are translated faster than handed to a thread
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class TensorIntake:
+    """Turns a request into a call, and its outputs into an answer.
+
+    `limit` bounds a body after decompression too, `json_limit` the JSON in it, both in bytes.
+    """
+
+    def __init__(
+        self,
+        bodies: BodyReader,
+        priorities: PriorityPolicy,
+        access: Access,
+        catalog: Catalog,
+        pool: WorkerPool,
+        callers: Callers,
+        *,
+        limit: int,
+        json_limit: int,
+    ) -> None:
+        self._bodies = bodies
+        self._priorities = priorities
+        self._access = access
+        self._catalog = catalog
+        self._pool = pool
+        self._callers = callers
+        self._limit = limit
+        self._json_limit = json_limit
+
+    async def serve(
+        self,
+        request: HttpRequest,
+        model: str,
+        version: str | None,
+        work: Callable[[TensorCall], Awaitable[TensorAnswer]],
+    ) -> Response[bytes]:
+        """Runs `work` on the request's call, and holds the body's memory for just as long.
+
+        Raises GatewayError; what the headers tell is refused before the body is read.
+        """
+        context = context_of(request)
+        caller = context.caller
+        card = self._catalog.callable(model, lambda name: may_use(caller, name))
+        pinned = _pinned(request, version)
+        timeout = timeout_of(request)
+        header_length = _header_length(request)
+        context.priority = self._priority(request, None)
+        async with self._read(request) as body:
+            context.payload = len(body)
+            with context.timeline.stage(Stage.DECODE):
+                asked = await self._parsed(body, header_length, card)
+            context.priority = self._priority(request, _LEVELS.get(asked.level, Priority.BATCH))
+            units = cost(signature.rows(asked, card.served), signature.megapixels(asked))
+            await self._access.charge_more(context, units - 1)
+            call = TensorCall(
+                card=card,
+                version=pinned,
+                asked=asked,
+                principal=caller,
+                priority=context.priority,
+                started=context.started,
+                timeout=min(filter(None, (timeout, asked.timeout)), default=None),
+                request_id=context.request_id,
+                preference=preference_of(request),
+                named=lambda source, name: named_in(request, source, name),
+                follow=context.calls.append,
+                timeline=context.timeline,
+            )
+            answer = await while_connected(request, work(call))
+            if answer.life is not None:
+                self._callers.note(answer.target, caller)
+            with context.timeline.stage(Stage.POST):
+                size = sum(len(tensor.data) for tensor in answer.outputs)
+                rendered = await self._translated(size, render, asked, answer.target, answer.outputs)
+                return await self._response(request, rendered, version_headers(answer.target, answer.life))
+
+    @asynccontextmanager
+    async def _read(self, request: HttpRequest) -> AsyncIterator[bytes]:
+        """The body as it was before it was compressed."""
+        coding = content_coding(request)
+        async with self._bodies.read(request, limit=self._limit, codings=CODINGS) as body:
+            if coding == "identity":
+                yield body
+                return
+            unpacked = await self._translated(len(body), inflate, body, coding, self._limit)
+            with self._bodies.holding(len(unpacked)):
+                yield unpacked
+
+    async def _parsed(self, body: bytes, header_length: int | None, card: Card) -> InferRequest:
+        """The request, which fits the model."""
+        if header_length == 0:
+            asked = signature.from_bytes(body, card.served)
+        else:
+            if (header_length or len(body)) > self._json_limit:
+                raise BodyTooLarge(
+                    f"JSON has at most {self._json_limit} bytes: send large tensors as binary data."
+                )
+            asked = await self._translated(len(body), parse, body, header_length)
+        signature.check(asked, card.served)
+        return asked
+
+    async def _translated(
+        self, size: int, work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """`work`, on a thread where so many bytes would stall the event loop."""
+        if size <= _INLINE:
+            return work(*args, **kwargs)
+        return await self._pool.run(work, *args, **kwargs)
+
+    async def _response(
+        self, request: HttpRequest, answer: InferAnswer, headers: Mapping[str, str]
+    ) -> Response[bytes]:
+        binary = bool(answer.tensors)
+        parts = [answer.header, *answer.tensors]
+        size = sum(map(len, parts))
+        more = {"Vary": "Accept-Encoding"} | ({_HEADER_LENGTH: str(len(answer.header))} if binary else {})
+        choice = accepted(", ".join(request.headers.getall("accept-encoding", [])))
+        if choice and choice.pays(size, text=not binary):
+            body = await self._translated(size, deflate, parts, choice.coding)
+            more["Content-Encoding"] = choice.coding
+        else:
+            body = b"".join(parts)
+        media_type = "application/octet-stream" if binary else "application/json"
+        return Response(body, headers={**headers, **more}, media_type=media_type)
+
+    def _priority(self, request: HttpRequest, wanted: Priority | None) -> Priority:
+        principal = context_of(request).caller
+        return self._priorities.assign(
+            self._access.tier_of(principal), principal.priority_ceiling, urgency_in(request), wanted
+        )
+
+
+def tensor_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
+    """The handler, bound to its collaborators."""
+
+    @post(
+        ["/v2/models/{model:str}/infer", "/v2/models/{model:str}/versions/{version:str}/infer"],
+        status_code=200,
+        operation_class=InferOperation,
+        operation_id=operation_id,
+        summary="Infer",
+        responses=protocol_failures(400, 401, 403, 404, 408, 413, 415, 429, 502, 503, 504),
+        tags=["Open Inference Protocol"],
+    )
+    async def infer(
+        request: HttpRequest, model: FromPath[str], version: FromPath[str | None] = None
+    ) -> Response[bytes]:
+        return await intake.serve(request, model, version, dataplane.infer)
+
+    return Router("/", route_handlers=[infer])
+
+
+def _pinned(request: HttpRequest, version: str | None) -> str | None:
+    """The version of the path or of X-Model-Version, which must not contradict each other."""
+    if version is not None and not is_version(version):
+        raise VersionNotFound("This version of the model is not loaded.")
+    asked = pinned_by(request)
+    if None not in (version, asked) and version != asked:
+        raise ValidationFailed.of("X-Model-Version", "The path itself asks for another version.")
+    return version or asked
+
+
+def _header_length(request: HttpRequest) -> int | None:
+    """The bytes of the body that are JSON; None: all of them; 0: the body is a tensor."""
+    text = request.headers.get(_HEADER_LENGTH.lower())
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise ValidationFailed.of(_HEADER_LENGTH, "A whole number of bytes.")
+    return int(text)

@@ -1,0 +1,72 @@
+"""What the data plane is asked and what it answers: requests as it sees them, without HTTP."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from gateway.canary import Life, Preference, Source
+from gateway.catalog import Card
+from gateway.domain import ModelVersion, Principal, Priority, RawTensor
+from gateway.errors import InputError
+from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
+from gateway.telemetry.timeline import Timeline
+from gateway.translate.tensors import InferRequest
+
+Options = TypeVar("Options", ClassifyOptions, DetectOptions)
+Result = TypeVar("Result", ClassifyResult, DetectResult)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What every request brings, whatever it asks for.
+
+    `started` is on the monotonic clock and `timeout` what the caller asks for, both in seconds. `preference` and
+    `named` are for the router: the caller's wish about a rollout, and the values of headers and cookies. `follow` is
+    told of every call to Triton: it may outlast a caller who leaves. `timeline` takes down where the time goes.
+    """
+
+    principal: Principal
+    priority: Priority
+    started: float
+    timeout: float | None
+    request_id: str
+    preference: Preference | None
+    named: Callable[[Source, str], str | None]
+    follow: Callable[["asyncio.Future[Any]"], None]
+    timeline: Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Request, Generic[Options]):
+    """Images: the bytes of each, or the reason why there are none."""
+
+    images: Sequence[bytes | InputError]
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class TensorCall(Request):
+    """Tensors that fit the model of `card`. `version` is the one that the caller pins, if any."""
+
+    card: Card
+    version: str | None
+    asked: InferRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[Result]):
+    """Who answered, how long that version has to live, and one result or error an image, in the request's order."""
+
+    target: ModelVersion
+    life: Life | None
+    results: Sequence[Result | InputError]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorAnswer:
+    """Who answered, how long that version has to live, and the outputs in the order asked for."""
+
+    target: ModelVersion
+    life: Life | None
+    outputs: Sequence[RawTensor]

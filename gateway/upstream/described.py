@@ -1,0 +1,35 @@
+"""Triton's messages as the JSON of its HTTP API: the same names, every number a number, defaults spelled out."""
+
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+_MESSAGE, _ENUM = FieldDescriptor.CPPTYPE_MESSAGE, FieldDescriptor.CPPTYPE_ENUM
+
+
+def as_json(message: Message) -> dict[str, Any]:
+    """Every field, but for a part or an alternative that is not there."""
+    return {
+        field.name: _value(field, getattr(message, field.name))
+        for field in message.DESCRIPTOR.fields
+        if not field.has_presence or message.HasField(field.name)
+    }
+
+
+def _value(field: FieldDescriptor, value: Any) -> Any:
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        item = field.message_type.fields_by_name["value"]
+        return {str(key): _one(item, value[key]) for key in value}
+    if field.is_repeated:
+        return [_one(field, item) for item in value]
+    return _one(field, value)
+
+
+def _one(field: FieldDescriptor, value: Any) -> Any:
+    if field.cpp_type == _MESSAGE:
+        return as_json(value)
+    if field.cpp_type == _ENUM:
+        assert field.enum_type is not None  # noqa: S101  # an enum has one
+        return field.enum_type.values_by_number[value].name
+    return value.decode("latin-1") if isinstance(value, bytes) else value

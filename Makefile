@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up check format test accuracy counted bench-limits bench-overload bench-mirror train lock clean
+.PHONY: help setup up check format test accuracy counted bench-limits bench-overload bench-mirror bench-hot-path train lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ bench-limits: setup ## Quotas, revocation, a noisy neighbour, Redis frozen and k
 
 bench-overload: setup ## Twice and five times what the model can take, and a flood of batch: the other figures
 	PYTHONPATH=dev $(BIN)/python benchmarks/overload.py
+
+bench-hot-path: setup ## What the door costs: CPU a request with all of it on and with all of it off
+	PYTHONPATH=dev $(BIN)/python benchmarks/hot_path.py
 
 counted: setup ## 10,000 requests to two workers, one killed half-way: does /metrics agree with the client?
 	$(BIN)/python dev/counted.py

@@ -159,9 +159,16 @@ def http_request(
     content_type: str = "image/png",
     urgency: int | None = None,
     timeout_ms: int | None = None,
+    inference_header: bytes = b"",
 ) -> bytes:
-    """A whole request as it goes over the wire, made once and sent many times."""
+    """A whole request as it goes over the wire, made once and sent many times.
+
+    `inference_header` is the JSON before the tensors of Triton's binary extension.
+    """
     headers = {"Host": "gateway", "X-API-Key": key}
+    if inference_header:
+        headers["Inference-Header-Content-Length"] = str(len(inference_header))
+        body = inference_header + body
     if body:
         headers |= {"Content-Type": content_type, "Content-Length": str(len(body))}
     if urgency is not None:

@@ -116,12 +116,19 @@ class Testbed:
 
 
 @contextmanager
+def roomy_access() -> Iterator[Path]:
+    """An access file whose quotas no load here exhausts."""
+    with tempfile.TemporaryDirectory() as folder:
+        access = Path(folder, "access.toml")
+        access.write_text(_ROOMY)
+        yield access
+
+
+@contextmanager
 def started(repository: Path | None = None, *, roomy: bool = False, **settings: object) -> Iterator[Testbed]:
     """The stack for the length of the block; `roomy` lifts the quotas."""
-    with tempfile.TemporaryDirectory() as folder:
+    with roomy_access() as access:
         if roomy:
-            access = Path(folder, "access.toml")
-            access.write_text(_ROOMY)
             settings["access_file"] = access
         with running_stack(repository, workers=WORKERS, **settings) as stack:
             bed = Testbed(stack)

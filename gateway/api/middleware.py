@@ -114,7 +114,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message["headers"], *self._headers()]
-        elif message["type"] == "http.response.body" and not message["more_body"]:
+        elif message["type"] == "http.response.body" and not message.get("more_body"):
             self.count()
         await self._send(message)
 

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from itertools import product
 
 from exposition import Exposition
+from unit.ratelimit.callers import Clock, ScriptedStore, caller, tier
 
 from gateway.domain import ModelVersion, Priority, Variant
+from gateway.ratelimit import RateLimiter
+from gateway.ratelimit.breaker import Breaker
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.requests import Finished
 from gateway.telemetry.timeline import Stage, Timeline
@@ -173,3 +176,20 @@ def test_twenty_models_in_every_state_at_once_are_fewer_than_two_thousand_series
     assert exposition.total("gateway_requests_total") == sent
     assert exposition.total("gateway_requests_total", code="503") == sent / len(STATUSES)
     assert exposition.total("gateway_requests_total", model="other") > 0
+
+
+async def test_a_limiter_that_loses_its_store_and_finds_it_again_tells_each_once() -> None:
+    metrics, store, clock = Metrics(), ScriptedStore(), Clock()
+    breaker = Breaker(clock=clock, spread=lambda: 1.0)
+    async with RateLimiter(
+        store, shares=1, clock=clock, breaker=breaker, on_state_change=metrics.limits.changed
+    ) as limiter:
+        store.up = False
+        for _ in range(10):
+            metrics.limits.decided("standard", await limiter.charge(caller(), tier(), 0))
+        store.up, clock.now = True, clock.now + 1
+        await limiter.charge(caller(), tier(), 0)
+    exposition = shown(metrics)
+    assert exposition.total("gateway_limits_changes_total", state="open") == 1
+    assert exposition.total("gateway_limits_changes_total", state="closed") == 1
+    assert exposition.total("gateway_limits_local_total") == 10

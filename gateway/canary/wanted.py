@@ -118,8 +118,11 @@ def _read(codec: TypeAdapter[_T], text: str | bytes) -> _T:
         ) from None
 
 
+_MESSAGES = {  # in place of those of pydantic's that speak to programmers
+    "string_pattern_mismatch": 'A version is a whole number from 1, such as "2".',  # nothing else has a pattern
+    "unexpected_keyword_argument": "There is no such field.",
+}
+
+
 def _message(problem: ErrorDetails) -> str:
-    """Pydantic's, without what only programmers read. Only versions have a pattern."""
-    if problem["type"] == "string_pattern_mismatch":
-        return 'A version is a whole number from 1 in quotes, such as "2".'
-    return problem["msg"].removeprefix("Value error, ")
+    return _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))

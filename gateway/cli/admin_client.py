@@ -125,9 +125,9 @@ class AdminClient:
 
 
 def route_path(model: str, action: str = "") -> str:
-    """Of a model's route, or of an action on it. Raises click.BadParameter for no name, which would be all routes."""
-    if not model:
-        raise click.BadParameter("a model has a name", param_hint="MODEL")
+    """Of a model's route, or of an action on it. Raises click.BadParameter for what a URL takes for another path."""
+    if model in ("", ".", ".."):
+        raise click.BadParameter(f"{model!r} is no name of a model", param_hint="MODEL")
     return f"/admin/v1/canaries/{quote(model, safe='')}" + (f"/{action}" if action else "")
 
 

@@ -13,7 +13,8 @@ from support.admin_server import AdminServer, Run
         (("set", "pets"), "at least one option"),
         (("set", "pets", "--error-z", "nan"), "not finite"),
         (("set", "pets", "--latency-factor", "inf"), "not finite"),
-        (("show", ""), "a model has a name"),
+        (("show", ""), "'' is no name of a model"),
+        (("rollback", ".."), "'..' is no name of a model"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_without_a_call(

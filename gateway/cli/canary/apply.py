@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from gateway.canary.routes_file import RoutesFileError, read_routes_file
-from gateway.cli.admin_client import AdminClient, Refused, printable, route_path
+from gateway.cli.admin_client import AdminClient, Answer, Refused, printable, route_path
 from gateway.cli.canary.change import change
 from gateway.cli.canary.declared import Comparison, Standing, compare
 from gateway.cli.canary.output import as_json, print_json
@@ -54,9 +54,15 @@ def _compared(client: AdminClient, path: Path, *, restart: bool) -> list[Compari
         routes = read_routes_file(path)
     except RoutesFileError as error:
         raise click.ClickException(printable(error)) from None
-    return [
-        compare(model, body, client.get(route_path(model)), restart=restart) for model, body in routes.items()
-    ]
+    return [compare(model, body, _standing(client, model), restart=restart) for model, body in routes.items()]
+
+
+def _standing(client: AdminClient, model: str) -> Answer:
+    """Raises what names the model, of which a file has many."""
+    try:
+        return client.get(route_path(model))
+    except Refused as error:
+        raise click.ClickException(f"{model}: {error.message}") from None
 
 
 def _show(compared: Sequence[Comparison]) -> None:

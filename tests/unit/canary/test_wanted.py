@@ -55,7 +55,8 @@ def test_every_wrong_field_is_named(document: object, pointers: list[str]) -> No
     ("document", "detail"),
     [
         ({"stable": "1", "canary": "1"}, "the canary is the stable version"),
-        ({"stable": "1", "canary": "two"}, 'A version is a whole number from 1 in quotes, such as "2".'),
+        ({"stable": "1", "canary": "two"}, 'A version is a whole number from 1, such as "2".'),
+        ({"stable": "1", "wieght": 5}, "There is no such field."),
         ({"stable": "1", "weight": 5}, "weight, mirror, steps and lease need a canary"),
     ],
 )

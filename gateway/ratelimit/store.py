@@ -23,12 +23,14 @@ _T = TypeVar("_T")
 TIMEOUT = 0.05  # seconds: the most that a request may lose to a store that does not answer
 # Seconds for the client. Longer than a request waits: `RedisStore` bounds that itself, and lets what it gave up end
 # behind.
-CLIENT_TIMEOUT = 2 * TIMEOUT
+CLIENT_TIMEOUT = 10 * TIMEOUT
 
 _CONNECTIONS = (
     32  # calls at once, fewer than the client has; more wait for one of these, within the same timeout
 )
-_GRACE = 0.005  # seconds for an answer that came while the event loop itself was held up
+# While the event loop was held up, the answer may have come, or the call may not even have been sent.
+_GRACE = 0.005  # seconds for a round trip
+_TURNS = 5  # of the loop, to read what is there; they cost nothing where nothing is
 _PROBE = Rate(1000.0, 1000.0)
 # Redis refuses, it cannot be reached, or what it answers is no answer.
 _FAILURES = (RedisError, OSError, ValueError, TypeError, AttributeError)
@@ -86,10 +88,14 @@ class RedisStore:
         task = loop.create_task(call)
         self._running.add(task)
         task.add_done_callback(self._forget)
-        done, _ = await asyncio.wait((task,), timeout=self._timeout)
-        if not done and loop.time() - started > self._timeout + _GRACE:
-            done, _ = await asyncio.wait((task,), timeout=_GRACE)
-        if not done:
+        await asyncio.wait((task,), timeout=self._timeout)
+        if not task.done() and loop.time() - started > self._timeout + _GRACE:
+            await asyncio.wait((task,), timeout=_GRACE)
+        for _ in range(_TURNS):
+            if task.done():
+                break
+            await asyncio.sleep(0)
+        if not task.done():
             raise StoreAway(f"no answer within {self._timeout * 1000:.0f} ms")
         try:
             return task.result()

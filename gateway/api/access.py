@@ -137,7 +137,9 @@ def cors_config(origins: Sequence[str]) -> CORSConfig | None:
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=[
             "Authorization",
+            "Content-Encoding",
             "Content-Type",
+            "Inference-Header-Content-Length",
             "Priority",
             "X-API-Key",
             "X-Canary",
@@ -147,6 +149,7 @@ def cors_config(origins: Sequence[str]) -> CORSConfig | None:
         ],
         expose_headers=[
             "Deprecation",
+            "Inference-Header-Content-Length",
             "Priority",
             "RateLimit",
             "RateLimit-Policy",

@@ -118,10 +118,6 @@ class Catalog:
             raise self._absent(name)
         return card
 
-    def served(self) -> list[Card]:
-        """Every model that can be called at all, by name."""
-        return [card for _, card in sorted(self._snapshot.callable.items())]
-
     def callable(self, name: str, allowed: Callable[[str], bool]) -> Card:
         """The model of this name, with or without a task; raises what `find` does for a name."""
         if not allowed(name):

@@ -178,3 +178,46 @@ async def test_a_model_that_is_not_allowed_answers_like_one_that_does_not_exist(
             catalog.find(Task.IMAGE_CLASSIFICATION, name, lambda _: False)
         messages.add(str(caught.value))
     assert len(messages) == 1
+
+
+TENSORS = replace(PETS, name="tensors", parameters={})
+
+
+async def test_a_model_without_a_task_can_be_called_with_tensors_only() -> None:
+    catalog = catalog_of(Registry([PETS, TENSORS]))
+    await catalog.refresh()
+    assert catalog.callable("tensors", anything).served == TENSORS
+    assert catalog.callable("pets", anything) is catalog.named("pets")
+    assert [card.name for card in catalog.cards()] == ["pets"]
+    with pytest.raises(ModelNotFound):
+        catalog.find(Task.IMAGE_CLASSIFICATION, "tensors", anything)
+
+
+async def test_a_model_without_a_task_makes_the_catalog_useful_too() -> None:
+    catalog = catalog_of(Registry([TENSORS]))
+    await catalog.refresh()
+    assert catalog.status().models == 1
+
+
+async def test_a_model_without_a_task_has_the_general_keys() -> None:
+    parameters = {"gateway.default_version": "1", "gateway.timeout_ms": "1500", "theirs": "x"}
+    catalog = catalog_of(Registry([TENSORS, replace(TENSORS, name="other", parameters=parameters)]))
+    await catalog.refresh()
+    plain, other = catalog.callable("tensors", anything), catalog.callable("other", anything)
+    assert (plain.default_version, plain.timeout, plain.capacity) == ("2", None, 8)
+    assert (other.default_version, other.timeout) == ("1", 1.5)
+
+
+async def test_a_key_that_says_nothing_without_a_task_is_an_error_of_the_operator() -> None:
+    catalog = catalog_of(Registry([replace(TENSORS, parameters={"gateway.labels": "cat"})]))
+    await catalog.refresh()
+    with pytest.raises(ModelUnavailable) as caught:
+        catalog.callable("tensors", anything)
+    assert "gateway.labels" in caught.value.internal
+
+
+async def test_what_is_not_allowed_is_as_if_it_were_not_there() -> None:
+    catalog = catalog_of(Registry([TENSORS]))
+    await catalog.refresh()
+    with pytest.raises(ModelNotFound):
+        catalog.callable("tensors", lambda _: False)

@@ -116,7 +116,7 @@ def test_watch_on_a_terminal_draws_a_table_and_tells_of_a_restart(server: AdminS
     os.close(theirs)
     read_until(ours, "Live.")
     server.fake.tell("report", {**server.fake.report("pets"), "canary": side("2", 4321)})
-    assert "decision" in read_until(ours, "4321")
+    assert "agreement" in read_until(ours, "4321")
     server.stop()
     read_until(ours, "No news")
     server.start()

@@ -26,7 +26,6 @@ _COLUMNS = (
     "p50",
     "p95",
     "agreement",
-    "decision",
 )
 _STYLES = {
     Phase.PROGRESSING: "cyan",
@@ -71,14 +70,18 @@ class Board:
 
 
 def table(board: Board, now: float) -> Group:
-    """One frame: a line for each version, and what keeps new ones from coming."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+    """One frame: a line for each version, a sentence on each model, and what keeps new ones from coming."""
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in _COLUMNS:
-        made.add_column(column, overflow="fold", ratio=1 if column == "decision" else None)
+        made.add_column(column, overflow="fold")
+    sentences = []
     for route in _routes(board):
-        for cells in _rows(route, board.report(route["model"], now)):
+        found = board.report(route["model"], now)
+        for cells in _rows(route, found):
             made.add_row(*(Text(printable(cell), style=_style(route)) for cell in cells))
-    return Group(made, Text(status(board), style="yellow" if board.lost else "dim"))
+        if verdict := _verdict(route, found):
+            sentences.append(Text(printable(f"{route['model']}: {verdict}"), style=_style(route)))
+    return Group(made, *sentences, Text(status(board), style="yellow" if board.lost else "dim"))
 
 
 def line(route: Document, report: Document | None) -> str:
@@ -112,18 +115,17 @@ def _routes(board: Board) -> list[Document]:
 def _rows(route: Document, report: Document | None) -> Iterator[tuple[str, ...]]:
     """The stable version, and the canary where there is one."""
     canary, weight = route["canary"], route["weight"]
-    last = _verdict(route, report)
-    stable = _cells(report, "stable", "" if canary else last)
+    stable = _cells(report, "stable")
     yield (route["model"], _phase(route), route["stable"], percent(FULL - weight), *stable)
     if canary:
-        yield ("", _step(route), canary, percent(weight), *_cells(report, "canary", last))
+        yield ("", _step(route), canary, percent(weight), *_cells(report, "canary"))
 
 
-def _cells(report: Document | None, side: str, last: str) -> tuple[str, ...]:
+def _cells(report: Document | None, side: str) -> tuple[str, ...]:
     figures = shown(report[side]) if report else {}
     agreed = agreement(report["agreement"]) if report and side == "canary" else ""
     columns = (figures.get(name, NOTHING) for name in ("requests", "errors", "p50", "p95"))
-    return (*columns, agreed, last)
+    return (*columns, agreed)
 
 
 def _phase(route: Document) -> str:

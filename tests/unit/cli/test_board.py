@@ -48,17 +48,23 @@ def test_a_frame_has_a_line_for_each_version_with_its_figures() -> None:
     assert "100" in rows[3]
     assert "3 (3 %)" in rows[3]
     assert "96.15 % of 52" in rows[3]
-    assert "healthy: 3 % errors against 0.1 %." in rows[3]
+    assert rows[-2].strip() == "pets: healthy: 3 % errors against 0.1 %."
     assert rows[-1].strip() == "Live."
+
+
+def test_a_frame_fits_a_terminal_of_120_columns() -> None:
+    running = route(model="digits_classifier", steps=STEPS, step=0, phase="progressing", weight=100)
+    shown = board(ServerEvent("route", running), ServerEvent("report", report(model="digits_classifier")))
+    assert all(len(row.rstrip()) <= 120 for row in drawn(shown).splitlines())
 
 
 def test_a_route_without_a_canary_is_one_line_with_its_reason() -> None:
     alone = route(canary=None, weight=0, phase="promoted", reason="Version 2 took over.")
     rows = drawn(board(ServerEvent("route", alone))).splitlines()
-    assert len(rows) == 4
+    assert len(rows) == 5
     assert "promoted" in rows[2]
     assert "100 %" in rows[2]
-    assert "Version 2 took over." in rows[2]
+    assert rows[3].strip() == "pets: Version 2 took over."
 
 
 def test_a_plan_shows_its_step_and_a_lease_what_is_left() -> None:

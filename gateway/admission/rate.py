@@ -2,7 +2,7 @@
 
 _WINDOW = 0.25  # seconds; several batches
 _WEIGHT = 0.3  # of the newest window
-_SLACK = 0.001  # seconds that a timer may be late without slowing the pace
+_SLACK = 0.25  # of the time between two calls: how late a timer may be without slowing the pace
 
 
 class ServiceRate:
@@ -53,4 +53,5 @@ class Pace:
 
         So the pace is never what keeps calls in flight below the limit, however slow the server was a moment ago.
         """
-        self._next = max(self._next, now - _SLACK) + latency / limit
+        interval = latency / limit
+        self._next = max(self._next, now - _SLACK * interval) + interval

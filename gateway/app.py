@@ -56,6 +56,8 @@ from gateway.canary.preflight import GoldenInputs, Preflight
 from gateway.canary.reports import Reports
 from gateway.canary.rollouts import Rollouts
 from gateway.canary.route import BrokenRoute, from_document
+from gateway.canary.routes_file import read_routes_file
+from gateway.canary.seed import Seed
 from gateway.canary.shadow import MirrorPolicy
 from gateway.canary.store import RouteStore
 from gateway.canary.table import RouteTable
@@ -89,7 +91,7 @@ def create_app() -> ASGIApp:
 def build(settings: Settings) -> ASGIApp:
     """The application for these settings. Services open when its lifespan starts and close in reverse.
 
-    Raises AccessFileError.
+    Raises AccessFileError, RoutesFileError.
     """
     clock = time.monotonic
     metrics = Metrics()
@@ -175,6 +177,7 @@ def build(settings: Settings) -> ASGIApp:
                     routes.callers.run(),
                     routes.lease.run(),
                     canaries.controller.run(),
+                    canaries.seed.run(),
                     readings.run(),
                 ),
                 mirror,
@@ -301,11 +304,12 @@ def _routes(settings: Settings, metrics: Metrics) -> _Routes:
 
 @dataclass(frozen=True)
 class _Canaries:
-    """What operators need: changes, reports, and the one evaluator among all workers."""
+    """What operators need: changes, reports, the one evaluator among all workers, and the routes to begin with."""
 
     rollouts: Rollouts
     reports: Reports
     controller: Controller
+    seed: Seed
 
 
 def _canaries(
@@ -328,7 +332,9 @@ def _canaries(
         clock=time.time,
         rolled_back=metrics.canaries.rolled_back,
     )
-    return _Canaries(rollouts, Reports(routes.reader, routes.ledgers, routes.reports), controller)
+    seeds = {} if settings.routes_file is None else read_routes_file(settings.routes_file)
+    seed = Seed(seeds, rollouts, clock=time.time)
+    return _Canaries(rollouts, Reports(routes.reader, routes.ledgers, routes.reports), controller, seed)
 
 
 def _gate_policy(settings: Settings) -> Callable[[Lane], GatePolicy]:

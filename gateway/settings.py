@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         description="Folder of the models, as Triton has it: golden inputs for a canary's pre-flight are read from "
         "<model>/golden. Without it that check is left out.",
     )
+    routes_file: Path | None = Field(
+        None,
+        description="YAML or TOML file of routes, see docs/canary.md: gives a store that never had a route for a model "
+        "its first one.",
+    )
     keep_disagreements: int = Field(
         0,
         ge=0,

@@ -5,6 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -515,6 +516,34 @@ async def test_golden_inputs_are_part_of_the_preflight(
         report = (await client.post(f"{PATH}/check", json={"to": "2"}, headers=headers)).json()
         assert report["passed"] is False
         assert "two.png" in report["checks"][-1]["detail"]
+
+
+async def test_a_routes_file_gives_an_empty_store_its_first_route_and_nothing_later(
+    triton: FakeTriton, serve: Serve, admin_key: str, tmp_path: Path
+) -> None:
+    name = f"seeded-{time.time_ns()}"
+    message = config(name, {**CLASSIFIER, "gateway.default": "false"}, output=[3])
+    message.version_policy.specific.versions.extend([1, 2])
+    triton.models[name] = (message, ["1", "2"])
+    file = tmp_path / "routes.yaml"
+    file.write_text(f"routes:\n  {name}:\n    stable: 1\n    canary: 2\n    weight: 5%\n")
+    path, headers = f"/admin/v1/canaries/{name}", {"x-api-key": admin_key}
+
+    async def weight(client: httpx.AsyncClient) -> object:
+        return (await client.get(path, headers=headers)).json().get("weight")
+
+    async with serving(triton) as url:
+        async with serve(url, routes_file=str(file)) as client:
+            async with asyncio.timeout(10):
+                while await weight(client) != 500:
+                    await asyncio.sleep(0.05)
+            event = (await client.get(f"{path}/events", headers=headers)).json()["events"][0]
+            assert (event["actor"], event["action"]) == ("gateway", "seed")
+            assert (await client.post(f"{path}/rollback", headers=headers)).status_code == 200
+        async with serve(url, routes_file=str(file)) as client:
+            await until_ready(client)
+            await asyncio.sleep(2.5)
+            assert await weight(client) == 0
 
 
 async def second_version_raises(request: Request, context: grpc.aio.ServicerContext) -> Response:

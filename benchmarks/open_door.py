@@ -24,6 +24,7 @@ from gateway.pool import WorkerPool
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics
 from gateway.translate.decode import Limits
+from gateway.translate.tokenizer import Tokenizers
 from gateway.translate.translator import Translator
 from gateway.upstream import TritonClient
 
@@ -101,7 +102,9 @@ def create_app() -> Any:
         router=Router(nothing),
         admission=Unlimited(),  # type: ignore[arg-type]
         upstream=Direct(triton),
-        translator=Translator(pool, Limits(pixels=settings.max_image_pixels, side=settings.max_image_side)),
+        translator=Translator(
+            pool, Limits(pixels=settings.max_image_pixels, side=settings.max_image_side), Tokenizers(None)
+        ),
         outcomes=nothing,
         mirror=nothing,
         deadlines=Deadlines(settings.request_timeout, settings.max_request_timeout, clock),

@@ -73,6 +73,7 @@ from gateway.store import connect
 from gateway.telemetry.logs import configure_logs
 from gateway.telemetry.metrics import Metrics
 from gateway.translate.decode import Limits
+from gateway.translate.tokenizer import Tokenizers
 from gateway.translate.translator import Translator
 from gateway.upstream import Breakers, GuardedTriton, RetryBudget, TritonClient
 
@@ -104,7 +105,8 @@ def build(settings: Settings) -> ASGIApp:
         clock=clock,
         retried=metrics.upstream.retried,
     )
-    catalog = Catalog(triton, interval=settings.catalog_interval, clock=clock)
+    tokenizers = Tokenizers(settings.model_repository)
+    catalog = Catalog(triton, interval=settings.catalog_interval, clock=clock, prepare=tokenizers.prepare)
     pool = WorkerPool(threads=settings.decode_threads, queue=settings.decode_queue)
     bodies = BodyReader(
         limit=settings.max_body_bytes, budget=settings.max_buffered_bytes, seconds=settings.body_timeout
@@ -134,7 +136,9 @@ def build(settings: Settings) -> ASGIApp:
         router=Router(routes.table),
         admission=admission,
         upstream=upstream,
-        translator=Translator(pool, Limits(pixels=settings.max_image_pixels, side=settings.max_image_side)),
+        translator=Translator(
+            pool, Limits(pixels=settings.max_image_pixels, side=settings.max_image_side), tokenizers
+        ),
         outcomes=Outcomes(routes.recorders),
         mirror=mirror,
         deadlines=Deadlines(settings.request_timeout, settings.max_request_timeout, clock),

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from gateway.canary import Life, Preference, Source
 from gateway.catalog import Card
-from gateway.domain import ModelVersion, Principal, Priority, RawTensor
+from gateway.domain import Content, ModelVersion, Principal, Priority, RawTensor
 from gateway.errors import InputError
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
 from gateway.telemetry.timeline import Timeline
@@ -39,9 +39,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Call(Request, Generic[Options]):
-    """Images: the bytes of each, or the reason why there are none."""
+    """What each input holds, all of them of one kind, or the reason why it holds nothing."""
 
-    images: Sequence[bytes | InputError]
+    inputs: Sequence[Content | InputError]
     options: Options
 
 
@@ -56,7 +56,7 @@ class TensorCall(Request):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Result]):
-    """Who answered, how long that version has to live, and one result or error an image, in the request's order."""
+    """Who answered, how long that version has to live, and one result or error an input, in the request's order."""
 
     target: ModelVersion
     life: Life | None

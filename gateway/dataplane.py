@@ -16,6 +16,7 @@ from gateway.canary import Ask, Choice, Mirror, Original, Probe, Versions
 from gateway.catalog import Card, Catalog, ModelCard, Task
 from gateway.domain import (
     Array,
+    Content,
     Deadline,
     InferCall,
     ModelVersion,
@@ -37,9 +38,8 @@ from gateway.errors import (
 )
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
 from gateway.telemetry.timeline import Stage, Timeline
-from gateway.translate.image import Encoded
 from gateway.translate.labels import class_ids
-from gateway.translate.translator import Translator
+from gateway.translate.translator import Encoded, Translator
 
 _PROBE_SECONDS = 5.0
 
@@ -147,11 +147,14 @@ class DataPlane:
         self._deadlines = deadlines
         self._by_task: Mapping[Task, tuple[Any, _Decode[Any, Any]]] = {
             Task.IMAGE_CLASSIFICATION: (ClassifyOptions(), translator.classes),
+            Task.TEXT_CLASSIFICATION: (ClassifyOptions(), translator.classes),
             Task.OBJECT_DETECTION: (DetectOptions(), translator.boxes),
         }
 
     async def classify(self, call: Call[ClassifyOptions]) -> Answer[ClassifyResult]:
-        return await self._answer(Task.IMAGE_CLASSIFICATION, call, self._translator.classes)
+        reads_text = any(isinstance(content, str) for content in call.inputs)
+        task = Task.TEXT_CLASSIFICATION if reads_text else Task.IMAGE_CLASSIFICATION
+        return await self._answer(task, call, self._translator.classes)
 
     async def detect(self, call: Call[DetectOptions]) -> Answer[DetectResult]:
         return await self._answer(Task.OBJECT_DETECTION, call, self._translator.boxes)
@@ -177,7 +180,7 @@ class DataPlane:
                 "/inputs", "The model refuses these tensors.", internal=error.internal
             ) from None
 
-    async def probe(self, card: ModelCard, version: str, images: Sequence[bytes]) -> Probe:
+    async def probe(self, card: ModelCard, version: str, inputs: Sequence[Content]) -> Probe:
         """What exactly this version makes of some inputs; for those who judge it, and counted for nobody."""
         target = ModelVersion(card.name, version, Variant.PINNED)
         options, decode = self._by_task[card.task]
@@ -193,7 +196,7 @@ class DataPlane:
             timeline=Timeline(self._deadlines.clock),
         )
         async with self._until(job.deadline):
-            items = await self._translator.encode(images, card)
+            items = await self._translator.encode(inputs, card)
             output, _ = await self._infer(job, card, _encoded(items))
             results = await decode(output, _encoded(items), card, options)
         return Probe(_in_order(items, results), output.shape[1:], str(output.dtype))
@@ -207,7 +210,7 @@ class DataPlane:
         job = self._admissible(self._assign(call, card, options.version))
         async with self._until(job.deadline):
             with call.timeline.stage(Stage.DECODE):
-                items = await self._translator.encode(call.images, card)
+                items = await self._translator.encode(call.inputs, card)
             encoded = _encoded(items)
 
             async def work(chosen: _Job) -> tuple[list[Result], float]:
@@ -218,9 +221,8 @@ class DataPlane:
             job, results = await self._serve(job, work)
         answered = _in_order(items, results)
         if job.choice.mirror is not None:
-            self._offer(
-                job, job.choice.mirror, call.images, answered, lambda shadow: self._attempt(shadow, work)
-            )
+            asked = [_stored(content) for content in call.inputs]
+            self._offer(job, job.choice.mirror, asked, answered, lambda shadow: self._attempt(shadow, work))
         return Answer(job.target, job.choice.lives.get(job.target.version), answered)
 
     def _offer(
@@ -294,15 +296,14 @@ class DataPlane:
         return outcome
 
     async def _infer(self, job: _Job, card: ModelCard, items: Sequence[Encoded]) -> tuple[Array, float]:
-        """The images as one batch, or as several where the model takes fewer at once: `[images, …]`.
+        """The inputs as one batch, or as several where the model takes fewer at once: `[inputs, …]`.
 
         With it the seconds of the slowest batch.
         """
-        name, size = card.input.name, card.batch_limit
-        arrays = [item.array for item in items]
-        batches = [Tensor(name, np.stack(arrays[i : i + size])) for i in range(0, len(arrays), size)]
+        size = card.batch_limit
+        batches = [self._translator.stack(items[i : i + size], card) for i in range(0, len(items), size)]
         answers = await asyncio.gather(
-            *(self._in_turn(job, self._upstream.infer, [batch]) for batch in batches)
+            *(self._in_turn(job, self._upstream.infer, batch) for batch in batches)
         )
         outputs = [answer[card.output.name] for answer, _ in answers]
         joined = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
@@ -366,6 +367,11 @@ def _fall_back(job: _Job, error: Exception) -> _Job:
         raise error
     job.timeline.chosen(job.choice.fallback)
     return replace(job, target=job.choice.fallback)
+
+
+def _stored(content: Content | InputError) -> bytes | InputError:
+    """What the report of a mirrored call keeps or hashes: the image, or the text in UTF-8."""
+    return content.encode() if isinstance(content, str) else content
 
 
 def _encoded(items: Sequence[Encoded | InputError]) -> list[Encoded]:

@@ -11,6 +11,9 @@ Array = NDArray[np.generic]
 Buffer = bytes | memoryview
 Parameter = str | int | float | bool
 
+Content = bytes | str
+"""What one input of a request holds: an image as a file's bytes, or a text."""
+
 
 class Variant(StrEnum):
     """Why this version answers."""

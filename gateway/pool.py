@@ -1,4 +1,4 @@
-"""Threads for work that would stall the event loop: decoding images and picking boxes."""
+"""Threads for work that would stall the event loop: decoding images, cutting texts into tokens, picking boxes."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 class WorkerPool:
     """`threads` run, at most `queue` calls wait, and what comes on top is refused at once.
 
-    Pillow and numpy let go of the interpreter lock while they work, so threads are enough.
+    Pillow, numpy and tokenizers let go of the interpreter lock while they work, so threads are enough.
     """
 
     def __init__(self, *, threads: int, queue: int) -> None:

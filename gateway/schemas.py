@@ -10,6 +10,7 @@ from gateway.errors import FieldError, ValidationFailed
 
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 _BRANCHES = ("bool", "float", "int", "str")
+MAX_TEXT = 20_000  # characters; the longest inputs of BERT's relatives are a tenth of that
 MAX_VERSION = 2**63 - 1  # Triton keeps versions as signed 64-bit integers
 
 
@@ -75,7 +76,7 @@ class DetectOptions(Options):
     )
 
 
-class Input(_Public):
+class ImageInput(_Public):
     """One image: its bytes in base64, or where to fetch it."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
@@ -88,24 +89,34 @@ class Input(_Public):
     @model_validator(mode="before")
     @classmethod
     def _exactly_one(cls, value: Any) -> Any:
-        if isinstance(value, dict) and len(value.keys() & {"image", "url"}) != 1:
-            raise ValueError("needs exactly one of image and url")
+        known = list(cls.model_fields)
+        if isinstance(value, dict) and len(value.keys() & set(known)) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(known[:-1])} and {known[-1]}")
         if isinstance(value, dict) and None in value.values():
             raise ValueError("must not be null")
         return value
 
 
-Inputs = Annotated[
-    list[Input], Field(min_length=1, description="The images; they are answered in this order.")
-]
+class ClassifyInput(ImageInput):
+    """One image, as its bytes in base64 or as where to fetch it; or one text."""
+
+    text: str | None = Field(
+        default=None,
+        max_length=MAX_TEXT,
+        pattern=r"\S",
+        description="A text; the model reads its first tokens, as many as it takes.",
+        examples=["Vereinigte Staaten"],
+    )
 
 
 class ClassifyRequest(ClassifyOptions):
-    inputs: Inputs
+    inputs: list[ClassifyInput] = Field(
+        min_length=1, description="All images, or all texts; they are answered in this order."
+    )
 
 
 class DetectRequest(DetectOptions):
-    inputs: Inputs
+    inputs: list[ImageInput] = Field(min_length=1, description="The images; they are answered in this order.")
 
 
 class Prediction(_Public):
@@ -137,6 +148,10 @@ class Detection(_Public):
 class ImageSize(_Public):
     width: int
     height: int
+
+
+class TextSize(_Public):
+    max_tokens: int
 
 
 class DetectResult(_Public):
@@ -201,13 +216,13 @@ class ModelInfo(_Public):
     """One model that can be called."""
 
     name: str
-    task: str = Field(examples=["image-classification", "object-detection"])
+    task: str = Field(examples=["image-classification", "object-detection", "text-classification"])
     default: bool = Field(description="Answers requests for this task that name no model.")
     default_version: str = Field(description="Answers requests that name no version.")
     versions: list[str] = Field(description="The versions that are loaded.")
     labels: list[str]
-    input: ImageSize = Field(description="What images are resized to.")
-    max_batch_size: int = Field(description="Images that go to the model in one call.")
+    input: ImageSize | TextSize = Field(description="What images are resized to, or texts are cut to.")
+    max_batch_size: int = Field(description="Images or texts that go to the model in one call.")
 
 
 class ModelList(_Public):

@@ -54,8 +54,9 @@ class Settings(BaseSettings):
     )
     model_repository: Path | None = Field(
         None,
-        description="Folder of the models, as Triton has it: golden inputs for a canary's pre-flight are read from "
-        "<model>/golden. Without it that check is left out.",
+        description="Folder of the models, as Triton has it: from <model>/tokenizer.json a model for texts has its "
+        "vocabulary, from <model>/golden the pre-flight of a canary its golden inputs. Without it the former are "
+        "unavailable and the latter are left out.",
     )
     routes_file: Path | None = Field(
         None,
@@ -105,7 +106,7 @@ class Settings(BaseSettings):
     max_buffered_bytes: int = Field(
         256 * _MIB, ge=1024, description="Bodies held in memory at once, all requests of a worker together."
     )
-    max_inputs: int = Field(16, ge=1, le=256, description="Images in one request.")
+    max_inputs: int = Field(16, ge=1, le=256, description="Images or texts in one request.")
     max_image_pixels: int = Field(40_000_000, ge=1, description="Largest image, width times height.")
     max_image_side: int = Field(8192, ge=1, le=65535, description="Longest side of an image.")
     decode_threads: int = Field(2, ge=1, le=64, description="Threads that decode images, per worker.")

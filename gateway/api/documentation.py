@@ -134,7 +134,8 @@ def protocol_failures(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
-def _image_body(request: type[BaseModel]) -> RequestBody:
+def _body(request: type[BaseModel], texts: Mapping[str, str]) -> RequestBody:
+    """An image in any of the three forms; `texts` are examples of inputs that are none, in JSON, by their names."""
     binary = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
     form = Schema(
         type=OpenAPIType.OBJECT,
@@ -142,6 +143,10 @@ def _image_body(request: type[BaseModel]) -> RequestBody:
         required=["image"],
     )
     one_pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
+    examples: dict[str, Example | Reference] = {
+        "one image": Example(value={"inputs": [{"image": one_pixel}]}),
+        **{name: Example(value={"inputs": [{"text": text}]}) for name, text in texts.items()},
+    }
     content: Mapping[str, BodyMediaType] = {
         "image/jpeg": BodyMediaType(schema=binary),
         "image/png": BodyMediaType(schema=binary),
@@ -149,7 +154,7 @@ def _image_body(request: type[BaseModel]) -> RequestBody:
         "multipart/form-data": BodyMediaType(schema=form),
         "application/json": BodyMediaType(
             schema=Reference(ref=_COMPONENT.format(model=request.__name__)),
-            examples={"one image": Example(value={"inputs": [{"image": one_pixel}]})},
+            examples=examples,
         ),
     }
     description = (
@@ -178,14 +183,14 @@ def _query(options: type[BaseModel]) -> list[Parameter | Reference]:
 @dataclass
 class ClassifyOperation(Operation):
     def __post_init__(self) -> None:
-        self.request_body = _image_body(ClassifyRequest)
+        self.request_body = _body(ClassifyRequest, {"one text": "Vereinigte Staaten"})
         self.parameters = _query(ClassifyOptions)
 
 
 @dataclass
 class DetectOperation(Operation):
     def __post_init__(self) -> None:
-        self.request_body = _image_body(DetectRequest)
+        self.request_body = _body(DetectRequest, {})
         self.parameters = _query(DetectOptions)
 
 

@@ -15,7 +15,7 @@ from gateway.api.problems import input_problem
 from gateway.calls import Answer, Call
 from gateway.canary.callers import Callers
 from gateway.dataplane import DataPlane
-from gateway.domain import ModelVersion, Priority
+from gateway.domain import Content, ModelVersion, Priority
 from gateway.errors import InputError, ValidationFailed
 from gateway.priority import PriorityPolicy
 from gateway.ratelimit import cost
@@ -31,6 +31,7 @@ from gateway.schemas import (
     Served,
 )
 from gateway.translate.inspection import megapixels
+from gateway.translate.text import estimated_tokens
 
 _Options = TypeVar("_Options", ClassifyOptions, DetectOptions)
 _Result = TypeVar("_Result", ClassifyResult, DetectResult)
@@ -71,16 +72,16 @@ class Intake:
         content_type = request.headers.get("content-type")
         media_type(content_type)  # refuses what will not be read before reading it
         async with self._bodies.read(request) as body:
-            images, asked = parse(
+            inputs, asked = parse(
                 body, content_type, request.scope["query_string"], options, self._max_inputs
             )
             context.payload = len(body)
-            context.images = [len(image) for image in images if isinstance(image, bytes)]
+            context.images = [len(image) for image in inputs if isinstance(image, bytes)]
             asked = _with_version(asked, pinned)
             context.priority = self._priority(request, asked.priority)
-            await self._access.charge_more(context, cost(len(images), sum(map(megapixels, images))) - 1)
+            await self._access.charge_more(context, _cost(inputs) - 1)
             call = Call(
-                images=images,
+                inputs=inputs,
                 options=asked,
                 principal=context.caller,
                 priority=context.priority,
@@ -113,7 +114,7 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
         status_code=200,
         operation_class=ClassifyOperation,
         operation_id=operation_id,
-        summary="Classify images",
+        summary="Classify images or texts",
         responses=failures(400, 401, 403, 404, 408, 413, 415, 422, 429, 502, 503, 504),
         tags=["inference"],
     )
@@ -141,6 +142,15 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
         return Response(content, headers=version_headers(answer.target, answer.life))
 
     return Router("/", route_handlers=[classify, detect])
+
+
+def _cost(inputs: Sequence[Content | InputError]) -> int:
+    """In units of the caller's quota."""
+    images = [content for content in inputs if not isinstance(content, str)]
+    texts = [content for content in inputs if isinstance(content, str)]
+    return cost(
+        len(inputs), megapixels=sum(map(megapixels, images)), tokens=sum(map(estimated_tokens, texts))
+    )
 
 
 def _with_version(options: _Options, pinned: str | None) -> _Options:

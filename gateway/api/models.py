@@ -5,8 +5,8 @@ from litestar import Router, get
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import failures
 from gateway.auth import may_use
-from gateway.catalog import Catalog, ModelCard
-from gateway.schemas import ImageSize, ModelInfo, ModelList
+from gateway.catalog import Catalog, ModelCard, Tokenization
+from gateway.schemas import ImageSize, ModelInfo, ModelList, TextSize
 
 
 def model_routes(catalog: Catalog) -> Router:
@@ -33,6 +33,13 @@ def _info(card: ModelCard) -> ModelInfo:
         default_version=card.default_version,
         versions=list(card.served.versions),
         labels=list(card.labels),
-        input=ImageSize(width=card.preprocessing.width, height=card.preprocessing.height),
+        input=_size(card),
         max_batch_size=card.batch_limit,
     )
+
+
+def _size(card: ModelCard) -> ImageSize | TextSize:
+    encoding = card.encoding
+    if isinstance(encoding, Tokenization):
+        return TextSize(max_tokens=encoding.max_tokens)
+    return ImageSize(width=encoding.width, height=encoding.height)

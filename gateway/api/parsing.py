@@ -1,4 +1,4 @@
-"""Three body forms, one meaning: raw image, multipart form and JSON become the same images and options."""
+"""Three body forms, one meaning: raw image, multipart form and JSON become the same inputs and options."""
 
 import binascii
 import math
@@ -11,6 +11,7 @@ from multipart import MultipartError, ParserLimitReached, PushMultipartParser, p
 from pydantic import BaseModel
 
 from gateway.api.context import HttpRequest
+from gateway.domain import Content
 from gateway.errors import (
     BodyTooLarge,
     ImageMissing,
@@ -22,9 +23,17 @@ from gateway.errors import (
     UrlNotAllowed,
     ValidationFailed,
 )
-from gateway.schemas import ClassifyOptions, ClassifyRequest, DetectOptions, DetectRequest, Input, validated
+from gateway.schemas import (
+    ClassifyInput,
+    ClassifyOptions,
+    ClassifyRequest,
+    DetectOptions,
+    DetectRequest,
+    ImageInput,
+    validated,
+)
 
-Images = list[bytes | InputError]
+Inputs = list[Content | InputError]
 _Options = TypeVar("_Options", ClassifyOptions, DetectOptions)
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -52,8 +61,8 @@ def media_type(content_type: str | None) -> tuple[str, Mapping[str, str]]:
 
 def parse(
     body: bytes, content_type: str | None, query: bytes, options: type[_Options], max_inputs: int
-) -> tuple[Images, _Options]:
-    """The images, each as bytes or as the reason why it has none, and the options.
+) -> tuple[Inputs, _Options]:
+    """What each input holds, or the reason why it holds nothing, and the options. All are images, or all are texts.
 
     Raises RequestError of the kind that fits.
     """
@@ -61,7 +70,7 @@ def parse(
     if kind == "application/json":
         return _parse_json(body, query, options, max_inputs)
     asked = read_query(query, options)
-    images: Images = (
+    images: Inputs = (
         [body] if kind != "multipart/form-data" else list(_parts(body, parameters.get("boundary", "")))
     )
     _check_count(len(images), max_inputs)
@@ -70,7 +79,7 @@ def parse(
 
 def _parse_json(
     body: bytes, query: bytes, options: type[_Options], max_inputs: int
-) -> tuple[Images, _Options]:
+) -> tuple[Inputs, _Options]:
     if query:
         raise ValidationFailed.of("?", "With a JSON body the options stand in the body, not in the query.")
     if body.count(b",") >= _MAX_MEMBERS:
@@ -78,7 +87,10 @@ def _parse_json(
     request = validated(_REQUESTS[options], load_json(body), strict=True)
     _check_count(len(request.inputs), max_inputs)
     asked = options.model_construct(**{name: getattr(request, name) for name in options.model_fields})
-    return [_image(item, position) for position, item in enumerate(request.inputs)], asked
+    contents = [_content(item, position) for position, item in enumerate(request.inputs)]
+    if len({isinstance(content, str) for content in contents}) > 1:
+        raise ValidationFailed.of("/inputs", "All inputs of a request are images, or all are texts.")
+    return contents, asked
 
 
 def read_json(request: HttpRequest, body: bytes, model: type[_Model]) -> _Model:
@@ -130,7 +142,9 @@ def _reason(error: ValueError) -> str:
     )
 
 
-def _image(item: Input, position: int) -> bytes | InputError:
+def _content(item: ImageInput, position: int) -> Content | InputError:
+    if isinstance(item, ClassifyInput) and item.text is not None:
+        return item.text
     if item.url is not None:
         raise UrlNotAllowed("This gateway does not fetch images by URL; send the bytes.")
     try:
@@ -155,7 +169,7 @@ def read_query(query: bytes, model: type[_Model]) -> _Model:
 
 def _check_count(count: int, limit: int) -> None:
     if count > limit:
-        raise ValidationFailed.of("/inputs", f"At most {limit} images in one request.")
+        raise ValidationFailed.of("/inputs", f"At most {limit} inputs in one request.")
 
 
 def _parts(body: bytes, boundary: str) -> list[bytes]:

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gateway.catalog import Catalog, ModelCard
+from gateway.catalog import Catalog, ModelCard, Tokenization
+from gateway.domain import Content
 from gateway.errors import GatewayError, InputError
 from gateway.translate.image import sample
 
 _GOLDEN_FOLDER = "golden"
 _MOST_GOLDEN = 32  # inputs a model
 _IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_TEXTS = frozenset({".txt"})
+_SAMPLE_TEXT = "The quick brown fox jumps over the lazy dog."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Probe:
 class Prober(Protocol):
     """Answers with exactly this version, on the path that requests take. Raises GatewayError."""
 
-    async def probe(self, card: ModelCard, version: str, images: Sequence[bytes]) -> Probe: ...
+    async def probe(self, card: ModelCard, version: str, inputs: Sequence[Content]) -> Probe: ...
 
 
 class GoldenInputs:
@@ -44,13 +47,18 @@ class GoldenInputs:
     def __init__(self, repository: Path | None) -> None:
         self._repository = repository
 
-    def of(self, model: str) -> Mapping[str, bytes]:
+    def of(self, card: ModelCard) -> Mapping[str, Content]:
         """File names and contents, in order of the names; at most 32."""
         if self._repository is None:
             return {}
-        folder = self._repository / model / _GOLDEN_FOLDER
-        paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in _IMAGES)
-        return {path.name: path.read_bytes() for path in paths[:_MOST_GOLDEN]}
+        folder = self._repository / card.name / _GOLDEN_FOLDER
+        reads_text = isinstance(card.encoding, Tokenization)
+        suffixes = _TEXTS if reads_text else _IMAGES
+        paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in suffixes)[:_MOST_GOLDEN]
+        return {
+            path.name: path.read_text("utf-8", "replace") if reads_text else path.read_bytes()
+            for path in paths
+        }
 
 
 class Preflight:
@@ -73,8 +81,7 @@ class Preflight:
             return checks
         checks.append(_policy("the version policy keeps both", card, (stable, canary)))
         warm = [
-            await self._answers(card, version, {"warm-up": sample(card.preprocessing)})
-            for version in (stable, canary)
+            await self._answers(card, version, {"warm-up": _sample(card)}) for version in (stable, canary)
         ]
         checks += [check for check, _ in warm]
         checks.append(_same_outputs(*(probe for _, probe in warm)))
@@ -88,15 +95,15 @@ class Preflight:
         if not loaded.passed:
             return [loaded]
         policy = _policy("the version policy keeps it", card, (version,))
-        warm, _ = await self._answers(card, version, {"warm-up": sample(card.preprocessing)})
+        warm, _ = await self._answers(card, version, {"warm-up": _sample(card)})
         return [loaded, policy, warm, *await self._golden_answers(card, version)]
 
     async def _golden_answers(self, card: ModelCard, version: str) -> list[Check]:
-        golden = self._golden.of(card.name)
+        golden = self._golden.of(card)
         return [(await self._answers(card, version, golden))[0]] if golden else []
 
     async def _answers(
-        self, card: ModelCard, version: str, inputs: Mapping[str, bytes]
+        self, card: ModelCard, version: str, inputs: Mapping[str, Content]
     ) -> tuple[Check, Probe | None]:
         what = "warm-up" if "warm-up" in inputs else f"{len(inputs)} golden inputs"
         name = f"version {version} answers {what}"
@@ -110,6 +117,11 @@ class Preflight:
             if isinstance(result, InputError)
         ]
         return Check(name, not wrong, "; ".join(wrong) or "every answer is valid"), probe
+
+
+def _sample(card: ModelCard) -> Content:
+    """An input that the model can take, always the same."""
+    return _SAMPLE_TEXT if isinstance(card.encoding, Tokenization) else sample(card.encoding)
 
 
 def _loaded(card: ModelCard, version: str) -> Check:

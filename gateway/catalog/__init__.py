@@ -1,7 +1,9 @@
 """The models that can be called right now, read live from Triton."""
 
-from gateway.catalog.card import Activation, Card, ModelCard, Preprocessing, Task, TensorCard
+from gateway.catalog.card import Card, ModelCard, TensorCard
 from gateway.catalog.catalog import Catalog, CatalogStatus, Inventory, Registry
+from gateway.catalog.inputs import Preprocessing, Tokenization
+from gateway.catalog.parameters import Activation, Task
 
 __all__ = [
     "Activation",
@@ -14,4 +16,5 @@ __all__ = [
     "Registry",
     "Task",
     "TensorCard",
+    "Tokenization",
 ]

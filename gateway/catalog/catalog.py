@@ -1,22 +1,14 @@
 """The live catalog: Triton is the registry, and this is the gateway's copy of it, a second old at most."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
-from gateway.catalog.card import (
-    Card,
-    CardError,
-    ModelCard,
-    Task,
-    TensorCard,
-    has_task,
-    read_card,
-    read_tensor_card,
-)
+from gateway.catalog.card import Card, ModelCard, TensorCard, read_card, read_tensor_card
+from gateway.catalog.parameters import CardError, Task, has_task
 from gateway.domain import ServedModel
 from gateway.errors import FieldError, GatewayError, ModelNotFound, ModelUnavailable, ValidationFailed
 
@@ -37,6 +29,10 @@ class Registry(Protocol):
     async def inventory(self) -> Inventory:
         """Raises UpstreamError where Triton cannot be asked."""
         ...
+
+
+Prepare = Callable[[ModelCard], Awaitable[None]]
+"""Makes ready what a model needs of the gateway itself. Raises CardError where it cannot; called at every refresh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +63,16 @@ class Catalog:
     known model into "not found".
     """
 
-    def __init__(self, registry: Registry, *, interval: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        interval: float,
+        clock: Callable[[], float],
+        prepare: Prepare | None = None,
+    ) -> None:
         self._registry = registry
+        self._prepare = prepare or _nothing
         self._interval = interval
         self._clock = clock
         self._snapshot = _Snapshot()
@@ -88,13 +92,29 @@ class Catalog:
     async def refresh(self) -> None:
         """Reads Triton once. Raises UpstreamError where it cannot be asked."""
         inventory = await self._registry.inventory()
-        snapshot = _snapshot(inventory)
+        snapshot = await self._read(inventory)
         if snapshot != self._snapshot:
             _report(self._snapshot, snapshot)
             self._generation += 1
         self._snapshot = snapshot
         self._refreshed_at = self._clock()
         self._failure = ""
+
+    async def _read(self, inventory: Inventory) -> _Snapshot:
+        cards: dict[str, ModelCard] = {}
+        tensor_cards: dict[str, TensorCard] = {}
+        broken = dict(inventory.unavailable)
+        for served in inventory.served:
+            try:
+                if has_task(served.parameters):
+                    card = read_card(served)
+                    await self._prepare(card)
+                    cards[served.name] = card
+                else:
+                    tensor_cards[served.name] = read_tensor_card(served)
+            except CardError as error:
+                broken[served.name] = str(error)
+        return _Snapshot(cards, tensor_cards, broken)
 
     def status(self) -> CatalogStatus:
         """For readiness: is the snapshot recent, and does it hold a model that can be called?"""
@@ -172,19 +192,8 @@ class Catalog:
         self._failure = reason
 
 
-def _snapshot(inventory: Inventory) -> _Snapshot:
-    cards: dict[str, ModelCard] = {}
-    tensor_cards: dict[str, TensorCard] = {}
-    broken = dict(inventory.unavailable)
-    for served in inventory.served:
-        try:
-            if has_task(served.parameters):
-                cards[served.name] = read_card(served)
-            else:
-                tensor_cards[served.name] = read_tensor_card(served)
-        except CardError as error:
-            broken[served.name] = str(error)
-    return _Snapshot(cards, tensor_cards, broken)
+async def _nothing(_: ModelCard) -> None:
+    """Most models need nothing."""
 
 
 def _report(before: _Snapshot, after: _Snapshot) -> None:

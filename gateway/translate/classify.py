@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.catalog import Activation, ModelCard
-from gateway.catalog.card import ClassificationParameters
+from gateway.catalog.parameters import ClassificationParameters, TextParameters
 from gateway.domain import Array
 from gateway.errors import UpstreamInvalidResponse
 from gateway.schemas import ClassifyOptions, ClassifyResult, Prediction
@@ -17,14 +17,14 @@ _SUM_TOLERANCE = 0.02  # FP16 probabilities over a thousand classes add up to wi
 def decode(
     output: Array, card: ModelCard, options: ClassifyOptions, wanted: frozenset[int] | None
 ) -> list[ClassifyResult]:
-    """`output` is `[batch, classes]` (further dimensions of 1 are allowed); one result an image, best first.
+    """`output` is `[batch, classes]` (further dimensions of 1 are allowed); one result an input, best first.
 
     `wanted` narrows the answer to these class ids.
 
     Raises UpstreamInvalidResponse where the scores are not what the card says.
     """
     parameters = card.parameters
-    assert isinstance(parameters, ClassificationParameters)  # noqa: S101  # the catalog finds by task
+    assert isinstance(parameters, ClassificationParameters | TextParameters)  # noqa: S101  # the catalog finds by task
     rows = output.reshape(output.shape[0], -1).astype(np.float64)
     if rows.shape[1] != len(card.labels):
         raise _invalid(f"{rows.shape[1]} scores for {len(card.labels)} labels")

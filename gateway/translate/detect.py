@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gateway.catalog import ModelCard
-from gateway.catalog.card import DetectionParameters
+from gateway.catalog.parameters import DetectionParameters
 from gateway.domain import Array
 from gateway.errors import UpstreamInvalidResponse
 from gateway.schemas import Box, Detection, DetectOptions, DetectResult, ImageSize

@@ -2,53 +2,76 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import TypeVar
 
-from gateway.catalog import ModelCard
-from gateway.domain import Array
+import numpy as np
+
+from gateway.catalog import ModelCard, Tokenization
+from gateway.domain import Array, Content, Tensor
 from gateway.errors import InputError
 from gateway.pool import WorkerPool
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
-from gateway.translate import classify, detect, image
+from gateway.translate import classify, detect, image, text
 from gateway.translate.decode import Limits
-from gateway.translate.image import Encoded
 from gateway.translate.labels import class_ids
+from gateway.translate.tokenizer import Tokenizers
+
+Encoded = image.Encoded | text.Encoded
+_Kind = TypeVar("_Kind", image.Encoded, text.Encoded)
 
 
 class Translator:
     """`limits` bound each image."""
 
-    def __init__(self, pool: WorkerPool, limits: Limits) -> None:
+    def __init__(self, pool: WorkerPool, limits: Limits, tokenizers: Tokenizers) -> None:
         self._pool = pool
         self._limits = limits
+        self._tokenizers = tokenizers
 
     async def encode(
-        self, images: Sequence[bytes | InputError], card: ModelCard
+        self, inputs: Sequence[Content | InputError], card: ModelCard
     ) -> list[Encoded | InputError]:
-        """Each image as the network's input, or why it cannot be. Raises the first error where no image is left."""
-        items = await asyncio.gather(*(self._encode(data, card) for data in images))
+        """Each input as the network takes it, or why it cannot be. Raises the first error where no input is left."""
+        items = await asyncio.gather(*(self._encode(content, card) for content in inputs))
         failures = [item for item in items if isinstance(item, InputError)]
         if len(failures) == len(items):
             raise failures[0]
         return items
 
-    async def _encode(self, data: bytes | InputError, card: ModelCard) -> Encoded | InputError:
-        if isinstance(data, InputError):
-            return data
+    async def _encode(self, content: Content | InputError, card: ModelCard) -> Encoded | InputError:
+        if isinstance(content, InputError):
+            return content
+        if isinstance(content, str):
+            return await self._pool.run(self._tokenizers.of(card.name).encode, content)
         try:
-            return await self._pool.run(image.encode, data, card.preprocessing, self._limits)
+            return await self._pool.run(image.encode, content, card.preprocessing, self._limits)
         except InputError as error:
             return error
+
+    def stack(self, items: Sequence[Encoded], card: ModelCard) -> list[Tensor]:
+        """The network's input tensors for one batch."""
+        if isinstance(card.encoding, Tokenization):
+            return text.stack(_all_of(text.Encoded, items), card.encoding)
+        arrays = [item.array for item in _all_of(image.Encoded, items)]
+        return [Tensor(card.served.inputs[0].name, np.stack(arrays))]
 
     async def classes(
         self, output: Array, _: Sequence[Encoded], card: ModelCard, options: ClassifyOptions
     ) -> list[ClassifyResult]:
-        """One result an image. Raises UpstreamInvalidResponse."""
+        """One result an input. Raises UpstreamInvalidResponse."""
         return classify.decode(output, card, options, class_ids(options.classes, card.labels))
 
     async def boxes(
         self, output: Array, items: Sequence[Encoded], card: ModelCard, options: DetectOptions
     ) -> list[DetectResult]:
         """One result an image. Raises UpstreamInvalidResponse, Overloaded."""
-        places = [item.placement for item in items]
+        places = [item.placement for item in _all_of(image.Encoded, items)]
         wanted = class_ids(options.classes, card.labels)
         return await self._pool.run(detect.decode, output, places, card, options, wanted)
+
+
+def _all_of(kind: type[_Kind], items: Sequence[Encoded]) -> list[_Kind]:
+    """The items, which one model encoded and which are therefore all of its kind."""
+    alike = [item for item in items if isinstance(item, kind)]
+    assert len(alike) == len(items)  # noqa: S101  # the card decides the kind
+    return alike

@@ -21,6 +21,12 @@ CLASSIFIER = {
     "gateway.resize": "stretch",
     "gateway.activation": "none",
 }
+READER = {
+    "gateway.task": "text-classification",
+    "gateway.labels": "good\nbad",
+    "gateway.max_tokens": "8",
+    "gateway.activation": "none",
+}
 DETECTOR = {
     "gateway.task": "object-detection",
     "gateway.labels": "cat\ndog",

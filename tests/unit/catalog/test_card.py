@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.cards import classifier, detector
+from support.cards import TOKENS, classifier, detector, reader
 
 from gateway.catalog import Activation, Task
-from gateway.catalog.card import CardError, has_task, read_card
+from gateway.catalog.card import read_card
+from gateway.catalog.parameters import CardError, has_task
 from gateway.domain import ServedModel, TensorSpec
 
 FLOATS = TensorSpec("images", "FP32", (3, 32, 32))
@@ -82,6 +83,47 @@ def test_every_key_of_a_detector_is_read() -> None:
     assert card.parameters.model_dump(include=set(expected)) == expected
 
 
+def test_a_model_for_texts_with_the_least_configuration_has_berts_defaults() -> None:
+    card = read_card(reader(3))
+    to = card.tokenization
+    assert (card.task, card.batch_limit) == (Task.TEXT_CLASSIFICATION, 8)
+    assert (to.max_tokens, to.length) == (512, None)
+    assert (to.ids, to.mask, to.types) == TOKENS
+    expected = {"activation": "softmax", "top_k": 5}
+    assert card.parameters.model_dump(include=set(expected)) == expected
+
+
+def test_every_key_of_a_model_for_texts_is_read() -> None:
+    ids, mask, types = (TensorSpec(name, "INT32", (128,)) for name in ("ids", "mask", "segments"))
+    card = read_card(
+        reader(
+            2,
+            inputs=(types, mask, ids),
+            max_tokens="100",
+            input_ids="ids",
+            attention_mask="mask",
+            token_type_ids="segments",
+            activation="sigmoid",
+            top_k="1",
+        )
+    )
+    to = card.tokenization
+    assert (to.max_tokens, to.length, to.ids, to.mask, to.types) == (100, 128, ids, mask, types)
+    expected = {"activation": "sigmoid", "top_k": 1}
+    assert card.parameters.model_dump(include=set(expected)) == expected
+
+
+def test_a_model_for_texts_may_take_no_token_types() -> None:
+    assert read_card(reader(inputs=TOKENS[:2])).tokenization.types is None
+
+
+@pytest.mark.parametrize("first", [1, -1])
+def test_a_model_for_texts_that_does_not_batch_takes_one_text_a_call(first: int) -> None:
+    inputs = tuple(TensorSpec(spec.name, "INT64", (first, -1)) for spec in TOKENS)
+    card = read_card(reader(2, inputs=inputs, output=TensorSpec("y", "FP32", (first, 2)), batch=0))
+    assert (card.batch_limit, card.tokenization.length) == (1, None)
+
+
 @pytest.mark.parametrize(
     "labels",
     ["cat\ndog", "cat\ndog\n", "cat\r\ndog\r\n", " cat \n\tdog\n\n"],
@@ -153,7 +195,8 @@ BAD = [
     # keys
     pytest.param(
         classifier(task="image-clasification"),
-        "gateway.task is 'image-clasification'; there is image-classification, object-detection",
+        "gateway.task is 'image-clasification'; there is image-classification, object-detection, "
+        "text-classification",
         id="the task has a typing error",
     ),
     pytest.param(
@@ -393,13 +436,64 @@ BAD = [
     ),
     pytest.param(
         replace(classifier(), inputs=(FLOATS, FLOATS)),
-        "image-classification needs exactly one input and one output",
+        "an image goes into exactly one input",
         id="two inputs",
     ),
     pytest.param(
         replace(detector(), outputs=()),
-        "object-detection needs exactly one input and one output",
+        "object-detection needs exactly one output",
         id="no output",
+    ),
+    # texts
+    pytest.param(
+        reader(resize="crop"),
+        "there is no key gateway.resize for this task",
+        id="a model for texts has an image's key",
+    ),
+    pytest.param(
+        reader(max_tokens="4"),
+        "gateway.max_tokens: Input should be greater than or equal to 8",
+        id="texts of hardly any tokens",
+    ),
+    pytest.param(
+        reader(token_type_ids="attention_mask"),
+        "gateway.input_ids, gateway.attention_mask and gateway.token_type_ids name three inputs",
+        id="one name for two inputs",
+    ),
+    pytest.param(
+        reader(inputs=TOKENS[:1]),
+        "there is no input attention_mask; gateway.attention_mask names the one that is meant",
+        id="no mask: padding would be read as text",
+    ),
+    pytest.param(
+        reader(inputs=(*TOKENS, TensorSpec("position_ids", "INT64", (-1,)))),
+        "nothing is known to put into input position_ids",
+        id="an input more",
+    ),
+    pytest.param(
+        reader(inputs=tuple(replace(spec, datatype="FP32") for spec in TOKENS)),
+        "input input_ids is FP32; tokens go in as INT64 or INT32",
+        id="tokens as floats",
+    ),
+    pytest.param(
+        reader(inputs=(*TOKENS[:2], TensorSpec("token_type_ids", "INT64", (64,)))),
+        "input token_type_ids has shape [64]; all inputs of tokens have one and the same",
+        id="inputs of different lengths",
+    ),
+    pytest.param(
+        reader(inputs=tuple(replace(spec, shape=(128,)) for spec in TOKENS)),
+        "gateway.max_tokens is 512, the inputs take 128",
+        id="more tokens than the network takes",
+    ),
+    pytest.param(
+        reader(inputs=tuple(replace(spec, shape=(-1, -1)) for spec in TOKENS)),
+        "input input_ids has shape [-1, -1]; with max_batch_size it is that of one text",
+        id="a batch dimension of the tokens beside max_batch_size",
+    ),
+    pytest.param(
+        reader(3, output=scores(2)),
+        "output scores has shape [2], gateway.labels has 3 lines",
+        id="more labels than scores for texts",
     ),
 ]
 
@@ -416,7 +510,7 @@ def test_a_configuration_that_contradicts_itself_is_told_in_a_sentence(
 def test_every_key_is_documented() -> None:
     known = {
         key
-        for served in (classifier(), detector())
+        for served in (classifier(), detector(), reader())
         for key in type(read_card(served).parameters).model_fields
     }
     page = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")

@@ -56,6 +56,7 @@ train: ## Train and export the demo models again (about an hour on two cores; ne
 	.venv-export/bin/pip install --quiet -r triton/export/requirements.txt
 	.venv-export/bin/python triton/export/train_classifier.py
 	.venv-export/bin/python triton/export/train_detector.py
+	.venv-export/bin/python triton/export/train_text.py
 
 lock: $(UV) ## Resolve the requirements files again from pyproject.toml and triton/launch.py
 	$(BIN)/python dev/check_locks.py $(UV) --write

@@ -1,1 +1,1 @@
-"""Pictures to tensors and tensors to answers: pure functions over bytes and arrays, no I/O."""
+"""Pictures and texts to tensors, tensors to answers: pure functions; only the tokenizers are read from files."""

@@ -49,6 +49,46 @@ def test_the_sample_scene_gets_boxes_inside_it(client: httpx.Client, version: st
         assert 0 <= box["y_min"] < box["y_max"] <= height
 
 
+def test_names_of_held_out_territories_get_their_language(client: httpx.Client) -> None:
+    names = {
+        "en": "New Zealand, United Kingdom",
+        "fr": "Nouvelle-Zélande, Royaume-Uni",
+        "fi": "Uusi-Seelanti, Yhdistynyt kuningaskunta",
+        "ja": "ニュージーランド",
+        "pl": "Nowa Zelandia, Zjednoczone Królestwo",
+    }
+    body = {"inputs": [{"text": text} for text in names.values()], "version": "2", "top_k": 1}
+    reply = client.post("/v1/classify", json=body)
+    assert reply.status_code == 200
+    assert reply.json()["model"] == {"name": "languages_bert", "version": "2", "variant": "pinned"}
+    assert [result["predictions"][0]["label"] for result in reply.json()["results"]] == list(names)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\x00", "a" * 20_000, "a " * 10_000, "\U0001f600" * 20_000, "e" + "\u0301" * 10_000, "\u202eabc\ufffd"],
+    ids=["NUL", "one word", "many words", "signs beyond 16 bits", "a pile of accents", "reversed"],
+)
+def test_odd_texts_get_an_answer(client: httpx.Client, text: str) -> None:
+    reply = client.post("/v1/classify", json={"inputs": [{"text": text}, {"text": "Suomi"}]})
+    assert reply.status_code == 200
+    assert [len(result["predictions"]) for result in reply.json()["results"]] == [3, 3]
+
+
+def test_a_text_gets_the_same_answer_alone_and_beside_a_longer_one(client: httpx.Client) -> None:
+    def best(*texts: str) -> list[dict[str, object]]:
+        reply = client.post(
+            "/v1/classify", json={"inputs": [{"text": text} for text in texts], "version": "2"}
+        )
+        return [prediction for result in reply.json()["results"] for prediction in result["predictions"]]
+
+    alone, beside = best("Suomi"), best("Suomi", "Vereinigte Staaten von Amerika " * 9)[:3]
+    assert [found["label"] for found in alone] == [found["label"] for found in beside]
+    assert [found["score"] for found in alone] == pytest.approx(
+        [found["score"] for found in beside], abs=1e-4
+    )
+
+
 def test_the_answer_is_the_same_whichever_way_the_image_came(client: httpx.Client) -> None:
     data = (SAMPLES / "scene.jpg").read_bytes()
     answers = [
@@ -192,7 +232,9 @@ def _until(condition, seconds: float = 10) -> None:  # type: ignore[no-untyped-d
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(("model", "golden"), [("digits_classifier", 10), ("digits_detector", 3)])
+@pytest.mark.parametrize(
+    ("model", "golden"), [("digits_classifier", 10), ("digits_detector", 3), ("languages_bert", 4)]
+)
 def test_the_second_version_of_a_demo_model_passes_its_preflight(
     stack: RunningStack, client: httpx.Client, model: str, golden: int
 ) -> None:

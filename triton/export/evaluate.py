@@ -1,4 +1,4 @@
-"""Measures both demo models on held-out digits, offline from the ONNX files and, with --url, through the gateway."""
+"""Measures the demo models on held-out samples, offline from the ONNX files and, with --url, through the gateway."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import evaluate_text
 import httpx
 import numpy as np
 import onnxruntime
@@ -66,6 +67,9 @@ class Answers(Protocol):
     def detect(self, pixels: Pixels, version: int) -> Detections:
         """The objects in an RGB picture [height, width, 3], boxes in its pixels."""
 
+    def read(self, texts: Sequence[str], version: int) -> Sequence[int]:
+        """The best class of each of at most 16 texts."""
+
 
 class Offline:
     """Answers from the ONNX files, with preprocessing and postprocessing of its own."""
@@ -79,6 +83,9 @@ class Offline:
         found = decode(answer, MIN_SCORE, IOU_THRESHOLD, MOST_DETECTIONS, box)
         boxes = box.to_picture(found.boxes).round(BOX_DECIMALS)
         return Detections(boxes, found.classes, found.scores.round(SCORE_DECIMALS))
+
+    def read(self, texts: Sequence[str], version: int) -> Sequence[int]:
+        return evaluate_text.read_offline(texts, version)
 
 
 class Gateway:
@@ -107,14 +114,25 @@ class Gateway:
             np.array([item["score"] for item in found], np.float32),
         )
 
+    def read(self, texts: Sequence[str], version: int) -> Sequence[int]:
+        options = {"model": "languages_bert", "version": str(version)}
+        body = {"inputs": [{"text": text} for text in texts], "top_k": 1, **options}
+        return [
+            result["predictions"][0]["class_id"] for result in self._post("/v1/classify", options, json=body)
+        ]
+
     def _ask(self, path: str, pixels: Pixels, options: dict[str, str]) -> dict[str, Any]:
-        """The one result of a request; waits and repeats while the gateway says that it is too much."""
+        """The one result of a request with a picture."""
         body = io.BytesIO()
         Image.fromarray(pixels).save(body, "PNG", compress_level=1)
+        headers = {"Content-Type": "image/png"}
+        (result,) = self._post(path, options, params=options, content=body.getvalue(), headers=headers)
+        return result
+
+    def _post(self, path: str, options: dict[str, str], **request: Any) -> list[dict[str, Any]]:
+        """The results of a request; waits and repeats while the gateway says that it is too much."""
         while True:
-            answer = self._client.post(
-                path, params=options, content=body.getvalue(), headers={"Content-Type": "image/png"}
-            )
+            answer = self._client.post(path, **request)
             if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
                 break
             time.sleep(float(answer.headers.get("Retry-After", "1")))
@@ -123,8 +141,8 @@ class Gateway:
         served, asked = document["model"], (options["model"], options["version"])
         if (served["name"], str(served["version"])) != asked:
             raise ValueError(f"asked {asked}, but {served} answered")
-        result: dict[str, Any] = document["results"][0]
-        return result
+        results: list[dict[str, Any]] = document["results"]
+        return results
 
 
 @cache
@@ -199,6 +217,9 @@ def figures(side: Answers) -> Iterator[tuple[str, float]]:
             f"digits_detector {version}  mAP@0.5, other sizes",
             100 * precision(side, version, wide_scenes()),
         )
+    for version in VERSIONS:
+        for name, value in evaluate_text.figures(side.read, version):
+            yield f"languages_bert {version}  {name}", value
 
 
 def compare(url: str) -> bool:

@@ -146,7 +146,14 @@ def build(settings: Settings) -> ASGIApp:
     access = Access(
         authenticator=auth.authenticator, limiter=limiter, tiers=tiers, decided=metrics.limits.decided
     )
-    intake = Intake(bodies, PriorityPolicy(), access, routes.callers, max_inputs=settings.max_inputs)
+    intake = Intake(
+        bodies,
+        PriorityPolicy(),
+        access,
+        routes.callers,
+        max_inputs=settings.max_inputs,
+        max_pixels=settings.max_image_pixels,
+    )
     canaries = _canaries(settings, routes, catalog, dataplane, metrics)
     readings = Readings(metrics, catalog, admission, breakers, limiter, keys.ring, auth.denied, routes.table)
     tensor_intake = TensorIntake(

@@ -48,12 +48,14 @@ class Intake:
         callers: Callers,
         *,
         max_inputs: int,
+        max_pixels: int,
     ) -> None:
         self._bodies = bodies
         self._priorities = priorities
         self._access = access
         self._callers = callers
         self._max_inputs = max_inputs
+        self._max_pixels = max_pixels
 
     async def serve(
         self,
@@ -79,7 +81,7 @@ class Intake:
             context.images = [len(image) for image in inputs if isinstance(image, bytes)]
             asked = _with_version(asked, pinned)
             context.priority = self._priority(request, asked.priority)
-            await self._access.charge_more(context, _cost(inputs) - 1)
+            await self._access.charge_more(context, _cost(inputs, self._max_pixels) - 1)
             call = Call(
                 inputs=inputs,
                 options=asked,
@@ -144,12 +146,14 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
     return Router("/", route_handlers=[classify, detect])
 
 
-def _cost(inputs: Sequence[Content | InputError]) -> int:
+def _cost(inputs: Sequence[Content | InputError], max_pixels: int) -> int:
     """In units of the caller's quota."""
     images = [content for content in inputs if not isinstance(content, str)]
     texts = [content for content in inputs if isinstance(content, str)]
     return cost(
-        len(inputs), megapixels=sum(map(megapixels, images)), tokens=sum(map(estimated_tokens, texts))
+        len(inputs),
+        megapixels=sum(megapixels(image, max_pixels) for image in images),
+        tokens=sum(map(estimated_tokens, texts)),
     )
 
 

@@ -97,10 +97,11 @@ def sniff(data: bytes) -> Format:
     raise UnsupportedImageFormat("Only JPEG, PNG and WebP images are accepted.")
 
 
-def megapixels(data: bytes | InputError) -> float:
+def megapixels(data: bytes | InputError, most: int) -> float:
     """Millions of pixels that the header says, found in some microseconds; 0 where there is no telling.
 
-    For what a request costs. Whether the header is right is for `inspect` to say.
+    For what a request costs: an image of more than `most` pixels costs nothing, it is refused before it is decoded.
+    Whether the header is right is for `inspect` to say.
     """
     if isinstance(data, InputError):
         return 0.0
@@ -108,7 +109,7 @@ def megapixels(data: bytes | InputError) -> float:
         width, height = {"JPEG": _jpeg_size, "PNG": _png_size, "WEBP": _webp_size}[sniff(data)](data)
     except (InputError, struct.error):
         return 0.0
-    return width * height / 1e6
+    return width * height / 1e6 if width * height <= most else 0.0
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

@@ -141,7 +141,8 @@ def test_the_client_learns_of_the_server_and_its_models_what_triton_tells(
         (entry,) = statistics["model_stats"]
         (its,) = itself.get_inference_statistics(MODEL, "2")["model_stats"]
         assert entry.keys() == its.keys()
-        assert len(triton.get_inference_statistics(headers=triton.key)["model_stats"]) == 4
+        everything = triton.get_inference_statistics(headers=triton.key)["model_stats"]
+        assert len(everything) == len(itself.get_inference_statistics()["model_stats"]) > 2
 
 
 @pytest.mark.parametrize(

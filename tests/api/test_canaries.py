@@ -226,8 +226,8 @@ async def test_a_canary_that_fails_is_answered_by_the_stable_version(
         await counted(gateway, "gateway_attempts_total", version="2", variant="canary", outcome="error") == 5
     )
     assert await counted(gateway, "gateway_attempts_total", version="2", variant="breaker") == 3
-    out = [await counted(gateway, "gateway_breakers", version="2", state=s) for s in ("open", "half_open")]
-    assert sum(out) == 1, "half a second later it may be tried again"
+    states = await counted(gateway, "gateway_breakers", version="2")
+    assert states == 1, "open, and half a second later half open"
 
 
 async def test_a_version_tells_how_long_it_has_to_live(

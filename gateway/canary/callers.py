@@ -1,6 +1,5 @@
 """Who still calls a version that is to go: the last call of each, for a week, from all workers."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ import structlog
 from redis.asyncio import Redis
 
 from gateway.domain import ModelVersion, Principal
-from gateway.store import StoreAway, heed_cancellation, text, translated
+from gateway.store import repeat, text, translated
 
 _PREFIX = "gw:callers:"
 _KEPT = 7 * 86_400  # seconds
@@ -35,7 +34,6 @@ class Callers:
         self._redis = redis
         self._clock = clock
         self._seen: dict[tuple[str, str], float] = {}  # by set and member
-        self._failing = False
 
     def note(self, target: ModelVersion, principal: Principal) -> None:
         """A call of this version by this caller, now."""
@@ -55,26 +53,25 @@ class Callers:
 
     async def run(self) -> None:
         """Delivers for ever; run as a task and cancel it to stop."""
-        while True:
-            await asyncio.sleep(_INTERVAL)
-            try:
-                await self.deliver()
-                self._failing = False
-            except StoreAway as error:
-                if not self._failing:
-                    _log.warning("callers_held", reason=str(error))
-                self._failing = True
-            heed_cancellation()
+        await repeat(
+            self.deliver,
+            interval=_INTERVAL,
+            failed=lambda reason: _log.warning("callers_held", reason=reason),
+        )
 
     async def deliver(self) -> None:
         """Raises StoreAway, and then the same goes out with the next delivery."""
-        for (key, member), at in list(self._seen.items()):
+        by_key: dict[str, dict[str, float]] = {}
+        for (key, member), at in self._seen.items():
+            by_key.setdefault(key, {})[member] = at
+        for key, seen in by_key.items():
             with translated():
-                await self._redis.zadd(key, {member: at})
-                await self._redis.zremrangebyscore(key, "-inf", at - _KEPT)
+                await self._redis.zadd(key, seen)
+                await self._redis.zremrangebyscore(key, "-inf", max(seen.values()) - _KEPT)
                 await self._redis.pexpire(key, _KEPT * 1000)
-            if self._seen.get((key, member)) == at:
-                del self._seen[key, member]
+            for member, at in seen.items():
+                if self._seen.get((key, member)) == at:
+                    del self._seen[key, member]
 
 
 def _caller(member: str, last_seen: float) -> Caller:

@@ -1,6 +1,5 @@
 """What mirrored calls showed, from every worker: each writes its own sums to Redis, and whoever asks adds them up."""
 
-import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -12,7 +11,7 @@ from gateway.canary.report import BrokenReport, Journal, Report, Versions, from_
 from gateway.canary.route import Route
 from gateway.canary.table import Live
 from gateway.domain import Variant
-from gateway.store import StoreAway, heed_cancellation, text, translated
+from gateway.store import repeat, text, translated
 
 _PREFIX = "gw:report:"
 _KEPT = 7 * 86_400  # seconds
@@ -66,7 +65,6 @@ class Findings:
         self._journal = Journal()
         self._sums: dict[str, tuple[str, Report]] = {}  # by model: the rollout, and what came of it so far
         self._changed: set[str] = set()
-        self._failing = False
 
     def add(self, report: Report) -> None:
         """One comparison, or one call that came to nothing."""
@@ -82,16 +80,11 @@ class Findings:
 
     async def run(self) -> None:
         """Delivers for ever; run as a task and cancel it to stop."""
-        while True:
-            await asyncio.sleep(_INTERVAL)
-            try:
-                await self.deliver()
-                self._failing = False
-            except StoreAway as error:
-                if not self._failing:
-                    _log.warning("reports_held", reason=str(error))
-                self._failing = True
-            heed_cancellation()
+        await repeat(
+            self.deliver,
+            interval=_INTERVAL,
+            failed=lambda reason: _log.warning("reports_held", reason=reason),
+        )
 
     async def deliver(self) -> None:
         """Adds what is new to the sums of its rollout and writes those that changed. Raises StoreAway."""

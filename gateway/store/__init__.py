@@ -2,7 +2,7 @@
 
 from gateway.store.connection import StoreAway, connect, text, translated
 from gateway.store.documents import Documents, Position, Snapshot, is_reserved, script
-from gateway.store.following import Freshness, follow, heed_cancellation
+from gateway.store.following import Freshness, follow, heed_cancellation, repeat
 
 __all__ = [
     "Documents",
@@ -14,6 +14,7 @@ __all__ = [
     "follow",
     "heed_cancellation",
     "is_reserved",
+    "repeat",
     "script",
     "text",
     "translated",

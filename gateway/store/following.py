@@ -39,6 +39,23 @@ async def _listen(hints: Callable[[], AsyncIterator[None]], changed: asyncio.Eve
         await asyncio.sleep(interval)
 
 
+async def repeat(
+    deliver: Callable[[], Awaitable[None]], *, interval: float, failed: Callable[[str], None]
+) -> None:
+    """Delivers for ever, each `interval` seconds; `failed` hears the first of a row of StoreAway."""
+    failing = False
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await deliver()
+            failing = False
+        except StoreAway as error:
+            if not failing:
+                failed(str(error))
+            failing = True
+        heed_cancellation()
+
+
 def heed_cancellation() -> None:
     """Raises CancelledError in a task that was cancelled. Loops around Redis ask at every turn.
 

@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up check format test accuracy counted bench-limits bench-overload bench-mirror bench-hot-path train lock clean
+.PHONY: help setup programs up check format test accuracy counted bench-limits bench-overload bench-mirror bench-hot-path train lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -30,8 +30,11 @@ format: setup ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: setup ## All tests, against a real Triton and a real Redis
+test: setup programs ## All tests, against a real Triton, a real Redis and a real browser
 	$(BIN)/pytest
+
+programs: setup # What the tests need besides Python packages: a browser, and Prometheus's own tool
+	@$(BIN)/python dev/system_packages.py chromium promtool
 
 accuracy: setup ## Held-out accuracy of the demo models, offline and through a running gateway
 	$(BIN)/python dev/accuracy.py

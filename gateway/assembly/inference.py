@@ -1,0 +1,127 @@
+"""The way of a request to Triton and back, and its three doors: pictures and texts, tensors, the list of models."""
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.admission import Admission, GatePolicy, LimitPolicy
+from gateway.api.access import Access
+from gateway.api.body import BodyReader
+from gateway.api.inference import Intake, inference_routes
+from gateway.api.models import model_routes
+from gateway.api.protocol import protocol_health_routes, protocol_routes
+from gateway.api.tensors import TensorIntake, tensor_routes
+from gateway.assembly.part import Part
+from gateway.assembly.rollouts import Routing
+from gateway.canary import Mirror, Router
+from gateway.canary.shadow import MirrorPolicy
+from gateway.catalog import Catalog
+from gateway.dataplane import DataPlane, Deadlines, Lane
+from gateway.pool import WorkerPool
+from gateway.priority import PriorityPolicy
+from gateway.readings import on_breaker
+from gateway.settings import Settings
+from gateway.telemetry.metrics import Metrics
+from gateway.translate.decode import Limits
+from gateway.translate.tokenizer import Tokenizers
+from gateway.translate.translator import Translator
+from gateway.upstream import Breakers, GuardedTriton, RetryBudget, TritonClient
+
+_LATENCY_SHARE = 0.4  # of the deadline may pass in Triton before a limit shrinks
+_LEAST_IN_FLIGHT, _START_IN_FLIGHT = 2, 20  # calls to one model version, per worker
+
+
+@dataclass(frozen=True)
+class Path:
+    """What a request passes between its HTTP and Triton's gRPC."""
+
+    catalog: Catalog
+    admission: Admission[Lane]
+    breakers: Breakers
+    dataplane: DataPlane
+    part: Part
+
+
+def path(settings: Settings, metrics: Metrics, access: Access, routing: Routing, bodies: BodyReader) -> Path:
+    clock = time.monotonic
+    triton = TritonClient(settings.triton_url, clock=clock)
+    breakers = Breakers(clock=clock, uniform=random.uniform, changed=on_breaker(metrics))
+    upstream = GuardedTriton(
+        triton,
+        breakers,
+        RetryBudget(uniform=random.uniform),
+        clock=clock,
+        retried=metrics.upstream.retried,
+    )
+    tokenizers = Tokenizers(settings.model_repository)
+    catalog = Catalog(triton, interval=settings.catalog_interval, clock=clock, prepare=tokenizers.prepare)
+    pool = WorkerPool(threads=settings.decode_threads, queue=settings.decode_queue)
+    admission = Admission(_gate_policy(settings), clock=clock)
+    mirror = Mirror(
+        admission,
+        routing.findings,
+        draw=random.random,
+        clock=clock,
+        policy=MirrorPolicy(keep_bytes=settings.keep_disagreements),
+    )
+    dataplane = DataPlane(
+        catalog=catalog,
+        router=Router(routing.table),
+        admission=admission,
+        upstream=upstream,
+        translator=Translator(
+            pool, Limits(pixels=settings.max_image_pixels, side=settings.max_image_side), tokenizers
+        ),
+        outcomes=routing.outcomes,
+        mirror=mirror,
+        deadlines=Deadlines(settings.request_timeout, settings.max_request_timeout, clock),
+    )
+    intake = Intake(
+        bodies,
+        PriorityPolicy(),
+        access,
+        routing.callers,
+        max_inputs=settings.max_inputs,
+        max_pixels=settings.max_image_pixels,
+    )
+    tensor_intake = TensorIntake(
+        bodies,
+        PriorityPolicy(),
+        access,
+        catalog,
+        pool,
+        routing.callers,
+        limit=settings.max_tensor_bytes,
+        json_limit=settings.max_body_bytes,
+    )
+    part = Part(
+        handlers=[
+            inference_routes(dataplane, intake),
+            model_routes(catalog),
+            tensor_routes(dataplane, tensor_intake),
+            protocol_routes(catalog, triton),
+            protocol_health_routes(catalog),
+        ],
+        resources=[pool, triton, mirror],
+        tasks=[catalog.watch],
+    )
+    return Path(catalog, admission, breakers, dataplane, part)
+
+
+def _gate_policy(settings: Settings) -> Callable[[Lane], GatePolicy]:
+    """This worker's share of what the version can put to use; the target is what its requests can spare."""
+
+    def policy(lane: Lane) -> GatePolicy:
+        share = math.ceil(lane.capacity / (settings.workers * settings.replicas))
+        highest = min(max(share, _LEAST_IN_FLIGHT), settings.max_in_flight)
+        limit = LimitPolicy(
+            target=_LATENCY_SHARE * lane.usual,
+            lowest=_LEAST_IN_FLIGHT,
+            start=min(_START_IN_FLIGHT, highest),
+            highest=highest,
+        )
+        return GatePolicy(limit, places=settings.waiting_room)
+
+    return policy

@@ -1,0 +1,112 @@
+"""Routes between versions: each worker's copy, the counts of all workers, the guard, and the operators' interfaces."""
+
+import time
+from dataclasses import dataclass
+
+from gateway.api.body import BodyReader
+from gateway.api.canaries import canary_routes
+from gateway.api.live import live_routes
+from gateway.assembly.access import STORE_TIMEOUT
+from gateway.assembly.part import Part
+from gateway.canary import Route
+from gateway.canary.callers import Callers
+from gateway.canary.controller import Controller
+from gateway.canary.counts import CountsReader, Recorder
+from gateway.canary.findings import Findings, ReportStore
+from gateway.canary.lease import Lease
+from gateway.canary.ledgers import LedgerStore
+from gateway.canary.outcomes import Outcomes, Recorders
+from gateway.canary.preflight import GoldenInputs, Preflight
+from gateway.canary.reports import Reports
+from gateway.canary.rollouts import Rollouts
+from gateway.canary.route import BrokenRoute, from_document
+from gateway.canary.routes_file import read_routes_file
+from gateway.canary.seed import Seed
+from gateway.canary.store import RouteStore
+from gateway.canary.table import RouteTable
+from gateway.catalog import Catalog
+from gateway.dataplane import DataPlane
+from gateway.readings import on_change, on_route
+from gateway.settings import Settings
+from gateway.store import connect
+from gateway.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What is kept of rollouts: the routes, this worker's copy of them, the counts, and whose turn it is to judge."""
+
+    store: RouteStore
+    table: RouteTable[Route]
+    outcomes: Outcomes
+    reader: CountsReader
+    ledgers: LedgerStore
+    lease: Lease
+    reports: ReportStore
+    findings: Findings
+    callers: Callers
+    part: Part
+
+
+def routing(settings: Settings, metrics: Metrics) -> Routing:
+    redis = connect(settings.redis_url, timeout=STORE_TIMEOUT)
+    store = RouteStore(redis)
+    table = RouteTable(
+        store, from_document, broken=BrokenRoute, clock=time.monotonic, on_change=on_route(metrics)
+    )
+    recorder, reports = Recorder(redis, clock=time.monotonic), ReportStore(redis)
+    recorders = Recorders(recorder, metrics.versions)
+    findings = Findings(reports, recorders, table.routes)
+    callers = Callers(redis, clock=time.time)
+    part = Part(resources=[redis], tasks=[table.watch, recorder.run, findings.run, callers.run])
+    return Routing(
+        store=store,
+        table=table,
+        outcomes=Outcomes(recorders),
+        reader=CountsReader(redis),
+        ledgers=LedgerStore(redis),
+        lease=Lease(redis, clock=time.monotonic),
+        reports=reports,
+        findings=findings,
+        callers=callers,
+        part=part,
+    )
+
+
+def rollouts(
+    settings: Settings,
+    routing: Routing,
+    catalog: Catalog,
+    dataplane: DataPlane,
+    metrics: Metrics,
+    bodies: BodyReader,
+) -> Part:
+    """What operators need: changes, reports, the one evaluator among all workers, and the routes to begin with.
+
+    Raises RoutesFileError.
+    """
+    changes = Rollouts(
+        routing.store,
+        routing.table,
+        Preflight(catalog, dataplane, GoldenInputs(settings.model_repository)),
+        stable_of=lambda model: catalog.named(model).default_version,
+        changed=on_change(metrics),
+    )
+    controller = Controller(
+        routes=routing.table.routes,
+        rollouts=changes,
+        reader=routing.reader,
+        store=routing.ledgers,
+        lease=routing.lease,
+        clock=time.time,
+        rolled_back=metrics.canaries.rolled_back,
+    )
+    seeds = {} if settings.routes_file is None else read_routes_file(settings.routes_file)
+    reports = Reports(routing.reader, routing.ledgers, routing.reports)
+    return Part(
+        handlers=[
+            canary_routes(changes, reports, routing.callers, catalog, bodies),
+            live_routes(changes, reports, catalog, time.time),
+        ],
+        tasks=[routing.lease.run, controller.run, Seed(seeds, changes, clock=time.time).run],
+    )

@@ -4,6 +4,8 @@ UV := .run/tools/bin/uv
 VENV := .venv
 TRITON_VENV := .venv-triton
 BIN := $(VENV)/bin
+# Tests that share nothing but the machine; the others start servers and watch them, one at a time.
+SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api tests/hostile
 # uv may look for and, where there is network access, fetch a Python that fits.
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
@@ -31,7 +33,8 @@ format: setup ## Format and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 test: setup programs ## All tests, against a real Triton, a real Redis and a real browser
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile $(SIDE_BY_SIDE)
+	$(BIN)/pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
 
 programs: setup # What the tests need besides Python packages: a browser, and Prometheus's own tool
 	@$(BIN)/python dev/system_packages.py chromium promtool

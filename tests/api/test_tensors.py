@@ -169,14 +169,14 @@ async def test_nothing_is_compressed_that_nobody_asks_for_or_that_does_not_pay(
 @pytest.mark.parametrize(
     ("coding", "content", "status"),
     [
-        ("br", b"x", 415),
-        ("gzip, gzip", b"x", 415),
-        ("gzip", b"no gzip at all", 400),
-        ("gzip", gzip.compress(b"{}")[:-4], 400),
-        ("gzip", gzip.compress(b"{}") * 2, 400),
-        ("deflate", gzip.compress(b"{}"), 400),
-        ("gzip", gzip.compress(bytes(50_000_000)), 413),
-        ("deflate", zlib.compress(bytes(200_001)), 413),
+        pytest.param("br", b"x", 415, id="a coding that is not served"),
+        pytest.param("gzip, gzip", b"x", 415, id="two codings"),
+        pytest.param("gzip", b"no gzip at all", 400, id="another format than it says"),
+        pytest.param("gzip", gzip.compress(b"{}")[:-4], 400, id="cut short"),
+        pytest.param("gzip", gzip.compress(b"{}") * 2, 400, id="two members"),
+        pytest.param("deflate", gzip.compress(b"{}"), 400, id="gzip called deflate"),
+        pytest.param("gzip", gzip.compress(bytes(50_000_000)), 413, id="a bomb"),
+        pytest.param("deflate", zlib.compress(bytes(200_001)), 413, id="one byte too many"),
     ],
 )
 async def test_what_unpacks_to_nothing_or_to_too_much_is_refused(

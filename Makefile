@@ -10,7 +10,7 @@ SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup programs up check format test accuracy counted bench-limits bench-overload bench-mirror bench-hot-path train lock clean
+.PHONY: help setup programs up check format test accuracy counted screenshots bench-limits bench-overload bench-mirror bench-hot-path train lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ bench-hot-path: setup ## What the door costs: CPU a request with all of it on an
 
 counted: setup ## 10,000 requests to two workers, one killed half-way: does /metrics agree with the client?
 	$(BIN)/python dev/counted.py
+
+screenshots: setup programs ## Pictures of every page in both themes, into docs/images
+	$(BIN)/python dev/screenshots.py $(ONLY)
 
 bench-mirror: setup ## What callers notice while all their calls are mirrored to a canary
 	PYTHONPATH=dev $(BIN)/python benchmarks/mirror.py

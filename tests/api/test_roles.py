@@ -17,6 +17,8 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("GET", "/livez"): PUBLIC,
     ("GET", "/metrics"): ANY_ADMINISTRATION,
     ("GET", "/readyz"): PUBLIC,
+    ("GET", "/assets/{path}"): PUBLIC,
+    ("GET", "/console"): PUBLIC,
     ("GET", "/docs"): PUBLIC,
     ("GET", "/docs/openapi.json"): PUBLIC,
     ("GET", "/docs/{path}"): PUBLIC,

@@ -1,0 +1,57 @@
+"""`make screenshots`: every page in both themes, as docs/images/<name>-<theme>.png, from a real stack.
+
+A scene is a function that brings a page to where it is worth a picture; add yours to `SCENES`. With names as arguments
+only those are taken.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from browser import chromium
+from playwright.sync_api import Page
+from processes import RunningStack, running_stack
+from stack import ROOT
+
+Scene = Callable[[Page, RunningStack], None]
+
+IMAGES = ROOT / "docs" / "images"
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+_WIDTH, _HEIGHT = 1280, 860
+_PHONE_WIDTH, _PHONE_HEIGHT = 375, 812
+
+
+def problem(page: Page, stack: RunningStack) -> None:
+    page.goto(f"{stack.url}/problems/rate_limited")
+
+
+SCENES: Mapping[str, Scene] = {
+    "problem": problem,
+}
+"""A scene whose name ends in `-phone` is taken at a phone's width."""
+
+
+def main(names: list[str]) -> None:
+    IMAGES.mkdir(exist_ok=True)
+    with running_stack() as stack, chromium() as browser:
+        for name in names or SCENES:
+            phone = name.endswith("-phone")
+            for theme in THEMES:
+                page = browser.new_page(
+                    color_scheme=theme,
+                    reduced_motion="reduce",
+                    device_scale_factor=2 if phone else 1,
+                    viewport={
+                        "width": _PHONE_WIDTH if phone else _WIDTH,
+                        "height": _PHONE_HEIGHT if phone else _HEIGHT,
+                    },
+                )
+                SCENES[name](page, stack)
+                path = IMAGES / f"{name}-{theme}.png"
+                page.screenshot(path=path)
+                print(path.relative_to(ROOT))
+                page.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

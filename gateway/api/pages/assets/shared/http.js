@@ -1,0 +1,55 @@
+// Requests to the gateway. What it refuses comes as a Problem (RFC 9457) with a sentence for the reader.
+
+export class Problem extends Error {
+  /** `status` is 0 where nobody answered. `code` is the stable name; `reasons` and `errors` are lists, maybe empty. */
+  constructor({ status, code, title, detail, reasons, errors, request_id, retryAfter }) {
+    super(detail || title);
+    this.name = "Problem";
+    this.status = status;
+    this.code = code;
+    this.title = title;
+    this.reasons = reasons ?? [];
+    this.errors = errors ?? [];
+    this.requestId = request_id ?? null;
+    this.retryAfter = retryAfter ?? null;
+  }
+}
+
+const AWAY = {
+  status: 0,
+  code: "unreachable",
+  title: "The gateway does not answer",
+  detail: "The gateway does not answer. Is it running, and is the network up?",
+};
+
+/**
+ * One request. Answers the Response where it is a success. Throws Problem; an abort by `signal` stays an AbortError.
+ * `json` is sent as JSON, `body` as it is.
+ */
+export async function send(method, path, { json, body, headers, signal } = {}) {
+  const response = await fetch(path, {
+    method,
+    signal,
+    headers: { ...(json === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
+    body: json === undefined ? body : JSON.stringify(json),
+    credentials: "same-origin",
+    cache: "no-store",
+  }).catch((error) => {
+    throw error.name === "AbortError" ? error : new Problem(AWAY);
+  });
+  if (!response.ok) throw await problemOf(response);
+  return response;
+}
+
+async function problemOf(response) {
+  const retryAfter = Number(response.headers.get("Retry-After")) || null;
+  const told = await response.json().catch(() => ({}));
+  return new Problem({
+    code: "unexpected",
+    title: `HTTP ${response.status}`,
+    detail: told.error, // the form of /v2
+    ...told,
+    status: response.status,
+    retryAfter,
+  });
+}

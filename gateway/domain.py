@@ -76,7 +76,7 @@ class Principal:
 
     `id` names the key, token or subject; `tenant` its owner. `models` None means every model. `quota` overrides the
     tier's bound on the key. `origins` None means that any page may use the credential. `expires_at` is in seconds
-    since the epoch.
+    since the epoch. `session` names the console's session that the caller came by, if one did.
     """
 
     id: str
@@ -88,6 +88,7 @@ class Principal:
     quota: Quota | None = None
     origins: frozenset[str] | None = None
     expires_at: float | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

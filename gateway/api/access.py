@@ -13,6 +13,7 @@ from litestar.handlers import BaseRouteHandler
 
 from gateway.api.context import Connection, Context, context_of
 from gateway.api.networks import comes_from
+from gateway.api.same_origin import session_of
 from gateway.auth import Authenticator, require_inference, require_scope
 from gateway.auth.scopes import is_administration
 from gateway.domain import Principal, Tier
@@ -62,6 +63,7 @@ class Access:
         return await self._authenticator.authenticate(
             authorization=_only(headers, "authorization"),
             x_api_key=_only(headers, "x-api-key"),
+            session=session_of(connection),
             origin=headers.get("origin"),
             peer=client.host if client else "",
             administers=administers,

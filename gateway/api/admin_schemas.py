@@ -119,6 +119,15 @@ class NewToken(_Admin):
     scopes: list[str]
 
 
+class SessionView(_Admin):
+    """Who is signed in at the console: a key, and what it may do."""
+
+    key: str
+    tenant: str
+    scopes: list[str]
+    expires_at: AwareDatetime | None
+
+
 class Withdrawal(_Admin):
     seconds: float = Field(
         default=OUTLIVES_ALL,

@@ -8,11 +8,13 @@ import httpx
 from gateway.access_file import issuers_of, tiers_of
 from gateway.api.access import Access
 from gateway.api.body import BodyReader
+from gateway.api.console_session import console_session_routes
 from gateway.api.keys import key_routes
 from gateway.api.tokens import token_routes, withdrawal_routes
 from gateway.assembly.part import Part
 from gateway.auth import (
     Authenticator,
+    ConsoleSessions,
     DeniedTokens,
     DenyList,
     FailureThrottle,
@@ -54,12 +56,16 @@ def door(settings: Settings, metrics: Metrics, bodies: BodyReader) -> Door:
     sessions = SessionTokens(
         secret=settings.token_secret.get_secret_value().encode(), ring=ring, clock=time.time
     )
+    consoles = ConsoleSessions(
+        secret=settings.token_secret.get_secret_value().encode(), ring=ring, clock=time.time
+    )
     http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
     issuers = TrustedIssuers(issuers_of(settings.access_file), http=http, clock=time.monotonic)
     authenticator = Authenticator(
         ring=ring,
         hasher=hasher,
         tokens=TokenVerifier([sessions, *issuers], clock=time.time, denied=denied),
+        sessions=TokenVerifier([consoles], clock=time.time, denied=denied),
         throttle=FailureThrottle(clock=time.monotonic),
         clock=time.time,
     )
@@ -76,6 +82,7 @@ def door(settings: Settings, metrics: Metrics, bodies: BodyReader) -> Door:
         handlers=[
             token_routes(sessions, bodies),
             withdrawal_routes(withdrawn, denied),
+            console_session_routes(consoles, withdrawn, denied, time.time),
             key_routes(store, ring, tiers, bodies),
         ],
         resources=[redis, http, limits_redis, limiter],

@@ -1,6 +1,7 @@
 """API keys and signed tokens: from the values of a request's headers to the Principal behind them."""
 
 from gateway.auth.authenticator import Authenticator
+from gateway.auth.console import ConsoleSession, ConsoleSessions
 from gateway.auth.denylist import DeniedTokens, DenyList
 from gateway.auth.issuers import ClaimNames, ExternalIssuer, Issuer, TrustedIssuers
 from gateway.auth.jwks import RemoteKeys, StaticKeys
@@ -17,6 +18,8 @@ __all__ = [
     "ApiKey",
     "Authenticator",
     "ClaimNames",
+    "ConsoleSession",
+    "ConsoleSessions",
     "DeniedTokens",
     "DenyList",
     "ExternalIssuer",

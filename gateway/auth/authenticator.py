@@ -14,7 +14,7 @@ from gateway.errors import AmbiguousCredentials, InvalidKey, InvalidToken, RateL
 
 
 class Authenticator:
-    """`clock` is the wall clock.
+    """`tokens` are those of the Authorization header, `sessions` those of the console. `clock` is the wall clock.
 
     A peer that failed too often gets RateLimited for its failures; a good credential from the same address still
     passes, since many callers may share one (a proxy, an office) and a key of 190 bits is not found by trying.
@@ -26,12 +26,14 @@ class Authenticator:
         ring: KeyRing,
         hasher: KeyHasher,
         tokens: TokenVerifier,
+        sessions: TokenVerifier,
         throttle: FailureThrottle,
         clock: Callable[[], float],
     ) -> None:
         self._ring = ring
         self._hasher = hasher
         self._tokens = tokens
+        self._sessions = sessions
         self._throttle = throttle
         self._clock = clock
 
@@ -40,11 +42,13 @@ class Authenticator:
         *,
         authorization: str | None,
         x_api_key: str | None,
+        session: str | None = None,
         origin: str | None = None,
         peer: str = "",
         administers: bool = False,
     ) -> Principal:
-        """The caller. The values are the headers as they came, None for an absent one; `peer` is the client's address.
+        """The caller. The values are the headers as they came, None for an absent one; `session` is the console's
+        cookie, where it counts; `peer` is the client's address.
 
         A caller who `administers` is refused where nobody can tell whether its token was ended a moment ago.
 
@@ -52,7 +56,7 @@ class Authenticator:
         credentials cannot be checked. It waits for nothing but an issuer's keys.
         """
         try:
-            return await self._identify(authorization, x_api_key, origin, administers)
+            return await self._identify(authorization, x_api_key, session, origin, administers)
         except (InvalidKey, InvalidToken) as error:
             wait = self._throttle.failed(peer)
             if wait:
@@ -64,10 +68,17 @@ class Authenticator:
             raise
 
     async def _identify(
-        self, authorization: str | None, x_api_key: str | None, origin: str | None, administers: bool
+        self,
+        authorization: str | None,
+        x_api_key: str | None,
+        session: str | None,
+        origin: str | None,
+        administers: bool,
     ) -> Principal:
-        if authorization is not None and x_api_key is not None:
+        if sum(value is not None for value in (authorization, x_api_key, session)) > 1:
             raise AmbiguousCredentials("Send either Authorization or X-API-Key, not both.")
+        if session is not None:
+            return await self._sessions.verify(session, origin, administers=administers)
         if x_api_key is not None:
             return self._by_key(x_api_key)
         scheme, _, rest = (authorization or "").partition(" ")

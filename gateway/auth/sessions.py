@@ -4,20 +4,17 @@ Such a token says which key it came from and what it asks for. What it may do is
 with what the key may do now; so its requests also count on the key's own limits.
 """
 
-import base64
 import re
 import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jwt
-from jwt import PyJWK
-
 from gateway.auth.jwks import KeySource
 from gateway.auth.keys import is_id
 from gateway.auth.ring import KeyRing
 from gateway.auth.scopes import ADMIN_KEYS, covers, is_inference, may_use
+from gateway.auth.signing import ALGORITHM, Signer
 from gateway.auth.tokens import Claims, Rules, invalid_token
 from gateway.domain import Principal
 from gateway.errors import Forbidden, ValidationFailed
@@ -26,9 +23,6 @@ MAX_TTL = 900.0  # seconds
 MAX_ORIGINS = 16
 TYPE = "gw-session+jwt"
 
-_ALGORITHM = "HS256"
-_KEY_ID = "session"
-_MIN_SECRET_BYTES = 32
 _ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
 
 
@@ -51,18 +45,13 @@ class SessionTokens:
     def __init__(
         self, *, secret: bytes, ring: KeyRing, clock: Callable[[], float], issuer: str = "gateway"
     ) -> None:
-        if len(secret) < _MIN_SECRET_BYTES:
-            raise ValueError(
-                f"the secret of session tokens has {len(secret)} bytes, it needs {_MIN_SECRET_BYTES}"
-            )
-        self._key = _signing_key(secret)
-        self._keys = _OneKey(self._key)
+        self._signer = Signer(secret, kind=TYPE, key_id="session")
         self._ring = ring
         self._clock = clock
         self._rules = Rules(
             issuer=issuer,
             audience=issuer,
-            algorithms=frozenset({_ALGORITHM}),
+            algorithms=frozenset({ALGORITHM}),
             types=frozenset({TYPE}),
             lifetime=MAX_TTL,
         )
@@ -73,7 +62,7 @@ class SessionTokens:
 
     @property
     def keys(self) -> KeySource:
-        return self._keys
+        return self._signer
 
     def mint(
         self,
@@ -107,8 +96,7 @@ class SessionTokens:
             "origins": sorted(set(origins)),
             **({} if models is None else {"models": sorted(set(models))}),
         }
-        text = jwt.encode(claims, self._key.key, _ALGORITHM, headers={"typ": TYPE, "kid": _KEY_ID})
-        return SessionToken(claims["jti"], float(claims["exp"]), granted, text)
+        return SessionToken(claims["jti"], float(claims["exp"]), granted, self._signer.sign(claims))
 
     def principal(self, claims: Claims, origin: str | None) -> Principal:
         """The key's principal, narrowed. Raises InvalidToken where the page or the key may not, or no longer."""
@@ -128,14 +116,6 @@ class SessionTokens:
         )
 
 
-class _OneKey:
-    def __init__(self, key: PyJWK) -> None:
-        self._key = key
-
-    async def find(self, key_id: str, algorithm: str) -> PyJWK | None:
-        return self._key if (key_id, algorithm) == (_KEY_ID, _ALGORITHM) else None
-
-
 def require_key(principal: Principal) -> None:
     """Raises Forbidden where the caller came by a token: one token must not outlive itself in another."""
     if principal.origins is not None or not is_id(principal.id):
@@ -145,11 +125,6 @@ def require_key(principal: Principal) -> None:
 def is_origin(text: str) -> bool:
     """Whether `text` is an origin as browsers send it: scheme, host in lower case and, where not usual, a port."""
     return _ORIGIN.fullmatch(text) is not None
-
-
-def _signing_key(secret: bytes) -> PyJWK:
-    encoded = base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
-    return PyJWK({"kty": "oct", "k": encoded, "alg": _ALGORITHM})
 
 
 def _check_origins(origins: Collection[str]) -> None:

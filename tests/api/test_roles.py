@@ -12,6 +12,7 @@ from gateway.settings import Settings
 
 PUBLIC, INFERENCE, BY_KEY = "public", "inference", "inference, by an API key"
 ANY_ADMINISTRATION = "any scope that administers"
+A_KEY_THAT_ADMINISTERS = "any scope that administers, by an API key"
 
 NEEDS: Mapping[tuple[str, str], str] = {
     ("GET", "/livez"): PUBLIC,
@@ -19,6 +20,8 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("GET", "/readyz"): PUBLIC,
     ("GET", "/assets/{path}"): PUBLIC,
     ("GET", "/console"): PUBLIC,
+    **{(method, "/console/session"): ANY_ADMINISTRATION for method in ("GET", "DELETE")},
+    ("POST", "/console/session"): A_KEY_THAT_ADMINISTERS,
     ("GET", "/docs"): PUBLIC,
     ("GET", "/docs/openapi.json"): PUBLIC,
     ("GET", "/docs/{path}"): PUBLIC,
@@ -81,9 +84,10 @@ MAY: Mapping[str, set[str]] = {
     "infer": {INFERENCE, BY_KEY},
     "infer:pets": {INFERENCE, BY_KEY},
     "pin-version": set(),
-    "admin:keys": {"admin:keys", ANY_ADMINISTRATION},
-    "admin:canary": {"admin:canary", ANY_ADMINISTRATION},
-    "admin:models": {"admin:models", ANY_ADMINISTRATION},
+    "admin:keys": {"admin:keys", ANY_ADMINISTRATION, A_KEY_THAT_ADMINISTERS},
+    "admin:canary": {"admin:canary", ANY_ADMINISTRATION, A_KEY_THAT_ADMINISTERS},
+    "admin:models": {"admin:models", ANY_ADMINISTRATION, A_KEY_THAT_ADMINISTERS},
+    "the console's session of admin:canary": {"admin:canary", ANY_ADMINISTRATION},
     "a page's token": {INFERENCE},
     "an issuer's token": {INFERENCE},
 }
@@ -93,6 +97,7 @@ STRANGERS = (
     "unknown id",
     "expired",
     "revoked",
+    "the console's session without its header",
     "a page's token on another page",
     "a page's token on no page",
     "an issuer's token of yesterday",
@@ -134,6 +139,9 @@ def headers_of(role: str, guarded: Guarded, page_token: str) -> dict[str, str]:
     }
     if role == "nobody":
         return {}
+    if role.startswith("the console's session"):
+        cookie = {"cookie": guarded.console_session(guarded.keys["admin:canary"])}
+        return cookie if role.endswith("without its header") else {**cookie, **guarded.from_console}
     if role in by_bearer:
         pages = {"a page's token": PAGE, "a page's token on another page": "https://evil.example"}
         origin = {"origin": pages[role]} if role in pages else {}

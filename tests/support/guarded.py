@@ -121,6 +121,17 @@ class Guarded:
         transport = httpx.HTTPTransport(local_address=address)
         return httpx.Client(base_url=self.url, transport=transport, timeout=10, trust_env=False)
 
+    @property
+    def from_console(self) -> Mapping[str, str]:
+        """What the console's page sends beside its cookie."""
+        return {"x-console": "1", "origin": self.url, "sec-fetch-site": "same-origin"}
+
+    def console_session(self, key: str) -> str:
+        """A new session's cookie, as browsers send it."""
+        answer = self.ask({"x-api-key": key, "origin": self.url}, "POST", "/console/session")
+        assert answer.status_code == 201, answer.text
+        return answer.headers["set-cookie"].split(";")[0]
+
     def page_token(self, key: str, **wanted: object) -> dict[str, Any]:
         """The answer to POST /v1/tokens with this key."""
         with self.client(another_address()) as client:

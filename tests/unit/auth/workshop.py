@@ -18,6 +18,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from gateway.auth import (
     ApiKey,
     Authenticator,
+    ConsoleSessions,
     ExternalIssuer,
     FailureThrottle,
     Grant,
@@ -244,24 +245,6 @@ def issuer(**fields: Any) -> Issuer:
 
 
 @dataclass
-class World:
-    """Everything wired as the gateway wires it, with a shelf for Redis and a key server for the issuer."""
-
-    wall: Clock
-    monotonic: Clock
-    shelf: Shelf
-    server: KeyServer
-    ring: KeyRing
-    sessions: SessionTokens
-    verifier: TokenVerifier
-    authenticator: Authenticator
-
-    async def add(self, *records: ApiKey) -> None:
-        self.shelf.put(*records)
-        await self.ring.refresh()
-
-
-@dataclass
 class Denials:
     """A deny-list by hand; `asked` is what was looked up."""
 
@@ -273,6 +256,26 @@ class Denials:
         return not self.names.isdisjoint(names)
 
 
+@dataclass
+class World:
+    """Everything wired as the gateway wires it, with a shelf for Redis and a key server for the issuer."""
+
+    wall: Clock
+    monotonic: Clock
+    shelf: Shelf
+    server: KeyServer
+    ring: KeyRing
+    sessions: SessionTokens
+    consoles: ConsoleSessions
+    denials: Denials
+    verifier: TokenVerifier
+    authenticator: Authenticator
+
+    async def add(self, *records: ApiKey) -> None:
+        self.shelf.put(*records)
+        await self.ring.refresh()
+
+
 def world(*, trusted: Issuer | None = None, failures: int = 20) -> World:
     wall, monotonic, shelf = Clock(), Clock(1000.0), Shelf()
     server = KeyServer(key_set())
@@ -280,12 +283,15 @@ def world(*, trusted: Issuer | None = None, failures: int = 20) -> World:
     keys = RemoteKeys(JWKS_URL, trusted.algorithms, http=server.client(), clock=monotonic)
     ring = KeyRing(shelf, clock=monotonic)
     sessions = SessionTokens(secret=SESSION_SECRET, ring=ring, clock=wall)
-    verifier = TokenVerifier([ExternalIssuer(trusted, keys), sessions], clock=wall, denied=Denials())
+    consoles = ConsoleSessions(secret=SESSION_SECRET, ring=ring, clock=wall)
+    denials = Denials()
+    verifier = TokenVerifier([ExternalIssuer(trusted, keys), sessions], clock=wall, denied=denials)
     authenticator = Authenticator(
         ring=ring,
         hasher=HASHER,
         tokens=verifier,
+        sessions=TokenVerifier([consoles], clock=wall, denied=denials),
         throttle=FailureThrottle(clock=monotonic, limit=failures),
         clock=wall,
     )
-    return World(wall, monotonic, shelf, server, ring, sessions, verifier, authenticator)
+    return World(wall, monotonic, shelf, server, ring, sessions, consoles, denials, verifier, authenticator)

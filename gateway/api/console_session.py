@@ -1,0 +1,94 @@
+"""/console/session: an API key that administers becomes a session in a cookie that no script can read, and ends."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+from litestar import Response, Router, delete, get, post
+from litestar.datastructures import Cookie
+
+from gateway.api.admin_schemas import SessionView
+from gateway.api.context import HttpRequest, context_of
+from gateway.api.documentation import failures
+from gateway.api.same_origin import COOKIE
+from gateway.auth import ConsoleSessions, DeniedTokens, DenyList
+from gateway.auth.console import LIFETIME
+from gateway.auth.scopes import ANY_ADMINISTRATION
+from gateway.auth.tokens import LEEWAY
+from gateway.domain import Principal
+from gateway.errors import Overloaded
+from gateway.store import StoreAway
+
+_log = structlog.stdlib.get_logger("gateway.audit")
+_UNKEPT = {"Cache-Control": "no-store"}
+
+
+def console_session_routes(
+    sessions: ConsoleSessions, withdrawn: DeniedTokens, copy: DenyList, clock: Callable[[], float]
+) -> Router:
+    """The handlers, bound to their collaborators. Whoever signs in sends the key as to every other route."""
+
+    @post(
+        "/",
+        status_code=201,
+        operation_id="console_sign_in",
+        summary="Begin a session of the console",
+        responses=failures(401, 403, 429, 503),
+        sync_to_thread=False,
+    )
+    def sign_in(request: HttpRequest) -> Response[SessionView]:
+        caller = context_of(request).caller
+        session = sessions.begin(caller)
+        _log.info("console_signed_in", key=caller.id)
+        cookie = _cookie(request, session.text, round(session.expires_at - clock()))
+        return Response(_view(caller, session.expires_at), cookies=[cookie], headers=_UNKEPT)
+
+    @get(
+        "/",
+        operation_id="console_session",
+        summary="Who is signed in",
+        responses=failures(401, 403, 429, 503),
+        sync_to_thread=False,
+    )
+    def show(request: HttpRequest) -> Response[SessionView]:
+        caller = context_of(request).caller
+        return Response(_view(caller, caller.expires_at), headers=_UNKEPT)
+
+    @delete(
+        "/",
+        operation_id="console_sign_out",
+        summary="End the session; its cookie is worth nothing from then on",
+        responses=failures(401, 403, 429, 503),
+    )
+    async def sign_out(request: HttpRequest) -> Response[None]:
+        caller = context_of(request).caller
+        if caller.session is not None:
+            try:
+                await withdrawn.end(caller.session, clock() + LIFETIME + LEEWAY)
+                await copy.refresh()  # the other workers read it within a second
+            except StoreAway as error:
+                raise Overloaded(
+                    "The session cannot be ended now.", retry_after=2, internal=str(error)
+                ) from None
+            _log.info("console_signed_out", key=caller.id)
+        return Response(None, status_code=204, cookies=[_cookie(request, "", 0)], headers=_UNKEPT)
+
+    return Router(
+        "/console/session",
+        route_handlers=[sign_in, show, sign_out],
+        opt={"scope": ANY_ADMINISTRATION},
+        tags=["console"],
+    )
+
+
+def _cookie(request: HttpRequest, text: str, seconds: int) -> Cookie:
+    """Over HTTPS for HTTPS alone; the browser's Origin knows it also behind a proxy that ends TLS."""
+    secure = request.headers.get("origin", str(request.url)).startswith("https://")
+    return Cookie(
+        key=COOKIE, value=text, path="/", max_age=seconds, httponly=True, samesite="strict", secure=secure
+    )
+
+
+def _view(caller: Principal, expires_at: float | None) -> SessionView:
+    ends = None if expires_at is None else datetime.fromtimestamp(expires_at, UTC)
+    return SessionView(key=caller.id, tenant=caller.tenant, scopes=sorted(caller.scopes), expires_at=ends)

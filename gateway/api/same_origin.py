@@ -1,0 +1,41 @@
+"""When the console's cookie counts as a credential: only for what the console's own page sends on purpose.
+
+A browser adds the cookie to whatever goes to this host, whoever wrote the page. So beside SameSite=Strict the request
+has to carry `X-Console`, which another origin cannot send without asking by CORS (and no answer of ours allows it), and
+has to say that it is of this origin. Requests without the header are judged by their other credentials alone.
+"""
+
+from urllib.parse import urlsplit
+
+from gateway.api.context import Connection
+from gateway.errors import Forbidden, Unauthenticated
+
+COOKIE = "gateway-console"
+HEADER = "x-console"
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+def session_of(connection: Connection) -> str | None:
+    """What the cookie holds; None where the request does not go by it. Raises Forbidden, Unauthenticated."""
+    if HEADER not in connection.headers:
+        return None
+    if not _is_ours(connection):
+        raise Forbidden("This was not sent by the console of this gateway.")
+    text = connection.cookies.get(COOKIE)
+    if not text:
+        raise Unauthenticated("Nobody is signed in at the console.")
+    return text
+
+
+def _is_ours(connection: Connection) -> bool:
+    """By Sec-Fetch-Site, which a page cannot forge. Browsers leave it out on plain HTTP: then by Origin and Host, which
+    only a read may lack.
+    """
+    site = connection.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = connection.headers.get("origin")
+    if origin is None:
+        return connection.scope.get("method", "") in _SAFE
+    return urlsplit(origin).netloc == connection.headers.get("host")

@@ -7,6 +7,7 @@ GatewayError
 │   ├── ValidationFailed            carries the fields that are wrong
 │   ├── BodyTooLarge
 │   ├── BodyTimeout
+│   ├── StreamEnded                 nothing came for too long, or it was open for as long as one may be
 │   ├── ClientDisconnected
 │   ├── UnsupportedMediaType
 │   ├── UnsupportedEncoding
@@ -111,6 +112,10 @@ class BodyTooLarge(RequestError):
 
 class BodyTimeout(RequestError):
     code = "request_timeout"
+
+
+class StreamEnded(RequestError):
+    code = "stream_ended"
 
 
 class ClientDisconnected(RequestError):

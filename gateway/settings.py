@@ -106,6 +106,14 @@ class Settings(BaseSettings):
     max_buffered_bytes: int = Field(
         256 * _MIB, ge=1024, description="Bodies held in memory at once, all requests of a worker together."
     )
+    max_frame_bytes: int = Field(2 * _MIB, ge=1024, le=64 * _MIB, description="Largest frame of a stream.")
+    max_streams: int = Field(
+        64, ge=4, le=10_000, description="Streams open at once, per worker; a quarter of them to one caller."
+    )
+    stream_idle: float = Field(
+        60.0, gt=0, le=3600, description="Seconds without a frame after which a stream is closed."
+    )
+    stream_seconds: float = Field(900.0, gt=0, le=86_400, description="Seconds that a stream may be open.")
     max_inputs: int = Field(16, ge=1, le=256, description="Images or texts in one request.")
     max_image_pixels: int = Field(40_000_000, ge=1, description="Largest image, width times height.")
     max_image_side: int = Field(8192, ge=1, le=65535, description="Longest side of an image.")

@@ -6,6 +6,8 @@ A route that needs a scope of its own says `opt={"scope": …}`; the others need
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+from urllib.parse import urlsplit
 
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import Headers
@@ -15,11 +17,21 @@ from gateway.api.context import Connection, Context, context_of
 from gateway.api.networks import comes_from
 from gateway.api.same_origin import session_of
 from gateway.auth import Authenticator, require_inference, require_scope
+from gateway.auth.keys import PREFIX as KEY_PREFIX
 from gateway.auth.scopes import is_administration
 from gateway.domain import Principal, Tier
-from gateway.errors import AmbiguousCredentials, BodyTooLarge, Forbidden, Overloaded, RateLimited
+from gateway.errors import (
+    AmbiguousCredentials,
+    BodyTooLarge,
+    Forbidden,
+    Overloaded,
+    RateLimited,
+    Unauthenticated,
+)
 from gateway.ratelimit import Decision, RateLimiter, Refusal
 from gateway.telemetry.timeline import Stage
+
+BEARER = "bearer."  # before a token that stands among the subprotocols of a WebSocket
 
 _OUR_FAULT = (502, 503)  # answers that cost the caller nothing
 _REASONS = {
@@ -49,27 +61,32 @@ class Access:
         if handler.opt.get("public") or comes_from(connection, handler.opt.get("networks", ())):
             return
         context = context_of(connection)
-        scope: str | None = handler.opt.get("scope")
+        await self.recognise(connection, context, handler.opt.get("scope"))
+        if not handler.opt.get("free"):
+            await self.let_in(context)
+
+    async def recognise(self, connection: Connection, context: Context, scope: str | None = None) -> None:
+        """Finds out who calls, for `context`, and whether they may. Raises what the authenticator does; Forbidden."""
         with context.timeline.stage(Stage.AUTH):
             principal = await self._authenticate(connection, administers=is_administration(scope or ""))
         context.principal = principal
         _check_scope(principal, scope)
-        if not handler.opt.get("free"):
-            await self._let_in(context, principal)
 
     async def _authenticate(self, connection: Connection, *, administers: bool) -> Principal:
         headers = connection.headers
         client = connection.client
         return await self._authenticator.authenticate(
-            authorization=_only(headers, "authorization"),
+            authorization=_authorization(connection),
             x_api_key=_only(headers, "x-api-key"),
             session=session_of(connection),
-            origin=headers.get("origin"),
+            origin=_page_of(headers),
             peer=client.host if client else "",
             administers=administers,
         )
 
-    async def _let_in(self, context: Context, principal: Principal) -> None:
+    async def let_in(self, context: Context) -> None:
+        """Charges a known caller one unit, and holds a place in flight until the context ends. Raises RateLimited."""
+        principal = context.caller
         tier = self.tier_of(principal)
         with context.timeline.stage(Stage.LIMIT):
             decision = await self._limiter.acquire(principal, tier, 1)
@@ -121,6 +138,31 @@ def _only(headers: Headers, name: str) -> str | None:
     if len(values) > 1:
         raise AmbiguousCredentials("Send one credential, in one header.")
     return values[0] if values else None
+
+
+def _page_of(headers: Headers) -> str | None:
+    """The origin of the page that calls. Browsers leave Origin out of a GET from the page's own host; the page itself,
+    which no script can invent, stands in Referer then."""
+    origin = headers.get("origin")
+    if origin is not None:
+        return origin
+    page = urlsplit(headers.get("referer", ""))
+    return f"{page.scheme}://{page.netloc}" if page.scheme and page.netloc else None
+
+
+def _authorization(connection: Connection) -> str | None:
+    """The header, or what a page sends in its place: a browser opens a WebSocket without headers of a page's own, but
+    offers the subprotocols that it names. Raises AmbiguousCredentials, Unauthenticated."""
+    header = _only(connection.headers, "authorization")
+    offered = cast("Sequence[str]", connection.scope.get("subprotocols", ()))
+    tokens = [each.removeprefix(BEARER) for each in offered if each.startswith(BEARER)]
+    if not tokens:
+        return header
+    if header is not None or len(tokens) > 1:
+        raise AmbiguousCredentials("Send one credential: in a header, or as a subprotocol.")
+    if tokens[0].startswith(KEY_PREFIX):
+        raise Unauthenticated("As a subprotocol send a token from POST /v1/tokens, not an API key.")
+    return f"Bearer {tokens[0]}"
 
 
 def _check_scope(principal: Principal, scope: str | None) -> None:

@@ -3,7 +3,7 @@
 import re
 from email.utils import formatdate
 
-from gateway.api.context import HttpRequest
+from gateway.api.context import Connection
 from gateway.canary import Life, Preference, Source
 from gateway.domain import ModelVersion
 from gateway.errors import ValidationFailed
@@ -13,7 +13,7 @@ from gateway.schemas import is_version
 _MILLISECONDS = re.compile(r"[1-9][0-9]{0,15}")
 
 
-def timeout_of(request: HttpRequest) -> float | None:
+def timeout_of(request: Connection) -> float | None:
     """The seconds that the caller gives us by X-Request-Timeout, which is in milliseconds; None without it."""
     text = request.headers.get("x-request-timeout")
     if text is None:
@@ -23,7 +23,7 @@ def timeout_of(request: HttpRequest) -> float | None:
     return int(text) / 1000
 
 
-def pinned_by(request: HttpRequest) -> str | None:
+def pinned_by(request: Connection) -> str | None:
     """The version that X-Model-Version asks for."""
     text = request.headers.get("x-model-version")
     if text is not None and not is_version(text):
@@ -31,7 +31,7 @@ def pinned_by(request: HttpRequest) -> str | None:
     return text
 
 
-def preference_of(request: HttpRequest) -> Preference | None:
+def preference_of(request: Connection) -> Preference | None:
     text = request.headers.get("x-canary")
     if text is None:
         return None
@@ -41,13 +41,13 @@ def preference_of(request: HttpRequest) -> Preference | None:
         raise ValidationFailed.of("X-Canary", "always or never.") from None
 
 
-def named_in(request: HttpRequest, source: Source, name: str) -> str | None:
+def named_in(request: Connection, source: Source, name: str) -> str | None:
     """The end user whom a header or a cookie names."""
     values = request.headers if source is Source.HEADER else request.cookies
     return values.get(name) or None
 
 
-def urgency_in(request: HttpRequest) -> int | None:
+def urgency_in(request: Connection) -> int | None:
     """The urgency of the Priority headers; None where they ask for none."""
     return urgency_of(", ".join(request.headers.getall("priority", [])))
 

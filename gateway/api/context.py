@@ -7,11 +7,12 @@ from typing import Any
 
 from litestar import Request
 from litestar.connection import ASGIConnection
-from litestar.types import HTTPScope
+from litestar.types import HTTPScope, WebSocketScope
 
 from gateway.domain import Principal, Priority
 from gateway.errors import Unauthenticated
 from gateway.ratelimit import Decision
+from gateway.telemetry.requests import Finished
 from gateway.telemetry.timeline import Timeline
 
 HttpRequest = Request[Any, Any, Any]
@@ -48,6 +49,19 @@ class Context:
             raise Unauthenticated("Send a key as Authorization: Bearer or X-API-Key.")
         return self.principal
 
+    def finished(self, route: str, status: int, now: float) -> Finished:
+        """What is counted of it at its end; `now` is on the clock of `started`."""
+        return Finished(
+            route=route,
+            status=status,
+            problem=self.code,
+            priority=self.priority,
+            seconds=now - self.started,
+            timeline=self.timeline,
+            payload=self.payload,
+            images=self.images,
+        )
+
     def end(self, status: int) -> None:
         """Settles the request, now or when the last of its calls ends."""
         running = [call for call in self.calls if not call.done()]
@@ -61,7 +75,7 @@ class Context:
             settle(status)
 
 
-def attach(scope: HTTPScope, context: Context) -> None:
+def attach(scope: HTTPScope | WebSocketScope, context: Context) -> None:
     """Leaves the context where `context_of` finds it."""
     scope.setdefault("state", {})[_KEY] = context
 

@@ -8,7 +8,7 @@ from litestar import Response, Router, post
 from gateway.api.access import Access
 from gateway.api.asking import named_in, pinned_by, preference_of, timeout_of, urgency_in, version_headers
 from gateway.api.body import BodyReader, while_connected
-from gateway.api.context import HttpRequest, context_of
+from gateway.api.context import Connection, Context, HttpRequest, context_of
 from gateway.api.documentation import ClassifyOperation, DetectOperation, failures, operation_id
 from gateway.api.parsing import media_type, parse
 from gateway.api.problems import input_problem
@@ -70,7 +70,7 @@ class Intake:
         context = context_of(request)
         timeout = timeout_of(request)
         pinned = pinned_by(request)
-        context.priority = self._priority(request)
+        context.priority = self._priority(request, context)
         content_type = request.headers.get("content-type")
         media_type(content_type)  # refuses what will not be read before reading it
         async with self._bodies.read(request) as body:
@@ -78,33 +78,57 @@ class Intake:
                 body, content_type, request.scope["query_string"], options, self._max_inputs
             )
             context.payload = len(body)
-            context.images = [len(image) for image in inputs if isinstance(image, bytes)]
-            asked = _with_version(asked, pinned)
-            context.priority = self._priority(request, asked.priority)
-            await self._access.charge_more(context, _cost(inputs, self._max_pixels) - 1)
-            call = Call(
-                inputs=inputs,
-                options=asked,
-                principal=context.caller,
-                priority=context.priority,
-                started=context.started,
-                timeout=timeout,
-                request_id=context.request_id,
-                preference=preference_of(request),
-                named=lambda source, name: named_in(request, source, name),
-                follow=context.calls.append,
-                timeline=context.timeline,
-            )
+            call = await self.call(request, context, inputs, asked, within=timeout, pinned=pinned)
             answer = await while_connected(request, work(call))
-        if answer.life is not None:
-            self._callers.note(answer.target, context.caller)
+        self.note(answer, context)
         return answer
 
-    def _priority(self, request: HttpRequest, asked: PriorityName | None = None) -> Priority:
-        principal = context_of(request).caller
+    async def call(
+        self,
+        connection: Connection,
+        context: Context,
+        inputs: Sequence[Content | InputError],
+        asked: _Options,
+        *,
+        within: float | None,
+        pinned: str | None,
+    ) -> Call[_Options]:
+        """What these inputs ask of the data plane, charged for what they cost beyond one unit; `within` is in seconds.
+
+        Raises ValidationFailed, RateLimited.
+        """
+        context.images = [len(image) for image in inputs if isinstance(image, bytes)]
+        asked = _with_version(asked, pinned)
+        context.priority = self._priority(connection, context, asked.priority)
+        await self._access.charge_more(context, _cost(inputs, self._max_pixels) - 1)
+        return Call(
+            inputs=inputs,
+            options=asked,
+            principal=context.caller,
+            priority=context.priority,
+            started=context.started,
+            timeout=within,
+            request_id=context.request_id,
+            preference=preference_of(connection),
+            named=lambda source, name: named_in(connection, source, name),
+            follow=context.calls.append,
+            timeline=context.timeline,
+        )
+
+    def note(self, answer: Answer[_Result], context: Context) -> None:
+        """Remembers who still calls a version that is to go."""
+        if answer.life is not None:
+            self._callers.note(answer.target, context.caller)
+
+    def _priority(
+        self, connection: Connection, context: Context, asked: PriorityName | None = None
+    ) -> Priority:
         wanted = None if asked is None else Priority[asked.upper()]
         return self._priorities.assign(
-            self._access.tier_of(principal), principal.priority_ceiling, urgency_in(request), wanted
+            self._access.tier_of(context.caller),
+            context.caller.priority_ceiling,
+            urgency_in(connection),
+            wanted,
         )
 
 
@@ -123,7 +147,9 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
     async def classify(request: HttpRequest) -> Response[ClassifyResponse]:
         answer = await intake.serve(request, ClassifyOptions, dataplane.classify)
         content = ClassifyResponse(
-            id=context_of(request).request_id, model=_served(answer.target), results=_results(answer.results)
+            id=context_of(request).request_id,
+            model=served_by(answer.target),
+            results=_results(answer.results),
         )
         return Response(content, headers=version_headers(answer.target, answer.life))
 
@@ -139,7 +165,9 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
     async def detect(request: HttpRequest) -> Response[DetectResponse]:
         answer = await intake.serve(request, DetectOptions, dataplane.detect)
         content = DetectResponse(
-            id=context_of(request).request_id, model=_served(answer.target), results=_results(answer.results)
+            id=context_of(request).request_id,
+            model=served_by(answer.target),
+            results=_results(answer.results),
         )
         return Response(content, headers=version_headers(answer.target, answer.life))
 
@@ -166,7 +194,8 @@ def _with_version(options: _Options, pinned: str | None) -> _Options:
     return options.model_copy(update={"version": pinned})
 
 
-def _served(target: ModelVersion) -> Served:
+def served_by(target: ModelVersion) -> Served:
+    """As answers name it."""
     return Served(name=target.model, version=target.version, variant=target.variant)
 
 

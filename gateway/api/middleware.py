@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Protocol, cast
 
 import structlog
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
 
 from gateway.api.context import Context, attach
+from gateway.api.problems import KINDS, MEDIA_TYPE, described
 from gateway.priority import render
 from gateway.ratelimit import headers as quota_headers
 from gateway.telemetry.requests import Finished
@@ -52,8 +53,11 @@ class RequestContext:
         self._origins = frozenset(origin.encode() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if str(scope["type"]) == "http":
+        kind = str(scope["type"])
+        if kind == "http":
             await self._serve(cast("HTTPScope", scope), receive, send)
+        elif kind == "websocket":
+            await self._connect(cast("WebSocketScope", scope), receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -64,6 +68,19 @@ class RequestContext:
         with structlog.contextvars.bound_contextvars(request_id=context.request_id), self._under_way(scope):
             try:
                 await self._app(scope, receive, exchange.send)
+            finally:
+                exchange.count()
+                context.end(exchange.status)
+                exchange.log()
+
+    async def _connect(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
+        """A WebSocket is counted and logged as its handshake; what goes over it is for its handler to count."""
+        context = Context(_request_id(scope), self._clock(), Timeline(self._clock))
+        attach(scope, context)
+        exchange = _Exchange(scope, context, send, self._requests, self._clock, None)
+        with structlog.contextvars.bound_contextvars(request_id=context.request_id):
+            try:
+                await self._app(scope, receive, exchange.send_to_socket)
             finally:
                 exchange.count()
                 context.end(exchange.status)
@@ -93,7 +110,7 @@ class _Exchange:
 
     def __init__(
         self,
-        scope: HTTPScope,
+        scope: HTTPScope | WebSocketScope,
         context: Context,
         send: Send,
         requests: Requests,
@@ -118,31 +135,46 @@ class _Exchange:
             self.count()
         await self._send(message)
 
+    async def send_to_socket(self, message: Message) -> None:
+        """As `send`. Litestar only closes where it has no handler; that is a problem like everywhere else."""
+        if message["type"] == "websocket.accept":
+            self.status = 101
+            message["headers"] = [*message["headers"], *self._headers()]
+            self.count()
+        elif message["type"] == "websocket.close" and not self.status:
+            await self._refuse()
+            return
+        await self._send(message)
+
+    async def _refuse(self) -> None:
+        self.status, self._context.code = KINDS["not_found"].status, "not_found"
+        problem = described(
+            "not_found", "There is no stream at this path.", self._scope["path"], self._context.request_id
+        )
+        body = problem.model_dump_json(exclude_none=True).encode()
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            *self._headers(),
+        ]
+        start = {"type": "websocket.http.response.start", "status": self.status, "headers": headers}
+        end = {"type": "websocket.http.response.body", "body": body}
+        for message in (start, end):
+            await self._send(cast("Message", message))  # of ASGI's extension, which Litestar does not type
+
     def count(self) -> None:
         """Once, however often it is called."""
         if self._counted:
             return
         self._counted = True
-        context = self._context
-        self._requests.finished(
-            Finished(
-                route=self._route,
-                status=self.status,
-                problem=context.code,
-                priority=context.priority,
-                seconds=self._clock() - context.started,
-                timeline=context.timeline,
-                payload=context.payload,
-                images=context.images,
-            )
-        )
+        self._requests.finished(self._context.finished(self._route, self.status, self._clock()))
 
     def log(self) -> None:
         context, target = self._context, self._context.timeline.target
         log = _log.debug if self._route in _PROBES else _log.info
         log(
             "request",
-            method=self._scope["method"],
+            method=self._scope.get("method", "GET"),  # a WebSocket begins with a GET
             route=self._route,
             status=self.status,
             code=context.code,
@@ -180,7 +212,7 @@ def _headers(context: Context) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode()) for name, value in fields.items()]
 
 
-def _request_id(scope: HTTPScope) -> str:
+def _request_id(scope: HTTPScope | WebSocketScope) -> str:
     """The caller's X-Request-Id if it is well-formed, else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _WELL_FORMED_ID.fullmatch(value):

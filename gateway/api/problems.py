@@ -97,6 +97,7 @@ KINDS: Mapping[str, Kind] = {
     "image_too_small": Kind(422, "Image too small", _IMAGE),
     "image_truncated": Kind(422, "Image truncated", _IMAGE),
     "image_undecodable": Kind(422, "Image undecodable", _IMAGE),
+    "stream_ended": Kind(408, "Stream ended", "Open it again; a new stream can follow at once."),
     "rate_limited": Kind(
         429, "Rate limited", "Slow down; RateLimit says what is left, Retry-After when to go on."
     ),
@@ -128,19 +129,55 @@ def input_problem(error: GatewayError) -> InputProblem:
     )
 
 
-def from_gateway(request: HttpRequest, error: GatewayError) -> Response[bytes]:
-    """Litestar's handler for everything that the gateway raises on purpose."""
+def described(
+    code: str,
+    detail: str,
+    instance: str,
+    request_id: str,
+    errors: list[FieldProblem] | None = None,
+    reasons: list[str] | None = None,
+) -> Problem:
+    """The problem document of a code."""
+    kind = KINDS[code]
+    return Problem(
+        type=f"/problems/{code}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=instance,
+        code=code,
+        request_id=request_id,
+        errors=errors,
+        reasons=reasons,
+    )
+
+
+def fields_of(error: GatewayError) -> list[FieldProblem] | None:
+    """The fields that are wrong, where it is about fields."""
+    fields = error.errors if isinstance(error, ValidationFailed) else ()
+    return [FieldProblem(pointer=field.pointer, detail=field.detail) for field in fields] or None
+
+
+def log_failure(error: GatewayError) -> None:
+    """What the caller is not told goes into the log."""
     if isinstance(error, UpstreamError) or error.internal:
         _log.warning("upstream_failure", code=error.code, reason=error.internal)
+
+
+def log_bug(error: Exception) -> None:
+    _log.error("internal_error", exc_info=error)
+
+
+def from_gateway(request: HttpRequest, error: GatewayError) -> Response[bytes]:
+    """Litestar's handler for everything that the gateway raises on purpose."""
+    log_failure(error)
     headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     if KINDS[error.code].status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="gateway"'
     if KINDS[error.code].status in (408, 413) or isinstance(error, ClientDisconnected):
         headers["Connection"] = "close"  # part of the body may still be on its way
-    fields = error.errors if isinstance(error, ValidationFailed) else ()
-    errors = [FieldProblem(pointer=field.pointer, detail=field.detail) for field in fields]
     reasons = list(error.reasons) if isinstance(error, PreflightFailed) else None
-    return _response(request, error.code, str(error), headers, errors or None, reasons)
+    return _response(request, error.code, str(error), headers, fields_of(error), reasons)
 
 
 def from_litestar(request: HttpRequest, error: HTTPException) -> Response[bytes]:
@@ -160,7 +197,7 @@ def from_litestar(request: HttpRequest, error: HTTPException) -> Response[bytes]
 
 def from_bug(request: HttpRequest, error: Exception) -> Response[bytes]:
     """Whatever nobody foresaw: logged with its trace, told without it."""
-    _log.error("internal_error", exc_info=error)
+    log_bug(error)
     return _response(request, "internal_error", "Something went wrong here.", {})
 
 
@@ -193,16 +230,6 @@ def _response(
     context.code = code
     if speaks_protocol(request):
         return _protocol_error(kind, detail, headers, errors or ())
-    problem = Problem(
-        type=f"/problems/{code}",
-        title=kind.title,
-        status=kind.status,
-        detail=detail,
-        instance=request.scope["path"],
-        code=code,
-        request_id=context.request_id,
-        errors=errors,
-        reasons=reasons,
-    )
+    problem = described(code, detail, request.scope["path"], context.request_id, errors, reasons)
     body = problem.model_dump_json(exclude_none=True).encode()
     return Response(body, status_code=kind.status, headers=headers, media_type=MEDIA_TYPE)

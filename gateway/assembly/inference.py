@@ -12,6 +12,8 @@ from gateway.api.body import BodyReader
 from gateway.api.inference import Intake, inference_routes
 from gateway.api.models import model_routes
 from gateway.api.protocol import protocol_health_routes, protocol_routes
+from gateway.api.stream import Bounds, Hall, stream_routes
+from gateway.api.stream_frames import Places
 from gateway.api.tensors import TensorIntake, tensor_routes
 from gateway.assembly.part import Part
 from gateway.assembly.rollouts import Routing
@@ -96,9 +98,20 @@ def path(settings: Settings, metrics: Metrics, access: Access, routing: Routing,
         limit=settings.max_tensor_bytes,
         json_limit=settings.max_body_bytes,
     )
+    hall = Hall(
+        access=access,
+        intake=intake,
+        bodies=bodies,
+        places=Places(settings.max_streams),
+        requests=metrics.requests,
+        origins=settings.cors_origins,
+        bounds=Bounds(settings.max_frame_bytes, idle=settings.stream_idle, length=settings.stream_seconds),
+        clock=clock,
+    )
     part = Part(
         handlers=[
             inference_routes(dataplane, intake),
+            stream_routes(dataplane, hall),
             model_routes(catalog),
             tensor_routes(dataplane, tensor_intake),
             protocol_routes(catalog, triton),

@@ -39,7 +39,10 @@ def _run(settings: Settings) -> None:
         workers=settings.workers,
         loop="uvloop",
         http="httptools",  # h11 accepts framing that invites request smuggling
-        ws="none",
+        ws="wsproto",
+        ws_max_size=2
+        * settings.max_frame_bytes,  # up to here a frame is told that it is too large; then the line is cut
+        ws_per_message_deflate=False,  # images are compressed, and a small message must not unpack to a large one
         log_config=None,
         access_log=False,
         server_header=False,

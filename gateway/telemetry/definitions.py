@@ -93,6 +93,10 @@ IN_FLIGHT = _gauge(
     "Requests that are being answered, all workers; without probes and scrapes.",
     across=Across.SUM,
 )
+STREAMS = _gauge("gateway_streams", "Streams that are open, all workers.", across=Across.SUM)
+FRAMES_DROPPED = _counter(
+    "gateway_stream_frames_dropped_total", "Frames of streams that a newer one took the place of."
+)
 PAYLOAD_BYTES = _histogram("gateway_payload_bytes", "Size of bodies with images.", buckets=_BYTES)
 IMAGE_BYTES = _histogram("gateway_image_bytes", "Size of each image, encoded.", buckets=_BYTES)
 

@@ -24,6 +24,11 @@ def _without_blanks(_: object, __: str, event: EventDict) -> EventDict:
     return {key: value for key, value in event.items() if value is not None}
 
 
+def _tells_no_query(record: logging.LogRecord) -> bool:
+    """uvicorn writes the whole URL of every WebSocket, query and all; our own line says what there is to say."""
+    return '"WebSocket %s"' not in str(record.msg)
+
+
 def configure_logs(*, level: str, style: Literal["auto", "console", "json"]) -> None:
     """Sets up structlog and the standard library's logging for this process; lines go to stderr."""
     readable = style == "console" or (style == "auto" and sys.stderr.isatty())
@@ -49,6 +54,7 @@ def configure_logs(*, level: str, style: Literal["auto", "console", "json"]) -> 
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
         )
     )
+    logging.getLogger("uvicorn.error").addFilter(_tells_no_query)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())

@@ -18,6 +18,8 @@ _STAGED = {
     "/classify": "/v1/classify",
     "/v1/detect": "/v1/detect",
     "/detect": "/v1/detect",
+    "/v1/classify/stream": "/v1/classify",
+    "/v1/detect/stream": "/v1/detect",
 }
 
 
@@ -50,13 +52,26 @@ class RequestMetrics:
         self._payload = Histogram(table.PAYLOAD_BYTES, registry)
         self._image = Histogram(table.IMAGE_BYTES, registry)
         self._gauge = Gauge(table.IN_FLIGHT, registry)
+        self._open = Gauge(table.STREAMS, registry)
+        self._dropped = Counter(table.FRAMES_DROPPED, registry)
         self._in_flight = 0
+        self._streams = 0
 
     def begun(self) -> None:
         self._in_flight += 1
 
     def over(self) -> None:
         self._in_flight -= 1
+
+    def stream_opened(self) -> None:
+        self._streams += 1
+
+    def stream_closed(self) -> None:
+        self._streams -= 1
+
+    def dropped(self, frames: int) -> None:
+        """Frames of a stream that nobody will look at."""
+        self._dropped.add((), float(frames))
 
     def finished(self, request: Finished) -> None:
         target = request.timeline.target
@@ -76,6 +91,7 @@ class RequestMetrics:
     def tell(self) -> None:
         """Writes what is under way: the gauge need not move with every request."""
         self._gauge.set(self._in_flight)
+        self._open.set(self._streams)
 
     def _measure(self, request: Finished) -> None:
         route = _STAGED.get(request.route)

@@ -250,6 +250,20 @@ async def test_a_token_for_pages_works_from_its_origin_only_and_dies_with_its_ke
         await asyncio.sleep(0.02)
 
 
+async def test_a_page_of_the_gateways_own_host_is_known_by_its_address(gateway: httpx.AsyncClient) -> None:
+    """Browsers send no Origin with a GET to a page's own host."""
+    made = await gateway.post("/v1/tokens", json={"origins": [PAGE]})
+    gateway.headers.pop("x-api-key")
+
+    async def status(**headers: str) -> int:
+        return (await gateway.get("/v1/models", headers=bearer(made.json()["token"]) | headers)).status_code
+
+    assert await status(referer=f"{PAGE}/playground?q=1") == 200
+    assert await status(referer="https://evil.example/") == 401
+    assert await status(referer="nonsense") == 401
+    assert await status(referer=f"{PAGE}/", origin="https://evil.example") == 401
+
+
 async def test_cors_is_for_exact_origins_and_preflights_need_no_credentials(
     triton: FakeTriton, serve: Serve
 ) -> None:

@@ -22,7 +22,16 @@ async def served(
     values = Settings.model_validate({"triton_url": triton_url, "catalog_interval": 0.1, **store, **settings})
     headers = {"x-api-key": key} if key else {}
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build(values), http="httptools", ws="none", log_config=None))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build(values),
+            http="httptools",
+            ws="wsproto",
+            ws_max_size=2 * values.max_frame_bytes,
+            ws_per_message_deflate=False,
+            log_config=None,
+        )
+    )
     task = asyncio.create_task(server.serve(sockets=[listener]))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:

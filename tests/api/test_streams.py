@@ -1,0 +1,354 @@
+"""/v1/detect/stream over a real WebSocket: the newest frame wins, every frame is a request, and how a stream ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from exposition import Exposition
+from stack import Addresses, create_key
+from support.fake_triton import FakeTriton, Request, Response, answer, serving
+from support.pictures import encoded, photo
+from support.serving import Serve, served, until_ready
+from support.sockets import Closed, Refused, Socket, connected, opened
+
+PATH = "/v1/detect/stream"
+PICTURE = encoded(photo(20, 10), "JPEG")
+PAGE = "https://shop.example"
+
+
+async def one_dog(request: Request, _: grpc.aio.ServicerContext) -> Response:
+    """On the left half of a picture of 20 x 10."""
+    output = np.zeros((1, 6, 5), np.float32)
+    output[0, :, 3] = [2, 4, 4, 4, 0.1, 0.9]
+    return answer(request, output)
+
+
+@pytest.fixture
+async def triton(triton: FakeTriton) -> FakeTriton:
+    triton.infer = one_dog
+    return triton
+
+
+@asynccontextmanager
+async def ready(triton: FakeTriton, serve: Serve, **settings: object) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(triton) as url, serve(url, **settings) as client:
+        await until_ready(client)
+        yield client
+
+
+def streaming(client: httpx.AsyncClient, path: str = PATH) -> AbstractAsyncContextManager[Socket]:
+    """A stream with the client's own key, in a header."""
+    return connected(str(client.base_url), path, {"x-api-key": client.headers["x-api-key"]})
+
+
+async def token(client: httpx.AsyncClient, *origins: str) -> dict[str, str]:
+    made = await client.post("/v1/tokens", json={"origins": list(origins)})
+    assert made.status_code == 201, made.text
+    answer: dict[str, str] = made.json()
+    return answer
+
+
+async def total(client: httpx.AsyncClient, name: str, **labels: str) -> float:
+    return Exposition((await client.get("/metrics")).text).total(name, **labels)
+
+
+async def until(client: httpx.AsyncClient, name: str, value: float, **labels: str) -> None:
+    async with asyncio.timeout(10):
+        while await total(client, name, **labels) != value:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_frame_is_answered_as_the_same_image_is_over_http(gateway: httpx.AsyncClient) -> None:
+    over_http = (
+        await gateway.post("/v1/detect", content=PICTURE, headers={"content-type": "image/jpeg"})
+    ).json()
+    async with streaming(gateway) as stream:
+        for number in (1, 2):
+            await stream.send(PICTURE)
+            told = await stream.message()
+            assert (told["type"], told["frame"], told["dropped"]) == ("result", number, 0)
+            assert told["model"] == over_http["model"]
+            assert told["result"] == over_http["results"][0]
+            assert told["id"].endswith(f"-{number}")
+            assert set(told["timing"]) >= {"auth", "limit", "decode", "queue", "triton", "post", "total"}
+        assert stream.headers["x-request-id"] + "-2" == told["id"]
+
+
+async def test_images_are_classified_in_the_same_way(gateway: httpx.AsyncClient, triton: FakeTriton) -> None:
+    triton.infer = FakeTriton.infer
+    async with streaming(gateway, "/v1/classify/stream") as stream:
+        await stream.send_options(top_k=1)
+        await stream.send(PICTURE)
+        told = await stream.message()
+        assert [each["label"] for each in told["result"]["predictions"]] == ["cat"]
+
+
+class Gate:
+    """A model that holds each call until it is opened."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.holding = asyncio.Event()
+
+    async def infer(self, request: Request, context: grpc.aio.ServicerContext) -> Response:
+        self.holding.set()
+        await self.open.wait()
+        return await one_dog(request, context)
+
+
+async def test_the_newest_frame_wins_and_the_next_answer_tells_how_many_went(
+    gateway: httpx.AsyncClient, triton: FakeTriton
+) -> None:
+    gate = Gate()
+    triton.infer = gate.infer
+    async with streaming(gateway) as stream:
+        await stream.send(PICTURE)
+        await gate.holding.wait()
+        for _ in range(4):
+            await stream.send(PICTURE)
+        await until(gateway, "gateway_stream_frames_dropped_total", 3)
+        gate.open.set()
+        told = [await stream.message() for _ in range(2)]
+        assert [(each["frame"], each["dropped"]) for each in told] == [(1, 0), (5, 3)]
+    assert len(triton.requests) == 2
+
+
+async def test_options_hold_for_the_frames_after_them(gateway: httpx.AsyncClient) -> None:
+    async with streaming(gateway) as stream:
+        await stream.send_options(model="finder", min_score=0.95)
+        await stream.send(PICTURE)
+        assert (await stream.message())["result"]["detections"] == []
+        await stream.send_options(min_score=0.5)
+        await stream.send(PICTURE)
+        assert len((await stream.message())["result"]["detections"]) == 1
+        await stream.send_options(version="7")
+        await stream.send(PICTURE)
+        assert (await stream.message())["problem"]["code"] == "version_not_found"
+        await stream.send_options()
+        await stream.send(PICTURE)
+        assert (await stream.message())["type"] == "result"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "closed"),
+    [
+        ("{", "malformed_json", 4400),
+        ("[" * 3000, "malformed_json", 4400),
+        ("[]", "validation_failed", 4422),
+        ('{"colour": "red"}', "validation_failed", 4422),
+        ('{"min_score": 7}', "validation_failed", 4422),
+        ("x" * 5000, "body_too_large", 4413),
+    ],
+    ids=["no JSON", "deep JSON", "no object", "an unknown option", "a wrong value", "too long"],
+)
+async def test_options_that_are_none_end_the_stream(
+    gateway: httpx.AsyncClient, text: str, code: str, closed: int
+) -> None:
+    async with streaming(gateway) as stream:
+        await stream.send(text)
+        assert await stream.ends_with() == (code, closed)
+
+
+async def test_a_page_brings_its_token_as_a_subprotocol_that_is_not_echoed(
+    gateway: httpx.AsyncClient,
+) -> None:
+    mine = (await token(gateway, PAGE, str(gateway.base_url)))["token"]
+    offered = ["gateway.stream.v1", f"bearer.{mine}"]
+    own_page = {"origin": str(gateway.base_url)}
+    async with connected(str(gateway.base_url), PATH, own_page, offered) as stream:
+        assert stream.accepted == "gateway.stream.v1"
+        await stream.send(PICTURE)
+        assert (await stream.message())["type"] == "result"
+
+
+async def test_a_page_of_another_host_needs_to_be_one_that_may_call(triton: FakeTriton, serve: Serve) -> None:
+    async with ready(triton, serve, cors_origins=PAGE) as client:
+        mine = (await token(client, PAGE, "https://evil.example"))["token"]
+        offered = ["gateway.stream.v1", f"bearer.{mine}"]
+        url = str(client.base_url)
+        async with connected(url, PATH, {"origin": PAGE}, offered) as stream:
+            await stream.send(PICTURE)
+            assert (await stream.message())["type"] == "result"
+        async with connected(url, PATH, {"origin": "https://evil.example"}, offered) as stream:
+            assert await stream.ends_with() == ("forbidden", 4403)
+
+
+async def test_whoever_may_not_call_is_told_why_and_shut_out(gateway: httpx.AsyncClient) -> None:
+    url, key = str(gateway.base_url), gateway.headers["x-api-key"]
+    elsewhere = (await token(gateway, "https://other.example"))["token"]
+    own = {"origin": url}
+    refused = [
+        ({}, [], "unauthenticated", 4401),
+        ({"x-api-key": key[:-1] + "!"}, [], "invalid_key", 4401),
+        (own, [f"bearer.{key}"], "unauthenticated", 4401),
+        (own, [f"bearer.{elsewhere}"], "invalid_token", 4401),
+        (own, ["bearer.nonsense"], "invalid_token", 4401),
+        ({"x-api-key": key, **own}, [f"bearer.{elsewhere}"], "ambiguous_credentials", 4400),
+        ({"authorization": f"Bearer {key}"}, [f"bearer.{elsewhere}"], "ambiguous_credentials", 4400),
+    ]
+    for headers, offered, code, closed in refused:
+        async with connected(url, PATH, headers, ["gateway.stream.v1", *offered]) as stream:
+            assert await stream.ends_with() == (code, closed)
+
+
+async def test_options_in_the_address_are_refused(gateway: httpx.AsyncClient) -> None:
+    async with streaming(gateway, f"{PATH}?min_score=0.5") as stream:
+        assert await stream.ends_with() == ("validation_failed", 4422)
+
+
+async def test_a_token_that_is_ended_opens_the_door_no_more(
+    triton: FakeTriton, serve: Serve, redis: Addresses
+) -> None:
+    admin = create_key(redis, "operators", "admin:keys")
+    async with ready(triton, serve) as client:
+        made = await token(client, str(client.base_url))
+        offered = ["gateway.stream.v1", f"bearer.{made['token']}"]
+        async with connected(str(client.base_url), PATH, {"origin": str(client.base_url)}, offered) as stream:
+            await stream.send(PICTURE)
+            assert (await stream.message())["type"] == "result"
+            ended = await client.delete(f"/admin/v1/tokens/{made['id']}", headers={"x-api-key": admin})
+            assert ended.status_code == 204
+            await stream.send(PICTURE)
+            assert await stream.ends_with() == ("invalid_token", 4401)
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [(b"nonsense", "image_undecodable"), (b"", "image_empty"), (b"\xff" * 1500, "body_too_large")],
+    ids=["no image", "empty", "too large"],
+)
+async def test_a_bad_frame_is_told_and_the_stream_goes_on(
+    triton: FakeTriton, serve: Serve, frame: bytes, code: str
+) -> None:
+    async with ready(triton, serve, max_frame_bytes=1024) as client, streaming(client) as stream:
+        await stream.send(frame)
+        told = await stream.message()
+        assert (told["type"], told["frame"], told["problem"]["code"]) == ("problem", 1, code)
+        assert told["problem"]["type"] == f"/problems/{code}"
+        await stream.send(PICTURE)
+        assert (await stream.message())["frame"] == 2
+        await until(client, "gateway_problems_total", 1, problem=code)
+
+
+async def test_a_frame_far_beyond_the_bound_ends_the_stream(triton: FakeTriton, serve: Serve) -> None:
+    async with ready(triton, serve, max_frame_bytes=1024) as client, streaming(client) as stream:
+        await stream.send(b"\xff" * 5000)
+        assert await stream.ends_with() == (None, 1009)
+
+
+@pytest.mark.parametrize("bound", ["stream_idle", "stream_seconds"])
+async def test_a_stream_is_closed_when_its_time_is_up(triton: FakeTriton, serve: Serve, bound: str) -> None:
+    async with ready(triton, serve, **{bound: 0.2}) as client, streaming(client) as stream:
+        assert await stream.ends_with() == ("stream_ended", 4408)
+
+
+async def test_frames_beyond_the_quota_wait_for_it(triton: FakeTriton, redis: Addresses) -> None:
+    slow = create_key(redis, "slow", "infer", rate="2/1:2")
+    async with serving(triton) as url, served(redis, slow, url) as client:
+        await until_ready(client)
+        async with streaming(client) as stream:
+            told = []
+            while "problem" not in [each["type"] for each in told]:
+                await stream.send(PICTURE)
+                told.append(await stream.message())
+            assert told[-1]["problem"]["code"] == "rate_limited"
+            assert 0 < told[-1]["retry_after"] <= 1
+            await stream.send(PICTURE)
+            assert (await stream.message())["type"] == "result"
+
+
+async def test_a_stream_does_not_wait_for_long(triton: FakeTriton, redis: Addresses) -> None:
+    spent = create_key(redis, "spent", "infer", rate="1/86400:1")
+    async with serving(triton) as url, served(redis, spent, url) as client:
+        await until_ready(client)
+        async with streaming(client) as stream:
+            await stream.send(PICTURE)
+            assert (await stream.message())["type"] == "result"
+            await stream.send(PICTURE)
+            assert await stream.ends_with() == ("rate_limited", 4429)
+
+
+async def test_one_caller_has_a_quarter_of_the_places(triton: FakeTriton, serve: Serve) -> None:
+    async with ready(triton, serve, max_streams=4) as client, streaming(client) as first:
+        await first.send(PICTURE)
+        await first.message()
+        async with streaming(client) as second:
+            assert await second.ends_with() == ("rate_limited", 4429)
+        await first.leave()
+        await until(client, "gateway_streams", 0)
+        async with streaming(client) as third:
+            await third.send(PICTURE)
+            assert (await third.message())["type"] == "result"
+
+
+async def test_without_a_triton_each_frame_is_told_when_to_come_again(serve: Serve) -> None:
+    async with serve("127.0.0.1:1") as client, streaming(client) as stream:
+        await stream.send(PICTURE)
+        told = await stream.message()
+        assert (told["problem"]["status"], told["problem"]["code"]) == (503, "model_unavailable")
+        assert told["retry_after"] > 0
+
+
+async def test_a_triton_that_comes_back_is_used_again(triton: FakeTriton, serve: Serve) -> None:
+    async with ready(triton, serve) as client, streaming(client) as stream:
+        models = dict(triton.models)
+        triton.models.clear()
+        while (await client.get("/readyz")).status_code == 200:
+            await asyncio.sleep(0.02)
+        await stream.send(PICTURE)
+        assert (await stream.message())["type"] == "problem"
+        triton.models.update(models)
+        await until_ready(client)
+        await stream.send(PICTURE)
+        assert (await stream.message())["type"] == "result"
+
+
+async def test_a_caller_who_leaves_gives_everything_back(
+    gateway: httpx.AsyncClient, triton: FakeTriton
+) -> None:
+    gate = Gate()
+    triton.infer = gate.infer
+    async with streaming(gateway) as stream:
+        await stream.send(PICTURE)
+        await gate.holding.wait()
+        await stream.leave()
+    await until(gateway, "gateway_streams", 0)
+    gate.open.set()
+    await until(gateway, "gateway_calls_in_flight", 0)
+    await until(gateway, "gateway_requests_total", 1, route=PATH, code="499")
+
+
+async def test_the_handshake_and_each_frame_count_as_requests(gateway: httpx.AsyncClient) -> None:
+    async with streaming(gateway) as stream:
+        await until(gateway, "gateway_streams", 1)
+        for _ in range(3):
+            await stream.send(PICTURE)
+            await stream.message()
+        assert await total(gateway, "gateway_requests_total", route=PATH, code="101") == 1
+        assert await total(gateway, "gateway_requests_total", route=PATH, code="200", model="finder") == 3
+
+
+async def test_a_path_without_a_stream_is_a_problem_like_everywhere_else(gateway: httpx.AsyncClient) -> None:
+    for path in ("/nowhere", "/v1/classify"):
+        async with opened(str(gateway.base_url), path) as (_, refused):
+            assert isinstance(refused, Refused)
+            assert refused.status == 404
+            assert b'"code":"not_found"' in refused.body
+    answer = await gateway.get(PATH)
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+
+
+async def test_a_gateway_that_stops_says_so(triton: FakeTriton, serve: Serve) -> None:
+    async with serving(triton) as url:
+        async with serve(url) as client:
+            await until_ready(client)
+            stopping = streaming(client)
+            stream = await stopping.__aenter__()
+            await stream.send(PICTURE)
+            await stream.message()
+        assert await stream.receive() == Closed(1012, "")
+        await stopping.__aexit__(None, None, None)

@@ -17,6 +17,8 @@ from gateway.api.middleware import RequestContext
 from gateway.api.problems import from_bug, from_gateway, from_litestar
 from gateway.api.static import static_routes
 from gateway.assembly.access import door
+from gateway.assembly.control import control
+from gateway.assembly.far_side import far_side
 from gateway.assembly.inference import path
 from gateway.assembly.part import Part, opened
 from gateway.assembly.rollouts import rollouts, routing
@@ -45,11 +47,13 @@ def build(settings: Settings) -> ASGIApp:
     )
     entry = door(settings, metrics, bodies)
     routes = routing(settings, metrics)
-    way = path(settings, metrics, entry.access, routes, bodies)
-    operators = rollouts(settings, routes, way.catalog, way.dataplane, metrics, bodies)
+    far = far_side(settings)
+    models = control(settings, far, routes, metrics, bodies)
+    way = path(settings, metrics, entry.access, far, routes, bodies, died=models.healer.died)
+    operators = rollouts(settings, routes, far.catalog, way.dataplane, metrics, bodies)
     readings = Readings(
         metrics,
-        way.catalog,
+        far.catalog,
         way.admission,
         way.breakers,
         entry.limiter,
@@ -59,13 +63,13 @@ def build(settings: Settings) -> ASGIApp:
     )
     watching = Part(
         handlers=[
-            health_routes(way.catalog, entry.ring, entry.limiter, entry.issuers, entry.denied, routes.table),
+            health_routes(far.catalog, entry.ring, entry.limiter, entry.issuers, entry.denied, routes.table),
             metrics_routes(readings.scrape, settings.metrics_networks),
             static_routes(),
         ],
         tasks=[readings.run],
     )
-    parts = [entry.part, routes.part, way.part, operators, watching]
+    parts = [entry.part, routes.part, far.part, models.part, way.part, operators, watching]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:

@@ -158,6 +158,19 @@ class ServedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class RepositoryEntry:
+    """A version as Triton's index has it; `version` is empty for a model of which none was ever loaded.
+
+    `state` is Triton's, such as READY, LOADING, UNLOADING or UNAVAILABLE; `reason` is a line, or empty.
+    """
+
+    model: str
+    version: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deadline:
     """A point on the monotonic clock, in seconds, by which the caller must have an answer."""
 

@@ -24,6 +24,9 @@ GatewayError
 │   ├── PreflightFailed             the canary is not fit for traffic; carries the reasons
 │   ├── PreconditionRequired        a change without the generation that it changes
 │   ├── PreconditionFailed          somebody else changed it first
+│   ├── ModelInUse                  a route or a default needs it
+│   ├── ModelNotLoaded              Triton tried and could not
+│   ├── ControlDisabled             Triton loads and unloads nothing when asked
 │   ├── ModelNotFound
 │   ├── VersionNotFound
 │   └── InputError                  one input of the request is at fault; in a batch the others still answer
@@ -184,6 +187,22 @@ class PreconditionRequired(RequestError):
 
 class PreconditionFailed(RequestError):
     code = "precondition_failed"
+
+
+class ModelInUse(RequestError):
+    code = "model_in_use"
+
+    def __init__(self, detail: str, reasons: Sequence[str]) -> None:
+        super().__init__(detail)
+        self.reasons = tuple(reasons)
+
+
+class ModelNotLoaded(RequestError):
+    code = "model_not_loaded"
+
+
+class ControlDisabled(RequestError):
+    code = "control_disabled"
 
 
 class ModelNotFound(RequestError):

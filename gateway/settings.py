@@ -70,6 +70,11 @@ class Settings(BaseSettings):
         description="Bytes up to which the image of a disagreement between stable version and canary is kept, in Redis "
         "and for a week; 0 keeps none.",
     )
+    heal_models: bool = Field(
+        False,
+        description="Whether a model whose process died is unloaded and loaded again by the gateway, at most once a "
+        "minute; its callers get 503 in between, also those of its other versions.",
+    )
     catalog_interval: float = Field(
         1.0, ge=0.1, le=60, description="Seconds between two readings of Triton's models."
     )

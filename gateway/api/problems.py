@@ -15,6 +15,7 @@ from gateway.api.context import HttpRequest, context_of
 from gateway.errors import (
     ClientDisconnected,
     GatewayError,
+    ModelInUse,
     PreflightFailed,
     UpstreamError,
     ValidationFailed,
@@ -64,6 +65,19 @@ KINDS: Mapping[str, Kind] = {
     "key_conflict": Kind(409, "Key conflict", "A revoked key stays revoked; make a new one."),
     "route_conflict": Kind(409, "Route conflict", "GET the route; detail says what stands in the way."),
     "preflight_failed": Kind(409, "Pre-flight failed", "Mend what reasons names, then try again."),
+    "model_in_use": Kind(
+        409, "Model in use", "Move what reasons names elsewhere first, or send force if it has to be."
+    ),
+    "model_not_loaded": Kind(
+        409,
+        "Model not loaded",
+        "GET the model for Triton's reason, mend its folder or the change, load it again.",
+    ),
+    "control_disabled": Kind(
+        409,
+        "Model control disabled",
+        "Start Triton with --model-control-mode=explicit to load and unload models.",
+    ),
     "precondition_failed": Kind(
         412, "Precondition failed", "Somebody changed it first: GET it again and decide anew."
     ),
@@ -176,7 +190,7 @@ def from_gateway(request: HttpRequest, error: GatewayError) -> Response[bytes]:
         headers["WWW-Authenticate"] = 'Bearer realm="gateway"'
     if KINDS[error.code].status in (408, 413) or isinstance(error, ClientDisconnected):
         headers["Connection"] = "close"  # part of the body may still be on its way
-    reasons = list(error.reasons) if isinstance(error, PreflightFailed) else None
+    reasons = list(error.reasons) if isinstance(error, PreflightFailed | ModelInUse) else None
     return _response(request, error.code, str(error), headers, fields_of(error), reasons)
 
 

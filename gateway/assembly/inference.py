@@ -15,21 +15,21 @@ from gateway.api.protocol import protocol_health_routes, protocol_routes
 from gateway.api.stream import Bounds, Hall, stream_routes
 from gateway.api.stream_frames import Places
 from gateway.api.tensors import TensorIntake, tensor_routes
+from gateway.assembly.far_side import FarSide
 from gateway.assembly.part import Part
 from gateway.assembly.rollouts import Routing
 from gateway.canary import Mirror, Router
 from gateway.canary.shadow import MirrorPolicy
-from gateway.catalog import Catalog
 from gateway.dataplane import DataPlane, Deadlines, Lane
+from gateway.domain import ModelVersion
 from gateway.pool import WorkerPool
 from gateway.priority import PriorityPolicy
 from gateway.readings import on_breaker
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics
 from gateway.translate.decode import Limits
-from gateway.translate.tokenizer import Tokenizers
 from gateway.translate.translator import Translator
-from gateway.upstream import Breakers, GuardedTriton, RetryBudget, TritonClient
+from gateway.upstream import Breakers, GuardedTriton, RetryBudget
 
 _LATENCY_SHARE = 0.4  # of the deadline may pass in Triton before a limit shrinks
 _LEAST_IN_FLIGHT, _START_IN_FLIGHT = 2, 20  # calls to one model version, per worker
@@ -39,26 +39,33 @@ _LEAST_IN_FLIGHT, _START_IN_FLIGHT = 2, 20  # calls to one model version, per wo
 class Path:
     """What a request passes between its HTTP and Triton's gRPC."""
 
-    catalog: Catalog
     admission: Admission[Lane]
     breakers: Breakers
     dataplane: DataPlane
     part: Part
 
 
-def path(settings: Settings, metrics: Metrics, access: Access, routing: Routing, bodies: BodyReader) -> Path:
+def path(
+    settings: Settings,
+    metrics: Metrics,
+    access: Access,
+    far: FarSide,
+    routing: Routing,
+    bodies: BodyReader,
+    *,
+    died: Callable[[ModelVersion], None],
+) -> Path:
+    """`died` hears of each call that failed because the model's process is gone."""
     clock = time.monotonic
-    triton = TritonClient(settings.triton_url, clock=clock)
     breakers = Breakers(clock=clock, uniform=random.uniform, changed=on_breaker(metrics))
     upstream = GuardedTriton(
-        triton,
+        far.triton,
         breakers,
         RetryBudget(uniform=random.uniform),
         clock=clock,
         retried=metrics.upstream.retried,
+        died=died,
     )
-    tokenizers = Tokenizers(settings.model_repository)
-    catalog = Catalog(triton, interval=settings.catalog_interval, clock=clock, prepare=tokenizers.prepare)
     pool = WorkerPool(threads=settings.decode_threads, queue=settings.decode_queue)
     admission = Admission(_gate_policy(settings), clock=clock)
     mirror = Mirror(
@@ -69,12 +76,12 @@ def path(settings: Settings, metrics: Metrics, access: Access, routing: Routing,
         policy=MirrorPolicy(keep_bytes=settings.keep_disagreements),
     )
     dataplane = DataPlane(
-        catalog=catalog,
+        catalog=far.catalog,
         router=Router(routing.table),
         admission=admission,
         upstream=upstream,
         translator=Translator(
-            pool, Limits(pixels=settings.max_image_pixels, side=settings.max_image_side), tokenizers
+            pool, Limits(pixels=settings.max_image_pixels, side=settings.max_image_side), far.tokenizers
         ),
         outcomes=routing.outcomes,
         mirror=mirror,
@@ -92,7 +99,7 @@ def path(settings: Settings, metrics: Metrics, access: Access, routing: Routing,
         bodies,
         PriorityPolicy(),
         access,
-        catalog,
+        far.catalog,
         pool,
         routing.callers,
         limit=settings.max_tensor_bytes,
@@ -112,15 +119,14 @@ def path(settings: Settings, metrics: Metrics, access: Access, routing: Routing,
         handlers=[
             inference_routes(dataplane, intake),
             stream_routes(dataplane, hall),
-            model_routes(catalog),
+            model_routes(far.catalog),
             tensor_routes(dataplane, tensor_intake),
-            protocol_routes(catalog, triton),
-            protocol_health_routes(catalog),
+            protocol_routes(far.catalog, far.triton),
+            protocol_health_routes(far.catalog),
         ],
-        resources=[pool, triton, mirror],
-        tasks=[catalog.watch],
+        resources=[pool, mirror],
     )
-    return Path(catalog, admission, breakers, dataplane, part)
+    return Path(admission, breakers, dataplane, part)
 
 
 def _gate_policy(settings: Settings) -> Callable[[Lane], GatePolicy]:

@@ -138,6 +138,11 @@ class Catalog:
             raise self._absent(name)
         return card
 
+    def known(self, name: str) -> tuple[Card | None, str]:
+        """The model's card, or else why there is none; for those who run models, and with Triton's own words."""
+        card = self._snapshot.callable.get(name)
+        return card, "" if card else self._snapshot.broken.get(name, "")
+
     def callable(self, name: str, allowed: Callable[[str], bool]) -> Card:
         """The model of this name, with or without a task; raises what `find` does for a name."""
         if not allowed(name):

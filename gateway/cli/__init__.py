@@ -8,6 +8,7 @@ _COMMANDS = {
     "canary": "gateway.cli.canary",
     "check-config": "gateway.cli.check_config",
     "keys": "gateway.cli.keys",
+    "models": "gateway.cli.models",
     "serve": "gateway.cli.serve",
     "tokens": "gateway.cli.tokens",
 }

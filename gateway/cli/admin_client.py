@@ -12,7 +12,6 @@ import httpx
 Document = Mapping[str, Any]
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-_TIMEOUT = httpx.Timeout(30.0, connect=5.0)  # a pre-flight waits for the models
 _STREAM_TIMEOUT = httpx.Timeout(10.0, read=40.0)  # a stream that lives says so every 15 s
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -42,7 +41,10 @@ class Answer:
 class AdminClient:
     """Every method raises Refused or Unreachable."""
 
-    def __init__(self, url: str, key: str | None) -> None:
+    def __init__(self, url: str, key: str | None, *, scope: str, seconds: float = 30.0) -> None:
+        """`scope` is what the key needs, for those who have none; an answer may take `seconds`."""
+        self._scope = scope
+        self._timeout = httpx.Timeout(seconds, connect=5.0)
         self._url = url
         self._key = (key or "").strip()
         self._http: httpx.Client | None = None
@@ -85,8 +87,8 @@ class AdminClient:
         """Made with the first call, so that `--help` needs no key."""
         if not self._key:
             raise click.ClickException(
-                "there is no key: set GATEWAY_ADMIN_KEY (or --key) to one with the scope admin:canary, "
-                "as `gateway keys create --tenant ops --scope admin:canary` makes it"
+                f"there is no key: set GATEWAY_ADMIN_KEY (or --key) to one with the scope {self._scope}, "
+                f"as `gateway keys create --tenant ops --scope {self._scope}` makes it"
             )
         if not (self._key.isascii() and self._key.isprintable()):
             raise click.ClickException(
@@ -95,7 +97,7 @@ class AdminClient:
         if self._http is None:
             self._http = httpx.Client(
                 base_url=self._url,
-                timeout=_TIMEOUT,
+                timeout=self._timeout,
                 headers={"Authorization": f"Bearer {self._key}"},
                 trust_env=httpx.URL(self._url).host
                 not in _LOOPBACK,  # no proxy knows this machine's own address
@@ -116,19 +118,26 @@ class AdminClient:
                 f"no gateway answers at {self._url} ({error}); is it running? GATEWAY_URL or --url says where it is"
             ) from None
         except httpx.TransportError as error:
-            doubt = (
-                "" if method == "GET" else "; the change may have been made: look with `gateway canary show`"
-            )
+            doubt = "" if method == "GET" else "; the change may have been made: look before you try again"
             raise Unreachable(
                 f"the answer of {self._url} did not come ({error or type(error).__name__}){doubt}"
             ) from None
 
 
 def route_path(model: str, action: str = "") -> str:
-    """Of a model's route, or of an action on it. Raises click.BadParameter for what a URL takes for another path."""
-    if model in ("", ".", ".."):
+    """Of a model's route, or of an action on it. Raises click.BadParameter."""
+    return _path("canaries", model, action)
+
+
+def model_path(model: str, action: str = "") -> str:
+    """Of a model in Triton's repository, or of an action on it. Raises click.BadParameter."""
+    return _path("models", model, action)
+
+
+def _path(kind: str, model: str, action: str) -> str:
+    if model in ("", ".", ".."):  # a URL takes these for another path
         raise click.BadParameter(f"{model!r} is no name of a model", param_hint="MODEL")
-    return f"/admin/v1/canaries/{quote(model, safe='')}" + (f"/{action}" if action else "")
+    return f"/admin/v1/{kind}/{quote(model, safe='')}" + (f"/{action}" if action else "")
 
 
 def printable(text: object) -> str:

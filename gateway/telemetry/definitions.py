@@ -183,6 +183,12 @@ COMPARED = _counter(
 AGREED = _counter(
     "gateway_canary_agreed_total", "Of those, the ones with the same answer.", _VERSION, most=_MODELS
 )
+HEALING = _counter(
+    "gateway_model_healing_total",
+    "Processes of models that died. outcome: found; healed or failed where the gateway may heal them.",
+    ("model", "outcome"),
+    most=30,
+)
 ROLLBACKS = _counter(
     "gateway_canary_rollbacks_total",
     "Rollouts taken back. reason: errors, latency, agreement or breaker by the guard; lease where nobody renewed it; "

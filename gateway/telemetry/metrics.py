@@ -97,9 +97,13 @@ class UpstreamMetrics:
         self._in_flight = Gauge(table.CALLS_IN_FLIGHT, registry)
         self._limit = Gauge(table.CALLS_LIMIT, registry)
         self._waiting = Gauge(table.CALLS_WAITING, registry)
+        self._healing = Counter(table.HEALING, registry)
 
     def retried(self, target: ModelVersion) -> None:
         self._retries.add((target.model, target.version))
+
+    def healing(self, model: str, outcome: str) -> None:
+        self._healing.add((model, outcome))
 
     def breaker_changed(self, state: str) -> None:
         self._changes.add((state,))

@@ -15,15 +15,16 @@ import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from gateway.catalog import Inventory
-from gateway.domain import Array, InferCall, RawTensor, ServedModel
+from gateway.domain import Array, InferCall, RawTensor, RepositoryEntry, ServedModel
 from gateway.errors import DeadlineExceeded
-from gateway.upstream import codec
+from gateway.upstream import codec, described
 from gateway.upstream.described import as_json
 from gateway.upstream.failures import translate
 
 _T = TypeVar("_T")
 
 _CONTROL_TIMEOUT = 2.0  # seconds, for reading the index and the configurations
+_LOAD_TIMEOUT = 120.0  # seconds: a large network is read from a disk and laid out on a GPU
 _DEADLINE_MARGIN = 0.02  # seconds kept back to decode and send an answer that arrives just in time
 _CANCELS_SAFELY = (
     2,
@@ -110,15 +111,16 @@ class TritonClient:
         )
         ready: dict[str, list[str]] = {}
         unavailable: dict[str, str] = {}
-        for entry in index.models:
+        for entry in map(_entry, index.models):
             if entry.state == "READY":
-                ready.setdefault(entry.name, []).append(entry.version)
+                ready.setdefault(entry.model, []).append(entry.version)
             elif (
-                entry.state and entry.reason != "unloaded" and (entry.reason or entry.name not in unavailable)
+                entry.state
+                and entry.reason != "unloaded"
+                and (entry.reason or entry.model not in unavailable)
             ):
-                # One version may say why while another only goes with it. Triton appends a stack trace to what a
-                # backend says; the first line is the reason.
-                unavailable[entry.name] = f"{entry.state}: {entry.reason}".splitlines()[0]
+                # One version may say why while another only goes with it.
+                unavailable[entry.model] = f"{entry.state}: {entry.reason}"
         served = await asyncio.gather(*(self._served(name, sorted(v, key=int)) for name, v in ready.items()))
         return Inventory(tuple(served), {n: r for n, r in unavailable.items() if n not in ready})
 
@@ -139,6 +141,36 @@ class TritonClient:
         answer = await _translated(self._stub.ModelStatistics(request, timeout=_CONTROL_TIMEOUT))
         return [as_json(entry) for entry in answer.model_stats]
 
+    async def repository(self) -> list[RepositoryEntry]:
+        """Every version that Triton knows of, whether it is ready or not."""
+        request = service_pb2.RepositoryIndexRequest()
+        index = await _translated(self._stub.RepositoryIndex(request, timeout=_CONTROL_TIMEOUT))
+        return [_entry(entry) for entry in index.models]
+
+    async def load(self, model: str, config: str | None = None) -> None:
+        """Loads a model, or loads it again where its files have changed; `config` is JSON in place of its own.
+
+        Returns when it serves. While it does not, what served before goes on. Raises UpstreamError.
+        """
+        request = service_pb2.RepositoryModelLoadRequest(model_name=model)
+        if config is not None:
+            request.parameters["config"].string_param = config
+        await _translated(self._stub.RepositoryModelLoad(request, timeout=_LOAD_TIMEOUT))
+
+    async def unload(self, model: str) -> None:
+        """Returns at once; calls that are under way end first. Raises UpstreamError."""
+        request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
+        await _translated(self._stub.RepositoryModelUnload(request, timeout=_CONTROL_TIMEOUT))
+
+    async def merged_config(self, model: str, change: Mapping[str, Any]) -> str:
+        """The model's whole configuration as JSON, with some of it changed (RFC 7396, JSON merge patch).
+
+        Raises ValueError where the result is none, and UpstreamError.
+        """
+        request = service_pb2.ModelConfigRequest(name=model)
+        answer = await _translated(self._stub.ModelConfig(request, timeout=_CONTROL_TIMEOUT))
+        return described.patched(answer.config, change)
+
     async def _served(self, name: str, versions: Sequence[str]) -> ServedModel:
         request = service_pb2.ModelConfigRequest(name=name, version=versions[-1])
         answer = await _translated(self._stub.ModelConfig(request, timeout=_CONTROL_TIMEOUT))
@@ -150,6 +182,12 @@ class TritonClient:
         metadata = await _translated(self._stub.ServerMetadata(request, timeout=_CONTROL_TIMEOUT))
         found = re.match(r"(\d+)\.(\d+)\.(\d+)", metadata.version)
         return tuple(map(int, found.groups())) if found else ()
+
+
+def _entry(found: service_pb2.RepositoryIndexResponse.ModelIndex) -> RepositoryEntry:
+    """Triton appends a stack trace to what a backend says; the first line is the reason."""
+    lines = found.reason.splitlines()
+    return RepositoryEntry(found.name, found.version, found.state, lines[0] if lines else "")
 
 
 async def _translated(call: Awaitable[_T]) -> _T:

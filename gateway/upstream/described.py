@@ -1,7 +1,10 @@
 """Triton's messages as the JSON of its HTTP API: the same names, every number a number, defaults spelled out."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
+from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
@@ -15,6 +18,29 @@ def as_json(message: Message) -> dict[str, Any]:
         for field in message.DESCRIPTOR.fields
         if not field.has_presence or message.HasField(field.name)
     }
+
+
+def patched(message: Message, change: Mapping[str, Any]) -> str:
+    """The message as JSON with some of it changed (RFC 7396). Raises ValueError where that is no such message."""
+    whole = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    wanted = json.dumps(_merged(whole, change))
+    try:
+        json_format.Parse(wanted, type(message)())
+    except json_format.ParseError as error:
+        raise ValueError(str(error)) from None
+    return wanted
+
+
+def _merged(whole: Any, change: Any) -> Any:
+    if not isinstance(change, Mapping):
+        return change
+    found = dict(whole) if isinstance(whole, Mapping) else {}
+    for key, value in change.items():
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = _merged(found.get(key), value)
+    return found
 
 
 def _value(field: FieldDescriptor, value: Any) -> Any:

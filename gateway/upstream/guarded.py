@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from gateway.domain import Array, InferCall, ModelVersion, RawTensor, Variant
-from gateway.errors import OutOfService, UpstreamError
+from gateway.errors import BackendDied, OutOfService, UpstreamError
 from gateway.upstream.breaker import Breaker, Breakers, judge
 from gateway.upstream.retry import Failure, RetryBudget
 
@@ -30,7 +30,9 @@ class Endpoint(Protocol):
 
 
 class GuardedTriton:
-    """One breaker a version; one budget for all of them. `retried` hears of each second try."""
+    """One breaker a version; one budget for all of them. `retried` hears of each second try, `died` of each call that
+    failed because the model's process is gone.
+    """
 
     def __init__(
         self,
@@ -40,12 +42,14 @@ class GuardedTriton:
         *,
         clock: Callable[[], float],
         retried: Callable[[ModelVersion], None] = lambda _: None,
+        died: Callable[[ModelVersion], None] = lambda _: None,
     ) -> None:
         self._triton = triton
         self._breakers = breakers
         self._budget = budget
         self._clock = clock
         self._retried = retried
+        self._died = died
 
     @property
     def can_cancel(self) -> bool:
@@ -96,6 +100,8 @@ class GuardedTriton:
             return await send(call)
         except BaseException as error:
             judgement = judge(error, ample=ample)
+            if isinstance(error, BackendDied):
+                self._died(call.target)
             raise
         finally:
             breaker.record(attempt, judgement, last=last)

@@ -56,6 +56,12 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("DELETE", "/admin/v1/keys/{key_id}"): "admin:keys",
     ("POST", "/admin/v1/keys/{key_id}/rotate"): "admin:keys",
     ("DELETE", "/admin/v1/tokens/{token_id}"): "admin:keys",
+    ("GET", "/admin/v1/models"): "admin:models",
+    ("GET", "/admin/v1/models/{model}"): "admin:models",
+    **{
+        ("POST", f"/admin/v1/models/{{model}}/{action}"): "admin:models"
+        for action in ("load", "unload", "heal")
+    },
     ("GET", "/admin/v1/events"): "admin:canary",
     ("GET", "/admin/v1/canaries"): "admin:canary",
     ("GET", "/admin/v1/canaries/{model}"): "admin:canary",

@@ -42,7 +42,7 @@ def test_a_stream_goes_on_after_the_gateway_was_away(server: AdminServer) -> Non
         if len(waits) == 2:
             server.start()
 
-    client = AdminClient(server.url, KEY)
+    client = AdminClient(server.url, KEY, scope="admin:canary")
     items = follow(client, "/admin/v1/events", wait)
     assert isinstance(next(items), Connected)
     first = list(islice(items, 2))

@@ -16,7 +16,7 @@ from gateway.cli.canary.watch import watch
 @click.pass_context
 def canary(context: click.Context, url: str, key: str | None) -> None:
     """Canary routing: which version of a model answers whom."""
-    client = AdminClient(url, key)
+    client = AdminClient(url, key, scope="admin:canary")  # a pre-flight waits for the models
     context.obj = client
     context.call_on_close(client.close)
 

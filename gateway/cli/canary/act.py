@@ -4,8 +4,8 @@ import click
 
 from gateway.cli.admin_client import AdminClient, route_path
 from gateway.cli.canary.change import explained
-from gateway.cli.canary.output import as_json, print_json
 from gateway.cli.canary.wording import summary
+from gateway.cli.output import as_json, print_json
 
 _ACTIONS = {
     "promote": "The canary becomes the stable version.",

@@ -9,8 +9,8 @@ from gateway.canary.routes_file import RoutesFileError, read_routes_file
 from gateway.cli.admin_client import AdminClient, Answer, Refused, printable, route_path
 from gateway.cli.canary.change import change
 from gateway.cli.canary.declared import Comparison, Standing, compare
-from gateway.cli.canary.output import as_json, print_json
 from gateway.cli.canary.wording import summary
+from gateway.cli.output import as_json, print_json
 
 _DIFFERENT = 2  # the exit code of a dry run, as `diff` and its like have one
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}

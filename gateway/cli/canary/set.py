@@ -7,7 +7,7 @@ import click
 from gateway.cli.admin_client import AdminClient, route_path
 from gateway.cli.canary.change import change, tell
 from gateway.cli.canary.options import BOUND, DURATION, LEASE, NUMBER, SHARE, WEIGHT, WEIGHTS, merge_patch
-from gateway.cli.canary.output import as_json, print_json
+from gateway.cli.output import as_json, print_json
 
 
 @click.command("set", short_help="Change some of a route: versions, weight, plan, guard, lease.")

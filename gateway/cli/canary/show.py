@@ -7,8 +7,8 @@ import click
 
 from gateway.canary.lifecycle import percent
 from gateway.cli.admin_client import AdminClient, Document, printable, route_path
-from gateway.cli.canary.output import as_json, print_json, print_table
 from gateway.cli.canary.wording import NOTHING, agreement, changes, decision, moment, said, shown
+from gateway.cli.output import as_json, print_json, print_table
 
 _ROUTE_FIELDS = (
     *("stable", "canary", "weight", "sticky", "mirror", "steps", "step", "lease", "always", "lives"),

@@ -11,7 +11,7 @@ from rich.live import Live
 from gateway.cli.admin_client import AdminClient, route_path
 from gateway.cli.canary.board import Board, line, lines, status, table
 from gateway.cli.canary.feed import Connected, Item, Lost, ServerEvent, follow
-from gateway.cli.canary.output import as_json, console, print_json
+from gateway.cli.output import as_json, console, print_json
 
 _STREAM = "/admin/v1/events"
 

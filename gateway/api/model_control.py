@@ -1,0 +1,78 @@
+"""/admin/v1/models: what Triton has loaded, and how it does; models are loaded, unloaded and healed here."""
+
+import structlog
+from litestar import Router, get, post
+from litestar.params import FromPath
+
+from gateway.api.body import BodyReader
+from gateway.api.context import HttpRequest, context_of
+from gateway.api.documentation import AdminOperation, failures
+from gateway.api.model_schemas import LoadRequest, ModelView, RepositoryView, UnloadRequest, model_view
+from gateway.api.parsing import read_json
+from gateway.auth.scopes import ADMIN_MODELS
+from gateway.control import ModelControl, ModelState
+
+_CHANGES = (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504)
+_LOOKS = (401, 403, 404, 429, 502, 503, 504)
+
+_log = structlog.stdlib.get_logger("gateway.audit")
+
+
+def model_control_routes(control: ModelControl, bodies: BodyReader) -> Router:
+    """The handlers, bound to their collaborators. Every one needs the scope admin:models."""
+
+    @get("/", summary="List the models of the repository", responses=failures(*_LOOKS))
+    async def listed() -> RepositoryView:
+        return RepositoryView(models=[model_view(state) for state in await control.models()])
+
+    @get("/{model:str}", summary="Show a model", responses=failures(*_LOOKS))
+    async def show(model: FromPath[str]) -> ModelView:
+        return model_view(await control.model(model))
+
+    @post(
+        "/{model:str}/load",
+        status_code=200,
+        operation_class=AdminOperation.taking(LoadRequest),
+        summary="Load a model, or again where its files changed or with another configuration",
+        description="Returns when it serves. What served before goes on until then, and where it cannot be loaded.",
+        responses=failures(*_CHANGES),
+    )
+    async def load(request: HttpRequest, model: FromPath[str]) -> ModelView:
+        async with bodies.read(request) as body:
+            wanted = read_json(request, body or b"{}", LoadRequest)
+        return _audited("model_loaded", request, await control.load(model, wanted.config, force=wanted.force))
+
+    @post(
+        "/{model:str}/unload",
+        status_code=200,
+        operation_class=AdminOperation.taking(UnloadRequest),
+        summary="Unload a model",
+        description="Calls that are under way end first. Refused for what a route or a default needs.",
+        responses=failures(*_CHANGES),
+    )
+    async def unload(request: HttpRequest, model: FromPath[str]) -> ModelView:
+        async with bodies.read(request) as body:
+            wanted = read_json(request, body or b"{}", UnloadRequest)
+        return _audited("model_unloaded", request, await control.unload(model, force=wanted.force))
+
+    @post(
+        "/{model:str}/heal",
+        status_code=200,
+        summary="Unload a model and load it at once",
+        description="Starts a process again that died. The model's callers get 503 in between.",
+        responses=failures(*_CHANGES),
+    )
+    async def heal(request: HttpRequest, model: FromPath[str]) -> ModelView:
+        return _audited("model_healed_by_hand", request, await control.heal(model))
+
+    return Router(
+        "/admin/v1/models",
+        route_handlers=[listed, show, load, unload, heal],
+        opt={"scope": ADMIN_MODELS},
+        tags=["model control"],
+    )
+
+
+def _audited(event: str, request: HttpRequest, state: ModelState) -> ModelView:
+    _log.info(event, model=state.name, actor=context_of(request).caller.id)
+    return model_view(state)

@@ -1,0 +1,92 @@
+"""Starts a model's process again that died: Triton itself never does, and its readiness says that all is well."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+from redis.asyncio import Redis
+
+from gateway.control.models import ModelControl
+from gateway.domain import ModelVersion
+from gateway.errors import GatewayError
+from gateway.store import StoreAway, translated
+
+_PAUSE = 60.0  # seconds between two attempts on one model, from all workers together
+_KEY = "gw:heal:"
+
+_log = structlog.stdlib.get_logger("gateway.control")
+
+
+class Turns:
+    """One worker of all heals a model, and not again before `pause` seconds are over: a key in Redis that expires."""
+
+    def __init__(self, redis: Redis, *, pause: float = _PAUSE) -> None:
+        self._redis = redis
+        self._pause = pause
+
+    async def take(self, model: str) -> bool:
+        """Whether it is this worker's turn now. Raises StoreAway."""
+        with translated():
+            return bool(await self._redis.set(_KEY + model, "1", nx=True, px=round(self._pause * 1000)))
+
+
+class Taken(Protocol):
+    """Whose turn it is."""
+
+    async def take(self, model: str) -> bool: ...
+
+
+class Healer:
+    """`died` hears of each call that failed for a dead process. `enabled` False only tells of it.
+
+    `told(model, outcome)` hears what came of it: found, healed or failed.
+    """
+
+    def __init__(
+        self, control: ModelControl, turns: Taken, *, enabled: bool, told: Callable[[str, str], None]
+    ) -> None:
+        self._control = control
+        self._turns = turns
+        self._enabled = enabled
+        self._told = told
+        self._dead: asyncio.Queue[str] = asyncio.Queue()
+        self._known: set[str] = set()
+
+    def died(self, target: ModelVersion) -> None:
+        """Takes note; costs nothing more while it is known already."""
+        if target.model not in self._known:
+            self._known.add(target.model)
+            self._dead.put_nowait(target.model)
+
+    async def run(self) -> None:
+        """Heals for ever; run as a task and cancel it to stop."""
+        while True:
+            model = await self._dead.get()
+            try:
+                await self._attend(model)
+            finally:
+                self._known.discard(model)
+
+    async def _attend(self, model: str) -> None:
+        try:
+            mine = await self._turns.take(model)
+        except StoreAway:
+            mine = True  # nobody can say whose turn it is; twice does less harm than never
+        if not mine:
+            await asyncio.sleep(
+                1
+            )  # whoever's turn it is needs a moment, and the next failed call tells again
+            return
+        self._told(model, "found")
+        _log.error("model_process_died", model=model, heals=self._enabled)
+        if not self._enabled:
+            return
+        try:
+            await self._control.heal(model)
+        except GatewayError as error:
+            self._told(model, "failed")
+            _log.error("model_not_healed", model=model, code=error.code, reason=error.internal)
+        else:
+            self._told(model, "healed")
+            _log.warning("model_healed", model=model)

@@ -1,0 +1,24 @@
+"""What stands against unloading a model or one of its versions; pure."""
+
+from gateway.canary import Route
+from gateway.catalog import Card, ModelCard
+
+
+def needed_versions(card: Card | None, route: Route | None) -> frozenset[str]:
+    """The versions that somebody without a pin may be sent to."""
+    if route is not None:
+        rollout = [route.canary] if route.salt and route.canary is not None else []
+        return frozenset([route.stable, *rollout])
+    return frozenset() if card is None else frozenset({card.default_version})
+
+
+def reasons_to_keep(card: Card | None, route: Route | None) -> list[str]:
+    """Sentences, each with what needs the whole model; none where nothing does."""
+    reasons = []
+    if route is not None:
+        reasons.append(f"It has a route, which sends callers to version {route.stable}.")
+        if route.salt and route.canary is not None:
+            reasons.append(f"A rollout of version {route.canary} is under way.")
+    if isinstance(card, ModelCard) and card.parameters.default:
+        reasons.append(f"It is the default for {card.task}: it answers requests that name no model.")
+    return reasons

@@ -1,0 +1,211 @@
+"""Models are looked at, loaded, unloaded and healed on a real Triton, over the API and by the command."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from exposition import Exposition
+from processes import RunningStack, running_stack
+from stack import ROOT
+from support.pictures import encoded, photo
+from support.repositories import add_model
+
+BASE = "/admin/v1/models"
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    add_model(folder, "echo", ["1"])
+    add_model(folder, "echo", ["1"], name="broken")
+    (folder / "broken" / "1" / "model.py").write_text("raise ValueError('not today')")
+    shutil.copytree(ROOT / "model_repository" / "digits_classifier", folder / "digits_classifier")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def parts(repository: Path) -> Iterator[RunningStack]:
+    with running_stack(repository, heal_models="true") as stack:
+        yield stack
+
+
+@pytest.fixture
+def admin(parts: RunningStack) -> Iterator[httpx.Client]:
+    headers = {"x-api-key": parts.admin_key}
+    with httpx.Client(base_url=parts.url, headers=headers, timeout=60, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def gateway_models(parts: RunningStack) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """`gateway models …` as an operator types it."""
+    environment = {**os.environ, "GATEWAY_URL": parts.url, "GATEWAY_ADMIN_KEY": parts.admin_key}
+
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-P", "-m", "gateway", "models", *words]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    return run
+
+
+def classify(client: httpx.Client) -> httpx.Response:
+    picture = encoded(photo(32, 32))
+    return client.post("/v1/classify", content=picture, headers={"content-type": "image/png"})
+
+
+def versions(answer: httpx.Response) -> dict[str, str]:
+    assert answer.status_code == 200, answer.text
+    return {each["version"]: each["state"] for each in answer.json()["versions"]}
+
+
+def until(true: Callable[[], Any], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+def test_models_are_listed_with_state_reason_and_statistics(admin: httpx.Client) -> None:
+    assert classify(admin).status_code == 200
+    listed = {model["name"]: model for model in admin.get(BASE).json()["models"]}
+    assert sorted(listed) == ["broken", "digits_classifier", "echo"]
+    digits = listed["digits_classifier"]
+    assert (digits["task"], digits["callable"], digits["default_version"]) == (
+        "image-classification",
+        True,
+        "1",
+    )
+    first = digits["versions"][0]
+    assert (first["version"], first["state"]) == ("1", "READY")
+    assert first["statistics"]["requests"] >= 1
+    assert first["statistics"]["compute_ms"] > 0
+    batches = first["statistics"]["batches"]
+    assert sum(each["executions"] for each in batches) == first["statistics"]["executions"]
+    broken = listed["broken"]
+    assert (broken["callable"], broken["versions"][0]["state"]) == (False, "UNAVAILABLE")
+    assert "not today" in broken["versions"][0]["reason"]
+    assert admin.get(f"{BASE}/echo").json()["task"] is None
+    assert admin.get(f"{BASE}/nothing").json()["code"] == "model_not_found"
+
+
+def test_a_model_that_is_needed_is_unloaded_only_by_force(admin: httpx.Client, repository: Path) -> None:
+    route = "/admin/v1/canaries/digits_classifier"
+    tag = admin.get(route).headers["etag"]
+    wanted = {"stable": "1", "canary": "2", "weight": 100}
+    assert admin.put(route, json=wanted, headers={"if-match": tag}).status_code == 200
+    refused = admin.post(f"{BASE}/digits_classifier/unload")
+    assert (refused.status_code, refused.json()["code"]) == (409, "model_in_use")
+    assert any("version 2" in reason for reason in refused.json()["reasons"])
+    only_first = {"config": {"version_policy": {"specific": {"versions": [1]}}}}
+    lost = admin.post(f"{BASE}/digits_classifier/load", json=only_first)
+    assert (lost.status_code, lost.json()["code"]) == (409, "model_in_use")
+    assert classify(admin).status_code == 200
+
+    assert admin.post(f"{BASE}/digits_classifier/unload", json={"force": True}).status_code == 200
+    until(lambda: classify(admin).status_code == 503)
+    back = admin.post(f"{BASE}/digits_classifier/load")
+    assert versions(back) == {"1": "READY", "2": "READY"}
+    assert classify(admin).status_code == 200
+
+
+def test_a_change_of_the_configuration_holds_until_the_model_is_unloaded(admin: httpx.Client) -> None:
+    def delay() -> int:
+        config = admin.get("/v2/models/digits_classifier/config").json()
+        return int(config["dynamic_batching"]["max_queue_delay_microseconds"])
+
+    before = delay()
+    change = {"config": {"dynamic_batching": {"max_queue_delay_microseconds": before + 1000}}}
+    assert versions(admin.post(f"{BASE}/digits_classifier/load", json=change)) == {"1": "READY", "2": "READY"}
+    assert delay() == before + 1000
+    assert admin.post(f"{BASE}/digits_classifier/load").status_code == 200
+    assert delay() == before + 1000, "nothing of its files changed"
+    assert admin.post(f"{BASE}/digits_classifier/heal").status_code == 200
+    assert delay() == before
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        pytest.param({"config": {"no_such_field": 1}}, 422, "validation_failed", id="an unknown field"),
+        pytest.param({"config": {"max_batch_size": "many"}}, 422, "validation_failed", id="a wrong type"),
+        pytest.param({"config": {"name": "another"}}, 422, "validation_failed", id="another name"),
+        pytest.param({"config": []}, 422, "validation_failed", id="no object"),
+        pytest.param({"file:1/model.py": "aGFoYQ=="}, 422, "validation_failed", id="files"),
+        pytest.param(
+            {"config": {"backend": "none_such"}}, 409, "model_not_loaded", id="a backend that is not"
+        ),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_and_the_model_serves_on(
+    admin: httpx.Client, body: dict[str, Any], status: int, code: str
+) -> None:
+    answer = admin.post(f"{BASE}/echo/load", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert str(ROOT) not in answer.text
+    assert admin.get("/v2/models/echo/ready").status_code == 200
+
+
+def test_a_model_that_failed_is_loaded_once_its_files_are_mended(
+    admin: httpx.Client, repository: Path
+) -> None:
+    assert admin.post(f"{BASE}/broken/load").json()["code"] == "model_not_loaded"
+    shutil.copy(repository / "echo" / "1" / "model.py", repository / "broken" / "1" / "model.py")
+    assert versions(admin.post(f"{BASE}/broken/load")) == {"1": "READY"}
+    assert admin.get("/v2/models/broken/ready").status_code == 200
+
+
+def test_the_command_says_the_same(gateway_models: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
+    listed = gateway_models("list")
+    assert listed.returncode == 0, listed.stderr
+    assert "digits_classifier" in listed.stdout
+    assert "READY" in listed.stdout
+    shown = json.loads(gateway_models("show", "echo", "--json").stdout)
+    assert shown["name"] == "echo"
+    refused = gateway_models("unload", "digits_classifier")
+    assert refused.returncode == 1
+    assert "Model in use" in refused.stderr
+    assert gateway_models("load", "echo", "--config", "{").returncode == 2
+    assert gateway_models("unload", "echo").returncode == 0
+    assert "READY" in gateway_models("load", "echo").stdout
+    assert "READY" in gateway_models("heal", "echo").stdout
+
+
+def test_a_process_that_died_is_found_and_healed(parts: RunningStack, admin: httpx.Client) -> None:
+    def stubs() -> list[psutil.Process]:
+        family = psutil.Process(parts.triton.popen.pid).children(recursive=True)
+        alive = [process for process in family if process.status() != psutil.STATUS_ZOMBIE]
+        return [process for process in alive if any("/echo/" in word for word in process.cmdline())]
+
+    def call() -> int:
+        body = {"inputs": [{"name": "INT8", "datatype": "INT8", "shape": [1, 1], "data": [1]}]}
+        wanted = {**body, "outputs": [{"name": "out_INT8"}]}
+        return admin.post("/v2/models/echo/infer", json=wanted).status_code
+
+    assert call() == 200
+    before = stubs()
+    assert before
+    for process in before:
+        process.kill()
+    seen = set()
+
+    def healed() -> bool:
+        seen.add(call())
+        text = admin.get("/metrics").text
+        return Exposition(text).total("gateway_model_healing_total", model="echo", outcome="healed") == 1
+
+    until(healed)
+    assert 503 in seen
+    assert seen <= {200, 503}
+    until(lambda: call() == 200)
+    assert {process.pid for process in stubs()}.isdisjoint(process.pid for process in before)

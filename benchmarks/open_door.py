@@ -78,6 +78,9 @@ class Direct:
     async def infer(self, call: InferCall) -> Any:
         return await self._triton.infer(call)
 
+    def stream(self, call: InferCall) -> Any:
+        return self._triton.stream(call)
+
     async def exchange(self, call: InferCall) -> Any:
         return await self._triton.exchange(call)
 

@@ -1,7 +1,7 @@
 """What the data plane is asked and what it answers: requests as it sees them, without HTTP."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -61,6 +61,21 @@ class Answer(Generic[Result]):
     target: ModelVersion
     life: Life | None
     results: Sequence[Result | InputError]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorStream:
+    """Who answers, how long that version has to live, and the outputs of each answer as it comes.
+
+    Iterate once, to the end or not. Raises GatewayError where the call fails on the way.
+    """
+
+    target: ModelVersion
+    life: Life | None
+    answers: AsyncIterable[Sequence[RawTensor]]
+
+    def __aiter__(self) -> AsyncIterator[Sequence[RawTensor]]:
+        return aiter(self.answers)
 
 
 @dataclass(frozen=True, slots=True)

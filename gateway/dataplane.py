@@ -11,7 +11,7 @@ import numpy as np
 from gateway.admission import Admission, Permit
 from gateway.auth import has_scope, may_use
 from gateway.auth.scopes import PIN_VERSION
-from gateway.calls import Answer, Call, Options, Request, Result, TensorAnswer, TensorCall
+from gateway.calls import Answer, Call, Options, Request, Result, TensorAnswer, TensorCall, TensorStream
 from gateway.canary import Ask, Choice, Mirror, Original, Probe, Versions
 from gateway.catalog import Card, Catalog, ModelCard, Task
 from gateway.domain import (
@@ -29,6 +29,7 @@ from gateway.domain import (
 )
 from gateway.errors import (
     DeadlineExceeded,
+    GatewayError,
     InputError,
     OutOfService,
     Overloaded,
@@ -39,6 +40,7 @@ from gateway.errors import (
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
 from gateway.telemetry.timeline import Stage, Timeline
 from gateway.translate.labels import class_ids
+from gateway.translate.tensors import InferRequest
 from gateway.translate.translator import Encoded, Translator
 
 _PROBE_SECONDS = 5.0
@@ -81,6 +83,19 @@ class Router(Protocol):
     def choose(self, card: Card, ask: Ask) -> Choice: ...
 
 
+class Answers(Protocol):
+    """A call whose answers come one by one; `task` ends with it, whoever listens."""
+
+    @property
+    def task(self) -> "asyncio.Future[None]": ...
+
+    async def begin(self) -> None: ...
+
+    def __aiter__(self) -> AsyncIterator[Sequence[RawTensor]]: ...
+
+    def leave(self) -> None: ...
+
+
 class Upstream(Protocol):
     @property
     def can_cancel(self) -> bool: ...
@@ -90,6 +105,8 @@ class Upstream(Protocol):
     async def infer(self, call: InferCall) -> dict[str, Array]: ...
 
     async def exchange(self, call: InferCall) -> list[RawTensor]: ...
+
+    def stream(self, call: InferCall) -> Answers: ...
 
 
 class Outcomes(Protocol):
@@ -170,6 +187,48 @@ class DataPlane:
         async with self._until(job.deadline):
             job, outputs = await self._serve(job, work)
         return TensorAnswer(job.target, job.choice.lives.get(job.target.version), outputs)
+
+    async def stream(self, call: TensorCall) -> TensorStream:
+        """Tensors to a model that answers any number of times; returns when the first answer is there.
+
+        What fails before that is raised here, where a canary's failure still falls back.
+        """
+        job = self._admissible(self._assign(call, call.card, call.version))
+        async with self._until(job.deadline):
+            job, answers = await self._serve(job, lambda chosen: self._begin(chosen, call.asked))
+        life = job.choice.lives.get(job.target.version)
+        return TensorStream(job.target, life, self._told(job.target, answers))
+
+    async def _begin(self, job: _Job, asked: InferRequest) -> tuple[Answers, float]:
+        """A call whose first answer is there, and the seconds until then, which are its latency."""
+        with job.timeline.stage(Stage.QUEUE) as queueing:
+            async with self._admission.slot(job.lane, job.priority, job.deadline) as permit:
+                queueing.end()
+                call = self._infer_call(job, asked.inputs, asked.outputs, asked.parameters)
+                with job.timeline.stage(Stage.TRITON):
+                    started = self._deadlines.clock()
+                    seconds: list[float] = []
+                    answers = self._upstream.stream(call)
+                    permit.follow(answers.task, lambda: seconds[0] if seconds else None)
+                    job.follow(answers.task)
+                    try:
+                        await answers.begin()
+                    except BaseException:
+                        answers.leave()
+                        raise
+                    seconds.append(self._deadlines.clock() - started)
+                    return answers, seconds[0]
+
+    async def _told(self, target: ModelVersion, answers: Answers) -> AsyncIterator[Sequence[RawTensor]]:
+        """The answers; whoever judges versions hears of an end that is none."""
+        try:
+            async for outputs in answers:
+                yield outputs
+        except GatewayError as error:
+            self._outcomes.record(target, error, 0.0)
+            raise
+        finally:
+            answers.leave()
 
     async def _exchange(self, call: InferCall) -> list[RawTensor]:
         """What the model's declaration cannot say and Triton refuses all the same is the caller's to mend."""
@@ -322,21 +381,30 @@ class DataPlane:
         with job.timeline.stage(Stage.QUEUE) as queueing:
             async with self._admission.slot(job.lane, job.priority, job.deadline, wait=waits) as permit:
                 queueing.end()
-                call = InferCall(
-                    job.target,
-                    job.card.served,
-                    inputs,
-                    job.deadline,
-                    job.priority,
-                    job.request_id,
-                    usual=job.usual,
-                    typical=self._admission.typical(job.lane),
-                    outputs=outputs,
-                    parameters=parameters or {},
-                )
+                call = self._infer_call(job, inputs, outputs, parameters)
                 with job.timeline.stage(Stage.TRITON):
                     started = self._deadlines.clock()
                     return await self._followed(job, send(call), permit), self._deadlines.clock() - started
+
+    def _infer_call(
+        self,
+        job: _Job,
+        inputs: Sequence[Tensor | RawTensor],
+        outputs: Sequence[WantedOutput] | None,
+        parameters: Mapping[str, Parameter] | None,
+    ) -> InferCall:
+        return InferCall(
+            job.target,
+            job.card.served,
+            inputs,
+            job.deadline,
+            job.priority,
+            job.request_id,
+            usual=job.usual,
+            typical=self._admission.typical(job.lane),
+            outputs=outputs,
+            parameters=parameters or {},
+        )
 
     async def _followed(self, job: _Job, sent: Awaitable[_Outcome], permit: Permit) -> _Outcome:
         """The call is a task of its own, and the permit follows it: a client that leaves does not free a slot that the

@@ -144,7 +144,8 @@ class ServedModel:
 
     `versions` holds only those that are ready, in ascending order. `max_batch_size` 0 means that the
     model does not batch. `instances` run at the same time. `version_policy` is
-    Triton's, as text such as "latest 1". `parameters` are the strings of the model's configuration.
+    Triton's, as text such as "latest 1". `parameters` are the strings of the model's configuration. A
+    `decoupled` model answers a call any number of times.
     """
 
     name: str
@@ -155,6 +156,7 @@ class ServedModel:
     parameters: Mapping[str, str]
     instances: int = 1
     version_policy: str = ""
+    decoupled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,18 +46,19 @@ class Permit:
         """
         return self._line.release(self._ticket, outcome, rtt)
 
-    def follow(self, call: "asyncio.Future[Any]") -> None:
+    def follow(self, call: "asyncio.Future[Any]", rtt: Callable[[], float | None] = lambda: None) -> None:
         """Leaves the release to the end of `call`, also where nobody waits for it any more.
 
-        The call has to raise the gateway's own errors, as they say what the call tells about load.
+        The call has to raise the gateway's own errors, as they say what the call tells about load. `rtt` is asked then,
+        and says its latency where that is not how long it took.
         """
         self._followed = True
         self._line.calls.add(call)
-        call.add_done_callback(self._ended)
+        call.add_done_callback(lambda _: self._ended(call, rtt()))
 
-    def _ended(self, call: "asyncio.Future[Any]") -> None:
+    def _ended(self, call: "asyncio.Future[Any]", rtt: float | None) -> None:
         self._line.calls.discard(call)
-        self.release(Outcome.UNKNOWN if call.cancelled() else outcome_of(call.exception()))
+        self.release(Outcome.UNKNOWN if call.cancelled() else outcome_of(call.exception()), rtt)
 
 
 class Admission(Generic[Lane]):

@@ -209,6 +209,18 @@ class InferOperation(Operation):
         )
 
 
+@dataclass
+class GenerateOperation(Operation):
+    def __post_init__(self) -> None:
+        example = {"TEXT": "one by one", "parameters": {"delay_ms": 100}}
+        schema = Schema(
+            type=OpenAPIType.OBJECT, description="A value or a list for each input.", examples=[example]
+        )
+        self.request_body = RequestBody(
+            content={"application/json": BodyMediaType(schema=schema)}, required=True
+        )
+
+
 class AdminOperation:
     """Operations whose JSON body, or query, is read by hand."""
 

@@ -15,10 +15,11 @@ from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import InferOperation, operation_id, protocol_failures
 from gateway.auth import may_use
 from gateway.calls import TensorAnswer, TensorCall
+from gateway.canary import Life
 from gateway.canary.callers import Callers
 from gateway.catalog import Card, Catalog
 from gateway.dataplane import DataPlane
-from gateway.domain import Priority
+from gateway.domain import ModelVersion, Priority
 from gateway.errors import BodyTooLarge, ValidationFailed, VersionNotFound
 from gateway.pool import WorkerPool
 from gateway.priority import PriorityPolicy
@@ -74,7 +75,36 @@ class TensorIntake:
         version: str | None,
         work: Callable[[TensorCall], Awaitable[TensorAnswer]],
     ) -> Response[bytes]:
-        """Runs `work` on the request's call, and holds the body's memory for just as long.
+        """Runs `work` on the request's call, and holds the body's memory for just as long. Raises GatewayError."""
+        header_length = _header_length(request)
+
+        async def parsed(body: bytes, card: Card) -> InferRequest:
+            if card.served.decoupled:
+                raise ValidationFailed.of("", "This model answers in streams: use generate_stream.")
+            return await self._parsed(body, header_length, card)
+
+        async with self.call(request, model, version, parsed) as call:
+            answer = await while_connected(request, work(call))
+            self.note(answer.target, answer.life, call)
+            with call.timeline.stage(Stage.POST):
+                size = sum(len(tensor.data) for tensor in answer.outputs)
+                rendered = await self._translated(size, render, call.asked, answer.target, answer.outputs)
+                return await self._response(request, rendered, version_headers(answer.target, answer.life))
+
+    def note(self, target: ModelVersion, life: Life | None, call: TensorCall) -> None:
+        """Takes down who still calls a version that will go."""
+        if life is not None:
+            self._callers.note(target, call.principal)
+
+    @asynccontextmanager
+    async def call(
+        self,
+        request: HttpRequest,
+        model: str,
+        version: str | None,
+        parsed: Callable[[bytes, Card], Awaitable[InferRequest]],
+    ) -> AsyncIterator[TensorCall]:
+        """The request's call, which fits the model and is paid for; its body is held for the length of the block.
 
         Raises GatewayError; what the headers tell is refused before the body is read.
         """
@@ -83,16 +113,16 @@ class TensorIntake:
         card = self._catalog.callable(model, lambda name: may_use(caller, name))
         pinned = _pinned(request, version)
         timeout = timeout_of(request)
-        header_length = _header_length(request)
         context.priority = self._priority(request, None)
         async with self._read(request) as body:
             context.payload = len(body)
             with context.timeline.stage(Stage.DECODE):
-                asked = await self._parsed(body, header_length, card)
+                asked = await parsed(body, card)
+                signature.check(asked, card.served)
             context.priority = self._priority(request, _LEVELS.get(asked.level, Priority.BATCH))
             units = cost(signature.rows(asked, card.served), signature.megapixels(asked))
             await self._access.charge_more(context, units - 1)
-            call = TensorCall(
+            yield TensorCall(
                 card=card,
                 version=pinned,
                 asked=asked,
@@ -106,13 +136,6 @@ class TensorIntake:
                 follow=context.calls.append,
                 timeline=context.timeline,
             )
-            answer = await while_connected(request, work(call))
-            if answer.life is not None:
-                self._callers.note(answer.target, caller)
-            with context.timeline.stage(Stage.POST):
-                size = sum(len(tensor.data) for tensor in answer.outputs)
-                rendered = await self._translated(size, render, asked, answer.target, answer.outputs)
-                return await self._response(request, rendered, version_headers(answer.target, answer.life))
 
     @asynccontextmanager
     async def _read(self, request: HttpRequest) -> AsyncIterator[bytes]:
@@ -127,7 +150,7 @@ class TensorIntake:
                 yield unpacked
 
     async def _parsed(self, body: bytes, header_length: int | None, card: Card) -> InferRequest:
-        """The request, which fits the model."""
+        """The request, in whichever of its forms."""
         if header_length == 0:
             asked = signature.from_bytes(body, card.served)
         else:
@@ -136,7 +159,6 @@ class TensorIntake:
                     f"JSON has at most {self._json_limit} bytes: send large tensors as binary data."
                 )
             asked = await self._translated(len(body), parse, body, header_length)
-        signature.check(asked, card.served)
         return asked
 
     async def _translated(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from gateway.admission import Admission, GatePolicy, LimitPolicy
 from gateway.api.access import Access
 from gateway.api.body import BodyReader
+from gateway.api.generate import generate_routes
 from gateway.api.inference import Intake, inference_routes
 from gateway.api.models import model_routes
 from gateway.api.protocol import protocol_health_routes, protocol_routes
@@ -121,6 +122,7 @@ def path(
             stream_routes(dataplane, hall),
             model_routes(far.catalog),
             tensor_routes(dataplane, tensor_intake),
+            generate_routes(dataplane, tensor_intake),
             protocol_routes(far.catalog, far.triton),
             protocol_health_routes(far.catalog),
         ],

@@ -88,6 +88,13 @@ class InferParameters(BaseModel):
         return self
 
 
+class GenerateRequest(_Part):
+    """What stands beside the inputs."""
+
+    id: Annotated[str, Field(max_length=256)] = ""
+    parameters: InferParameters = InferParameters()
+
+
 class InferenceRequest(_Part):
     id: Annotated[str, Field(max_length=256)] = ""
     parameters: InferParameters = InferParameters()

@@ -14,6 +14,8 @@ from gateway.translate.tensors import InferRequest
 def check(request: InferRequest, model: ServedModel) -> None:
     """Raises ValidationFailed where names, datatypes or shapes are not the model's."""
     specs = {spec.name: spec for spec in model.inputs}
+    if not request.inputs:
+        raise ValidationFailed.of("/inputs", f"The inputs of the model are {', '.join(specs)}.")
     _check_names("inputs", [tensor.name for tensor in request.inputs], list(specs))
     given = {tensor.name for tensor in request.inputs}
     if missing := [spec.name for spec in model.inputs if spec.name not in given and not spec.optional]:

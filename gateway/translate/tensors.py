@@ -55,7 +55,7 @@ def parse(body: bytes, header_length: int | None) -> InferRequest:
     if header_length is not None and header_length > len(body):
         raise ValidationFailed.of("Inference-Header-Content-Length", "The body is shorter than this.")
     header = body if header_length is None else body[:header_length]
-    asked = validated(protocol.InferenceRequest, _json(header), strict=True)
+    asked = validated(protocol.InferenceRequest, load_json(header), strict=True)
     parameters, outputs = asked.parameters, asked.outputs
     return InferRequest(
         inputs=_inputs(asked.inputs, memoryview(body)[len(header) :]),
@@ -97,7 +97,7 @@ def render(request: InferRequest, target: ModelVersion, outputs: Sequence[RawTen
     return InferAnswer(orjson.dumps(named, option=orjson.OPT_SERIALIZE_NUMPY), behind)
 
 
-def _json(text: bytes) -> object:
+def load_json(text: bytes) -> object:
     """Strict JSON: UTF-8, no duplicate keys, no NaN, bounded depth. Raises MalformedJson, BodyTooLarge."""
     if text.count(b"[") > _MAX_CONTAINERS or text.count(b"{") > _MAX_CONTAINERS:
         raise BodyTooLarge(f"A request has at most {_MAX_CONTAINERS} lists in its JSON.")

@@ -6,7 +6,7 @@ call and hide the status code in a string.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -19,7 +19,7 @@ from gateway.domain import Array, InferCall, RawTensor, RepositoryEntry, ServedM
 from gateway.errors import DeadlineExceeded
 from gateway.upstream import codec, described
 from gateway.upstream.described import as_json
-from gateway.upstream.failures import translate
+from gateway.upstream.failures import translate, translate_message
 
 _T = TypeVar("_T")
 
@@ -52,6 +52,7 @@ class TritonClient:
         self._channel: grpc.aio.Channel
         self._stub: service_pb2_grpc.GRPCInferenceServiceStub
         self._send_infer: grpc.aio.UnaryUnaryMultiCallable[bytes, service_pb2.ModelInferResponse]
+        self._send_stream: grpc.aio.StreamStreamMultiCallable[bytes, service_pb2.ModelStreamInferResponse]
         self._version: tuple[int, ...] = ()
 
     async def __aenter__(self) -> Self:
@@ -61,6 +62,10 @@ class TritonClient:
         self._send_infer = self._channel.unary_unary(
             "/inference.GRPCInferenceService/ModelInfer",
             response_deserializer=service_pb2.ModelInferResponse.FromString,
+        )
+        self._send_stream = self._channel.stream_stream(
+            "/inference.GRPCInferenceService/ModelStreamInfer",
+            response_deserializer=service_pb2.ModelStreamInferResponse.FromString,
         )
         return self
 
@@ -94,12 +99,38 @@ class TritonClient:
         return codec.raw_outputs(await self._model_infer(call), call)
 
     async def _model_infer(self, call: InferCall) -> service_pb2.ModelInferResponse:
+        request, timeout = self._request(call)
+        return await _translated(self._send_infer(codec.serialized(request, call.inputs), timeout=timeout))
+
+    def _request(self, call: InferCall) -> tuple[service_pb2.ModelInferRequest, float]:
+        """The message without the tensors' bytes, and the seconds that the call has. Raises DeadlineExceeded."""
         timeout = call.deadline.remaining(self._clock()) - _DEADLINE_MARGIN
         if timeout <= 0:
             raise DeadlineExceeded("The request ran out of time before the model was called.")
         request = codec.infer_request(call)
         codec.set_urgency(request, call.priority, timeout)
-        return await _translated(self._send_infer(codec.serialized(request, call.inputs), timeout=timeout))
+        return request, timeout
+
+    async def stream(self, call: InferCall) -> AsyncIterator[list[RawTensor]]:
+        """The outputs of each answer, as it comes; raises what `infer` does, before or between them.
+
+        It has to be read to its end: a call that is left is cancelled, which Triton before 2.59 does not bear.
+        """
+        request, timeout = self._request(call)
+        request.parameters["triton_enable_empty_final_response"].bool_param = True
+        failure = ""
+        try:
+            replies = self._send_stream(timeout=timeout)
+            await replies.write(codec.serialized(request, call.inputs))
+            await replies.done_writing()
+            async for reply in replies:
+                failure = failure or reply.error_message
+                if not failure and reply.infer_response.outputs:
+                    yield codec.raw_outputs(reply.infer_response, call)
+        except grpc.aio.AioRpcError as error:
+            raise translate(error.code(), error.details() or "") from None
+        if failure:
+            raise translate_message(failure)
 
     async def inventory(self) -> Inventory:
         """Every model that is ready with its configuration, and the reasons of those that are not."""

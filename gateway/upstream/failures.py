@@ -100,6 +100,14 @@ _BY_CODE: Mapping[grpc.StatusCode, _Meaning] = {
 }
 
 
+def translate_message(message: str) -> GatewayError:
+    """Our error for a failure that comes without a code, inside a stream."""
+    for code, texts in _BY_MESSAGE.items():
+        if any(text in message for text, _ in texts):
+            return translate(code, message)
+    return translate(grpc.StatusCode.INTERNAL, message)
+
+
 def translate(code: grpc.StatusCode, message: str) -> GatewayError:
     """Our error for a failed call. Triton's own text goes into `internal`: it may hold paths and addresses."""
     meaning = next(

@@ -1,12 +1,13 @@
 """Calls to Triton behind a breaker and a budget for second tries: what the data plane calls."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from gateway.domain import Array, InferCall, ModelVersion, RawTensor, Variant
 from gateway.errors import BackendDied, OutOfService, UpstreamError
-from gateway.upstream.breaker import Breaker, Breakers, judge
+from gateway.upstream.answers import Answers
+from gateway.upstream.breaker import Attempt, Breaker, Breakers, Judgement, judge
 from gateway.upstream.retry import Failure, RetryBudget
 
 _Answer = TypeVar("_Answer")
@@ -27,6 +28,8 @@ class Endpoint(Protocol):
     async def infer(self, call: InferCall) -> dict[str, Array]: ...
 
     async def exchange(self, call: InferCall) -> list[RawTensor]: ...
+
+    def stream(self, call: InferCall) -> AsyncIterator[list[RawTensor]]: ...
 
 
 class GuardedTriton:
@@ -73,6 +76,19 @@ class GuardedTriton:
         """The outputs as bytes; raises what `infer` does."""
         return await self._tried(call, self._triton.exchange)
 
+    def stream(self, call: InferCall) -> Answers:
+        """The answers of a call, which begins now; it is not tried again. Raises OutOfService."""
+        breaker, attempt = self._admitted(call)
+        ample = self._is_ample(call)
+        answers = Answers(self._triton.stream(call))
+
+        def ended(done: "asyncio.Future[None]") -> None:
+            error = asyncio.CancelledError() if done.cancelled() else done.exception()
+            self._record(call, breaker, attempt, judge(error, ample=ample))
+
+        answers.task.add_done_callback(ended)
+        return answers
+
     async def _tried(self, call: InferCall, send: _Send[_Answer]) -> _Answer:
         with self._budget.request():
             try:
@@ -88,13 +104,8 @@ class GuardedTriton:
 
     async def _attempt(self, call: InferCall, send: _Send[_Answer]) -> _Answer:
         """One call, judged by its end."""
-        breaker = self._breaker(call.target)
-        attempt = breaker.admit()
-        if attempt is None:
-            raise _out_of_service(breaker)
-        ample = call.deadline.remaining(self._clock()) >= _AMPLE * call.usual
-        # A stable version has no other that could answer in its place, and nobody can for a pinned one.
-        last = call.target.variant in (Variant.STABLE, Variant.PINNED)
+        breaker, attempt = self._admitted(call)
+        ample = self._is_ample(call)
         judgement = judge(None)
         try:
             return await send(call)
@@ -104,9 +115,25 @@ class GuardedTriton:
                 self._died(call.target)
             raise
         finally:
-            breaker.record(attempt, judgement, last=last)
-            if call.target.variant is not Variant.SHADOW:
-                self._budget.record(judgement.verdict)
+            self._record(call, breaker, attempt, judgement)
+
+    def _admitted(self, call: InferCall) -> tuple[Breaker, Attempt]:
+        """Raises OutOfService."""
+        breaker = self._breaker(call.target)
+        attempt = breaker.admit()
+        if attempt is None:
+            raise _out_of_service(breaker)
+        return breaker, attempt
+
+    def _is_ample(self, call: InferCall) -> bool:
+        return call.deadline.remaining(self._clock()) >= _AMPLE * call.usual
+
+    def _record(self, call: InferCall, breaker: Breaker, attempt: Attempt, judgement: Judgement) -> None:
+        # A stable version has no other that could answer in its place, and nobody can for a pinned one.
+        last = call.target.variant in (Variant.STABLE, Variant.PINNED)
+        breaker.record(attempt, judgement, last=last)
+        if call.target.variant is not Variant.SHADOW:
+            self._budget.record(judgement.verdict)
 
     def _failure(self, error: UpstreamError, call: InferCall) -> Failure:
         remaining = call.deadline.remaining(self._clock())

@@ -47,6 +47,8 @@ NEEDS: Mapping[tuple[str, str], str] = {
             ("GET", "/config"),
             ("GET", "/stats"),
             ("POST", "/infer"),
+            ("POST", "/generate"),
+            ("POST", "/generate_stream"),
         )
     },
     ("POST", "/v1/tokens"): BY_KEY,

@@ -11,12 +11,13 @@ from stack import ROOT
 from tritonclient.grpc import model_config_pb2
 
 from gateway.catalog import Task
-from gateway.catalog.card import read_card
+from gateway.catalog.card import read_card, read_tensor_card
 from gateway.translate.tokenizer import Tokenizers
 from gateway.upstream.codec import served_model
 
 REPOSITORY = ROOT / "model_repository"
-MODELS = sorted(path for path in REPOSITORY.iterdir() if path.is_dir())
+MODELS = sorted(path for path in REPOSITORY.iterdir() if path.is_dir() and path.name != "words_stream")
+STREAMING = REPOSITORY / "words_stream"  # which has no task, and code in place of a network
 # What each machine may decide for itself; everything else is what callers see.
 OF_THE_MACHINE = ("instance_group", "dynamic_batching", "optimization", "model_warmup")
 THREADS = ("intra_op_thread_count", "inter_op_thread_count")
@@ -54,6 +55,16 @@ def test_both_configurations_are_the_same_to_callers(folder: Path) -> None:
     assert text_format.MessageToString(seen_by_callers(gpu)) == text_format.MessageToString(
         seen_by_callers(cpu)
     )
+
+
+def test_the_model_that_streams_is_the_same_to_callers_and_has_no_task() -> None:
+    gpu, cpu = read(STREAMING / "config.pbtxt"), read(STREAMING / "configs" / "cpu.pbtxt")
+    assert text_format.MessageToString(seen_by_callers(gpu)) == text_format.MessageToString(
+        seen_by_callers(cpu)
+    )
+    served = served_model(cpu, versions(STREAMING))
+    assert served.decoupled
+    assert read_tensor_card(served).default_version == "1"
 
 
 @every_model

@@ -1,0 +1,65 @@
+"""One call whose answers come one by one: read to its end whoever listens, since a cancelled call can crash Triton."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from enum import Enum
+
+from gateway.domain import RawTensor
+from gateway.errors import GatewayError
+
+_AHEAD = 16  # answers that are read ahead of a slow caller; then Triton is made to wait
+
+Piece = list[RawTensor]
+
+
+class _Mark(Enum):
+    END = "end"
+
+
+class Answers:
+    """`await answers.begin()`, then iterate once. `task` ends when the call does, with the error that it ended by."""
+
+    def __init__(self, pieces: AsyncIterator[Piece]) -> None:
+        self._read: asyncio.Queue[Piece | GatewayError | _Mark] = asyncio.Queue(_AHEAD)
+        self._first: Piece | _Mark = _Mark.END
+        self._left = False
+        self.task = asyncio.ensure_future(self._run(pieces))
+
+    async def begin(self) -> None:
+        """Waits for the first answer, or for an end without one. Raises GatewayError, and then there is none."""
+        self._first = await self._take()
+
+    async def __aiter__(self) -> AsyncIterator[Piece]:
+        """The outputs of each answer, in the order asked for. Raises GatewayError where the call fails on the way."""
+        try:
+            piece = self._first
+            while not isinstance(piece, _Mark):
+                yield piece
+                piece = await self._take()
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Nobody listens any more: the rest is read and dropped."""
+        self._left = True
+        while not self._read.empty():
+            self._read.get_nowait()
+
+    async def _take(self) -> Piece | _Mark:
+        found = await self._read.get()
+        if isinstance(found, GatewayError):
+            raise found
+        return found
+
+    async def _run(self, pieces: AsyncIterator[Piece]) -> None:
+        try:
+            async for piece in pieces:
+                await self._hand_over(piece)
+        except GatewayError as error:
+            await self._hand_over(error)
+            raise
+        await self._hand_over(_Mark.END)
+
+    async def _hand_over(self, found: Piece | GatewayError | _Mark) -> None:
+        if not self._left:
+            await self._read.put(found)

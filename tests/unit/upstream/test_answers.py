@@ -1,0 +1,81 @@
+"""Answers that come one by one, with the far side in the test's hand."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.domain import RawTensor
+from gateway.errors import UpstreamFailed
+from gateway.upstream.answers import Answers
+
+
+def piece(number: int) -> list[RawTensor]:
+    return [RawTensor("n", "UINT8", (1,), bytes([number]))]
+
+
+def numbers(found: list[list[RawTensor]]) -> list[int]:
+    return [outputs[0].data[0] for outputs in found]
+
+
+async def telling(count: int, *, error: Exception | None = None) -> AsyncIterator[list[RawTensor]]:
+    for number in range(count):
+        yield piece(number)
+    if error is not None:
+        raise error
+
+
+async def test_all_answers_come_in_order_and_then_the_end() -> None:
+    answers = Answers(telling(100))
+    await answers.begin()
+    assert numbers([outputs async for outputs in answers]) == list(range(100))
+    assert await answers.task is None
+
+
+async def test_a_call_without_answers_begins_and_ends() -> None:
+    answers = Answers(telling(0))
+    await answers.begin()
+    assert [outputs async for outputs in answers] == []
+
+
+async def test_a_failure_before_the_first_answer_is_raised_where_it_is_awaited() -> None:
+    answers = Answers(telling(0, error=UpstreamFailed("no")))
+    with pytest.raises(UpstreamFailed):
+        await answers.begin()
+    with pytest.raises(UpstreamFailed):
+        await answers.task
+
+
+async def test_a_failure_on_the_way_comes_behind_the_answers_before_it() -> None:
+    answers = Answers(telling(2, error=UpstreamFailed("no")))
+    await answers.begin()
+    each = aiter(answers)
+    assert numbers([await anext(each), await anext(each)]) == [0, 1]
+    with pytest.raises(UpstreamFailed):
+        await anext(each)
+    assert isinstance(answers.task.exception(), UpstreamFailed)
+
+
+async def test_a_slow_caller_makes_the_far_side_wait() -> None:
+    read = 0
+
+    async def counted() -> AsyncIterator[list[RawTensor]]:
+        nonlocal read
+        for number in range(200):
+            read += 1
+            yield piece(number)
+
+    answers = Answers(counted())
+    await answers.begin()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert read < 30
+    assert len([outputs async for outputs in answers]) == 200
+
+
+async def test_the_rest_is_read_when_the_caller_has_left() -> None:
+    answers = Answers(telling(200))
+    await answers.begin()
+    answers.leave()
+    async with asyncio.timeout(5):
+        await answers.task

@@ -214,7 +214,7 @@ class DataPlane:
                     try:
                         await answers.begin()
                     except BaseException:
-                        answers.leave()
+                        self._leave(answers)
                         raise
                     seconds.append(self._deadlines.clock() - started)
                     return answers, seconds[0]
@@ -228,7 +228,13 @@ class DataPlane:
             self._outcomes.record(target, error, 0.0)
             raise
         finally:
-            answers.leave()
+            self._leave(answers)
+
+    def _leave(self, answers: Answers) -> None:
+        """Ends the call where this Triton can bear that it is cancelled; else the rest of it is read and dropped."""
+        answers.leave()
+        if self._upstream.can_cancel:
+            answers.task.cancel()
 
     async def _exchange(self, call: InferCall) -> list[RawTensor]:
         """What the model's declaration cannot say and Triton refuses all the same is the caller's to mend."""

@@ -7,6 +7,7 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from exposition import Exposition
 from stack import Addresses, create_key
 from support.fake_triton import CLASSIFIER, FakeTriton, Request, Response, answer, config, serving
 from support.pictures import encoded, photo
@@ -127,6 +128,38 @@ async def test_a_call_whose_caller_left_is_cancelled_only_where_triton_can_bear_
             await client.post("/v1/classify", content=PNG, headers=RAW, timeout=0.3)
         async with asyncio.timeout(3):
             assert await ended.get() is survives
+
+
+@pytest.mark.parametrize(("version", "answers"), [("2.51.0", 2), ("2.59.0", 1)])
+async def test_a_stream_whose_caller_left_is_cancelled_only_where_triton_can_bear_it(
+    triton: FakeTriton, serve: Serve, version: str, answers: int
+) -> None:
+    """The second answer is made only where the call goes on."""
+    made = 0
+    left = asyncio.Event()
+
+    async def watched(request: Request, _: grpc.aio.ServicerContext) -> Response:
+        nonlocal made
+        if made:
+            await left.wait()
+            await asyncio.sleep(0.5)
+        made += 1
+        return answer(request, np.array([[0.5, 0.3, 0.2]], np.float32))
+
+    triton.infer, triton.version = watched, version
+    async with serving(triton) as url, serve(url) as client:
+        await until_ready(client)
+        path, document = "/v2/models/pets/generate_stream", {"images": [0] * 192}
+        async with client.stream("POST", path, json=document) as reply:
+            assert reply.status_code == 200, await reply.aread()
+            await anext(reply.aiter_bytes())
+        left.set()
+        name = "gateway_calls_in_flight"
+        async with asyncio.timeout(10):
+            while Exposition((await client.get("/metrics")).text).total(name, model="pets"):
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.6)
+    assert made == answers
 
 
 SLOW = 0.9  # seconds

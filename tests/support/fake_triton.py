@@ -145,6 +145,16 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         self.requests.append(request)
         return await self.infer(request, context)
 
+    async def ModelStreamInfer(  # noqa: N802
+        self, requests: AsyncIterator[Request], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[object]:
+        """`infer` answers twice."""
+        async for request in requests:
+            self.requests.append(request)
+            for _ in range(2):
+                reply = await self.infer(request, context)
+                yield service_pb2.ModelStreamInferResponse(infer_response=reply)
+
 
 def failing(code: grpc.StatusCode, message: str) -> Behaviour:
     """A behaviour that ends every inference with this status."""

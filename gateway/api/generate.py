@@ -1,6 +1,6 @@
 """POST …/generate and …/generate_stream: plain values to a model, its answers in one piece or as they come."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from litestar import Response, Router, post
 from litestar.params import FromPath
@@ -15,6 +15,7 @@ from gateway.api.tensors import TensorIntake
 from gateway.calls import TensorCall, TensorStream
 from gateway.catalog import Card
 from gateway.dataplane import DataPlane
+from gateway.domain import RawTensor
 from gateway.errors import GatewayError, ValidationFailed
 from gateway.schemas import ProtocolError
 from gateway.translate import generate
@@ -64,10 +65,7 @@ def generate_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
         request: HttpRequest, model: FromPath[str], version: FromPath[str | None] = None
     ) -> Response[bytes]:
         call, stream = await begun(request, model, version)
-        pieces = [outputs async for outputs in stream]
-        if len(pieces) != 1:
-            raise ValidationFailed.of("", f"The model gave {len(pieces)} answers: ask for generate_stream.")
-        body = generate.render(call.asked, stream.target, pieces[0])
+        body = generate.render(call.asked, stream.target, await _only(stream))
         return Response(
             body, headers=version_headers(stream.target, stream.life), media_type="application/json"
         )
@@ -77,6 +75,18 @@ def generate_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
 
 async def _parsed(body: bytes, card: Card) -> InferRequest:
     return generate.parse(body, card.served)
+
+
+async def _only(stream: TensorStream) -> Sequence[RawTensor]:
+    """The outputs of the one answer that there is; of more, none is kept. Raises ValidationFailed, UpstreamError."""
+    only: Sequence[RawTensor] = ()
+    count = 0
+    async for outputs in stream:
+        count += 1
+        only = outputs if count == 1 else ()
+    if count != 1:
+        raise ValidationFailed.of("", f"The model gave {count} answers: ask for generate_stream.")
+    return only
 
 
 async def _events(call: TensorCall, stream: TensorStream) -> AsyncIterator[bytes]:

@@ -1,13 +1,13 @@
 """One call whose answers come one by one: read to its end whoever listens, since a cancelled call can crash Triton."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from enum import Enum
 
 from gateway.domain import RawTensor
-from gateway.errors import GatewayError
+from gateway.errors import DeadlineExceeded, GatewayError
 
-_AHEAD = 16  # answers that are read ahead of a slow caller; then Triton is made to wait
+_AHEAD = 16  # answers that are read ahead of a slow caller; then Triton is made to wait, until the deadline
 
 Piece = list[RawTensor]
 
@@ -17,9 +17,13 @@ class _Mark(Enum):
 
 
 class Answers:
-    """`await answers.begin()`, then iterate once. `task` ends when the call does, with the error that it ended by."""
+    """`await answers.begin()`, then iterate once. `task` ends when the call does, with the error that it ended by.
 
-    def __init__(self, pieces: AsyncIterator[Piece]) -> None:
+    `left` tells the seconds until the call's deadline: so long a slow caller may keep Triton waiting, and no longer.
+    """
+
+    def __init__(self, pieces: AsyncIterator[Piece], left: Callable[[], float]) -> None:
+        self._seconds = left
         self._read: asyncio.Queue[Piece | GatewayError | _Mark] = asyncio.Queue(_AHEAD)
         self._first: Piece | _Mark = _Mark.END
         self._left = False
@@ -61,5 +65,11 @@ class Answers:
         await self._hand_over(_Mark.END)
 
     async def _hand_over(self, found: Piece | GatewayError | _Mark) -> None:
-        if not self._left:
-            await self._read.put(found)
+        if self._left:
+            return
+        try:
+            async with asyncio.timeout(max(self._seconds(), 0)):
+                await self._read.put(found)
+        except TimeoutError:
+            self.leave()
+            self._read.put_nowait(DeadlineExceeded("The answers were not read in time."))

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 from gateway.domain import Array, InferCall, ModelVersion, RawTensor, Variant
 from gateway.errors import BackendDied, OutOfService, UpstreamError
 from gateway.upstream.answers import Answers
-from gateway.upstream.breaker import Attempt, Breaker, Breakers, Judgement, judge
+from gateway.upstream.breaker import Attempt, Breaker, Breakers, judge
 from gateway.upstream.retry import Failure, RetryBudget
 
 _Answer = TypeVar("_Answer")
@@ -80,11 +80,11 @@ class GuardedTriton:
         """The answers of a call, which begins now; it is not tried again. Raises OutOfService."""
         breaker, attempt = self._admitted(call)
         ample = self._is_ample(call)
-        answers = Answers(self._triton.stream(call))
+        answers = Answers(self._triton.stream(call), lambda: call.deadline.remaining(self._clock()))
 
         def ended(done: "asyncio.Future[None]") -> None:
             error = asyncio.CancelledError() if done.cancelled() else done.exception()
-            self._record(call, breaker, attempt, judge(error, ample=ample))
+            self._record(call, breaker, attempt, error, ample=ample)
 
         answers.task.add_done_callback(ended)
         return answers
@@ -106,16 +106,14 @@ class GuardedTriton:
         """One call, judged by its end."""
         breaker, attempt = self._admitted(call)
         ample = self._is_ample(call)
-        judgement = judge(None)
+        failure: BaseException | None = None
         try:
             return await send(call)
         except BaseException as error:
-            judgement = judge(error, ample=ample)
-            if isinstance(error, BackendDied):
-                self._died(call.target)
+            failure = error
             raise
         finally:
-            self._record(call, breaker, attempt, judgement)
+            self._record(call, breaker, attempt, failure, ample=ample)
 
     def _admitted(self, call: InferCall) -> tuple[Breaker, Attempt]:
         """Raises OutOfService."""
@@ -128,7 +126,13 @@ class GuardedTriton:
     def _is_ample(self, call: InferCall) -> bool:
         return call.deadline.remaining(self._clock()) >= _AMPLE * call.usual
 
-    def _record(self, call: InferCall, breaker: Breaker, attempt: Attempt, judgement: Judgement) -> None:
+    def _record(
+        self, call: InferCall, breaker: Breaker, attempt: Attempt, error: BaseException | None, *, ample: bool
+    ) -> None:
+        """The end of a call, by this error or well."""
+        judgement = judge(error, ample=ample)
+        if isinstance(error, BackendDied):
+            self._died(call.target)
         # A stable version has no other that could answer in its place, and nobody can for a pinned one.
         last = call.target.variant in (Variant.STABLE, Variant.PINNED)
         breaker.record(attempt, judgement, last=last)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.domain import RawTensor
-from gateway.errors import UpstreamFailed
+from gateway.errors import DeadlineExceeded, UpstreamFailed
 from gateway.upstream.answers import Answers
 
 
@@ -25,21 +25,25 @@ async def telling(count: int, *, error: Exception | None = None) -> AsyncIterato
         raise error
 
 
+def begun(pieces: AsyncIterator[list[RawTensor]], left: float = 60.0) -> Answers:
+    return Answers(pieces, lambda: left)
+
+
 async def test_all_answers_come_in_order_and_then_the_end() -> None:
-    answers = Answers(telling(100))
+    answers = begun(telling(100))
     await answers.begin()
     assert numbers([outputs async for outputs in answers]) == list(range(100))
     assert await answers.task is None
 
 
 async def test_a_call_without_answers_begins_and_ends() -> None:
-    answers = Answers(telling(0))
+    answers = begun(telling(0))
     await answers.begin()
     assert [outputs async for outputs in answers] == []
 
 
 async def test_a_failure_before_the_first_answer_is_raised_where_it_is_awaited() -> None:
-    answers = Answers(telling(0, error=UpstreamFailed("no")))
+    answers = begun(telling(0, error=UpstreamFailed("no")))
     with pytest.raises(UpstreamFailed):
         await answers.begin()
     with pytest.raises(UpstreamFailed):
@@ -47,7 +51,7 @@ async def test_a_failure_before_the_first_answer_is_raised_where_it_is_awaited()
 
 
 async def test_a_failure_on_the_way_comes_behind_the_answers_before_it() -> None:
-    answers = Answers(telling(2, error=UpstreamFailed("no")))
+    answers = begun(telling(2, error=UpstreamFailed("no")))
     await answers.begin()
     each = aiter(answers)
     assert numbers([await anext(each), await anext(each)]) == [0, 1]
@@ -65,7 +69,7 @@ async def test_a_slow_caller_makes_the_far_side_wait() -> None:
             read += 1
             yield piece(number)
 
-    answers = Answers(counted())
+    answers = begun(counted())
     await answers.begin()
     for _ in range(50):
         await asyncio.sleep(0)
@@ -74,8 +78,17 @@ async def test_a_slow_caller_makes_the_far_side_wait() -> None:
 
 
 async def test_the_rest_is_read_when_the_caller_has_left() -> None:
-    answers = Answers(telling(200))
+    answers = begun(telling(200))
     await answers.begin()
     answers.leave()
     async with asyncio.timeout(5):
         await answers.task
+
+
+async def test_a_caller_who_does_not_read_keeps_the_call_until_its_deadline_only() -> None:
+    answers = begun(telling(200), left=0.05)
+    await answers.begin()
+    async with asyncio.timeout(10):
+        await answers.task
+    with pytest.raises(DeadlineExceeded):
+        [outputs async for outputs in answers]

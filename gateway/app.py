@@ -14,6 +14,7 @@ from gateway.api.documentation import openapi_config
 from gateway.api.health import health_routes
 from gateway.api.metrics import metrics_routes
 from gateway.api.middleware import RequestContext
+from gateway.api.problem_pages import problem_routes
 from gateway.api.problems import from_bug, from_gateway, from_litestar
 from gateway.api.static import static_routes
 from gateway.assembly.access import door
@@ -66,6 +67,7 @@ def build(settings: Settings) -> ASGIApp:
             health_routes(far.catalog, entry.ring, entry.limiter, entry.issuers, entry.denied, routes.table),
             metrics_routes(readings.scrape, settings.metrics_networks),
             static_routes(),
+            problem_routes(),
         ],
         tasks=[readings.run],
     )

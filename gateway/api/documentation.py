@@ -32,6 +32,7 @@ from pydantic.json_schema import models_json_schema
 from gateway.api.admin_schemas import KeyRequest, RotateRequest, TokenRequest
 from gateway.api.canary_schemas import CheckRequest, ReasonRequest, RouteRequest
 from gateway.api.context import HttpRequest
+from gateway.api.model_schemas import LoadRequest, UnloadRequest
 from gateway.api.pages import read_page
 from gateway.api.problems import KINDS, MEDIA_TYPE
 from gateway.schemas import (
@@ -55,6 +56,8 @@ _SHOWN = (
     RouteRequest,
     ReasonRequest,
     CheckRequest,
+    LoadRequest,
+    UnloadRequest,
     ClassifyRequest,
     DetectRequest,
     ClassifyResponse,

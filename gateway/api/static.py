@@ -1,4 +1,4 @@
-"""What the pages are made of, and one page a problem code; nothing comes from another host.
+"""The pages and what they are made of; nothing comes from another host.
 
 A page is one HTML file that loads style sheets and modules from /assets, and nothing in it runs inline: `SECURITY`
 holds its browser to that. Assets are found again by their ETag, so a new gateway's are seen at once.
@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from string import Template
 
 from litestar import MediaType, Response, Router, get
 from litestar.exceptions import NotFoundException
@@ -16,7 +15,6 @@ from litestar.params import FromPath
 
 from gateway.api.context import HttpRequest
 from gateway.api.pages import assets, read_page
-from gateway.api.problems import KINDS
 
 _SWAGGER: Mapping[str, tuple[str, str]] = {
     "swagger-ui-bundle.js": ("vendor/swagger-ui/swagger-ui-bundle.js", "text/javascript"),
@@ -51,8 +49,11 @@ class _Asset:
 
 def html_page(name: str) -> Response[bytes]:
     """A page of ours, under its policy."""
-    headers = {**SECURITY, "Cache-Control": "no-cache"}
-    return Response(read_page(name), media_type=MediaType.HTML, headers=headers)
+    return Response(read_page(name), media_type=MediaType.HTML, headers=page_headers())
+
+
+def page_headers() -> dict[str, str]:
+    return {**SECURITY, "Cache-Control": "no-cache"}
 
 
 def static_routes() -> Router:
@@ -75,20 +76,19 @@ def static_routes() -> Router:
         path, media_type = _SWAGGER[name]
         return Response(read_page(path), media_type=media_type, headers=_A_DAY)
 
-    @get("/problems/{code:str}", include_in_schema=False, sync_to_thread=False)
-    def problem(code: FromPath[str]) -> Response[str]:
-        if code not in KINDS:
-            raise NotFoundException
-        kind = KINDS[code]
-        page = Template(read_page("problem.html").decode())
-        html = page.substitute(code=code, title=kind.title, status=kind.status, remedy=kind.remedy)
-        return Response(html, media_type=MediaType.HTML)
+    @get("/", include_in_schema=False, sync_to_thread=False)
+    def start() -> Response[bytes]:
+        return html_page("index.html")
+
+    @get("/playground", include_in_schema=False, sync_to_thread=False)
+    def playground() -> Response[bytes]:
+        return html_page("playground.html")
 
     @get("/console", include_in_schema=False, sync_to_thread=False)
     def console() -> Response[bytes]:
         return html_page("console.html")
 
-    return Router("/", route_handlers=[asset, swagger, problem, console], opt={"public": True})
+    return Router("/", route_handlers=[asset, swagger, start, playground, console], opt={"public": True})
 
 
 def _asset(path: str, content: bytes) -> _Asset:

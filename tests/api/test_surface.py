@@ -3,10 +3,12 @@
 import httpx
 import pytest
 from openapi_spec_validator import validate
+from stack import ROOT
 from support.fake_triton import CLASSIFIER, FakeTriton, config, serving
 from support.pictures import encoded, photo
 from support.serving import Serve, until_ready
 
+from gateway.api.problem_pages import CAUSES
 from gateway.api.problems import KINDS
 
 
@@ -101,6 +103,20 @@ async def test_every_code_has_its_page(gateway: httpx.AsyncClient, code: str) ->
     assert page.headers["content-type"].startswith("text/html")
     assert code in page.text
     assert KINDS[code].remedy in page.text
+    assert CAUSES[code] in page.text
+
+
+async def test_all_codes_stand_in_one_table(gateway: httpx.AsyncClient) -> None:
+    page = await gateway.get("/problems")
+    assert set(CAUSES) == set(KINDS)
+    assert all(f'href="/problems/{code}"' in page.text for code in KINDS)
+
+
+@pytest.mark.parametrize("name", ["digit.png", "scene.jpg"])
+async def test_the_playgrounds_samples_are_those_of_the_documentation(
+    gateway: httpx.AsyncClient, name: str
+) -> None:
+    assert (await gateway.get(f"/assets/samples/{name}")).content == (SAMPLES / name).read_bytes()
 
 
 async def test_the_description_is_valid_openapi_and_names_every_schema_it_uses(
@@ -133,5 +149,6 @@ def _references(node: object) -> set[str]:
     return set().union(*map(_references, node)) if isinstance(node, list) else set()
 
 
+SAMPLES = ROOT / "clients" / "samples"
 RAW = {"content-type": "image/png"}
 PNG = encoded(photo(20, 10))

@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page, expect
 from processes import RunningStack
 from support.pages import PHONE, barriers_in_both_themes, overflow, watched
 
-OURS = ("/console",)
+OURS = ("/", "/console", "/playground", "/problems", "/problems/rate_limited")
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ export async function send(method, path, { json, body, headers, signal } = {}) {
     headers: { ...(json === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
     body: json === undefined ? body : JSON.stringify(json),
     credentials: "same-origin",
+    referrerPolicy: "same-origin", // with a GET to its own host a page is known by its address only
     cache: "no-store",
   }).catch((error) => {
     throw error.name === "AbortError" ? error : new Problem(AWAY);

@@ -1,0 +1,25 @@
+// Whether the gateway can answer at all, from /readyz, while the page is looked at.
+
+const EVERY = 4000; // milliseconds
+
+export function watchReadiness(badge) {
+  const look = async () => {
+    if (document.hidden) return;
+    const response = await fetch("/readyz", { cache: "no-store" }).catch(() => null);
+    const told = await response?.json().catch(() => null);
+    const [tone, text] = words(response, told);
+    if (badge.textContent !== text) badge.textContent = text;
+    badge.className = `badge ${tone}`;
+  };
+  setInterval(look, EVERY);
+  document.addEventListener("visibilitychange", look);
+  look();
+}
+
+function words(response, told) {
+  if (response?.ok) return ["good", "ready"];
+  if (!told) return ["bad", "no answer"];
+  if (told.parts && !told.parts.triton) return ["bad", "Triton is down"];
+  if (told.parts && !told.parts.models) return ["bad", "no model is loaded"];
+  return ["bad", "not ready"];
+}

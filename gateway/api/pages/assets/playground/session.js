@@ -1,0 +1,48 @@
+// A key becomes a token for this page, and only the token stays: in memory, for at most 15 minutes.
+
+import { send } from "../shared/http.js";
+
+const PIN = "pin-version";
+
+export class Session {
+  #token;
+
+  /** Throws Problem. */
+  static async open(key) {
+    const narrow = await exchange(key);
+    // A token gets what it asks for; whether the key may choose versions shows in whether it can be had.
+    const wide = await exchange(key, [...narrow.scopes, PIN]).catch((problem) => {
+      if (problem.status === 403) return narrow;
+      throw problem;
+    });
+    return new Session(wide);
+  }
+
+  constructor({ token, scopes, expires_at }) {
+    this.#token = token;
+    this.mayPin = scopes.includes(PIN);
+    this.endsAt = Date.parse(expires_at);
+  }
+
+  /** As http.js's `send`, with the token. */
+  send(method, path, options = {}) {
+    const headers = { ...options.headers, Authorization: `Bearer ${this.#token}` };
+    return send(method, path, { ...options, headers });
+  }
+
+  async models() {
+    return (await (await this.send("GET", "/v1/models")).json()).models;
+  }
+
+  /** A WebSocket; its token travels as a subprotocol, which is the one place that a page can put it. */
+  socket(path) {
+    const address = new URL(path, location.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    return new WebSocket(address, ["gateway.stream.v1", `bearer.${this.#token}`]);
+  }
+}
+
+async function exchange(key, scopes) {
+  const json = { origins: [location.origin], ...(scopes && { scopes }) };
+  return (await send("POST", "/v1/tokens", { json, headers: { "X-API-Key": key } })).json();
+}

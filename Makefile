@@ -4,13 +4,14 @@ UV := .run/tools/bin/uv
 VENV := .venv
 TRITON_VENV := .venv-triton
 BIN := $(VENV)/bin
+ENGINE ?= docker
 # Tests that share nothing but the machine; the others start servers and watch them, one at a time.
 SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api tests/hostile
 # uv may look for and, where there is network access, fetch a Python that fits.
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup programs up check format test accuracy counted screenshots bench-limits bench-overload bench-mirror bench-hot-path train lock clean
+.PHONY: help setup programs up check format test accuracy counted screenshots secrets image bench-limits bench-overload bench-mirror bench-hot-path train lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -27,6 +28,7 @@ check: setup ## Format, lint, types, layers, locked requirements
 	$(BIN)/lint-imports
 	$(UV) pip check --quiet --python $(BIN)/python
 	$(BIN)/python dev/check_locks.py $(UV)
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 
 format: setup ## Format and mend what can be mended
 	$(BIN)/ruff format .
@@ -41,6 +43,13 @@ programs: setup # What the tests need besides Python packages: a browser, and Pr
 
 accuracy: setup ## Held-out accuracy of the demo models, offline and through a running gateway
 	$(BIN)/python dev/accuracy.py
+
+secrets: setup ## Draw the secrets that compose.yaml mounts, into secrets/
+	@$(BIN)/python dev/deployment_secrets.py
+
+image: ## Build the gateway's image and that of Triton on CPU (ENGINE=podman or buildah where there is no docker)
+	$(ENGINE) build $(ENGINE_FLAGS) -f gateway/Dockerfile -t triton-gateway .
+	$(ENGINE) build $(ENGINE_FLAGS) -f triton/Dockerfile -t triton-cpu .
 
 bench-limits: setup ## Quotas, revocation, a noisy neighbour, Redis frozen and killed: the figures of docs/limits.md
 	PYTHONPATH=dev $(BIN)/python benchmarks/limits.py

@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = {
     "requirements/uv.txt": ["requirements/uv.in"],
+    "requirements/build.txt": ["requirements/build.in"],
     "requirements/gateway.txt": ["pyproject.toml"],
     "requirements/dev.txt": ["pyproject.toml", "--extra=dev", "--constraint=requirements/gateway.txt"],
     "triton/requirements.txt": ["triton/launch.py"],

@@ -1,14 +1,16 @@
 """The only reader of the environment: every setting, typed, bounded and frozen."""
 
 import re
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _MIB = 1024 * 1024
+_FROM_FILES = ("key_pepper", "token_secret", "redis_url")  # those that hold a secret
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
 
@@ -35,6 +37,13 @@ class Settings(BaseSettings):
     )
     token_secret: SecretStr = Field(
         min_length=32, description="Secret that browser tokens are signed with; the same on every replica."
+    )
+    key_pepper_file: Path | None = Field(None, description="File with the pepper, in place of the variable.")
+    token_secret_file: Path | None = Field(
+        None, description="File with the token secret, in place of the variable."
+    )
+    redis_url_file: Path | None = Field(
+        None, description="File with Redis's address and password, in place of the variable."
     )
     access_file: Path | None = Field(
         None,
@@ -137,6 +146,24 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`auto`: readable on a terminal, JSON elsewhere."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secrets_from_files(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A secret stands in its variable or in a file, so that containers need no secret in their environment."""
+        found = dict(values)
+        for name in _FROM_FILES:
+            path = values.get(f"{name}_file")
+            if not path:
+                continue
+            variable = f"GATEWAY_{name.upper()}"
+            if name in values:
+                raise ValueError(f"{variable} and {variable}_FILE are both set: which one is meant?")
+            try:
+                found[name] = Path(path).read_text().strip()
+            except (OSError, ValueError) as error:
+                raise ValueError(f"{variable}_FILE: {path} cannot be read: {error}") from None
+        return found
 
     @field_validator("metrics_networks", mode="before")
     @classmethod

@@ -1,5 +1,7 @@
 """`gateway check-config`: are the settings in the environment right? Starts and contacts nothing."""
 
+import re
+
 import click
 from pydantic import ValidationError
 
@@ -12,14 +14,23 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         lines = [
-            f"GATEWAY_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+            ": ".join([*(f"GATEWAY_{part}".upper() for part in item["loc"][:1]), _sentence(item["msg"])])
             for item in error.errors(include_url=False)
         ]
         raise click.ClickException("\n".join(["The settings are not valid.", *lines])) from None
+
+
+def without_password(url: str) -> str:
+    """The address of a store, fit to be printed."""
+    return re.sub(r"//[^/]*@", "//…@", url)
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ")
 
 
 @click.command("check-config")
 def check_config() -> None:
     """Check the settings and print them."""
     for name, value in load_settings().model_dump().items():
-        click.echo(f"GATEWAY_{name.upper()}={value}")
+        click.echo(f"GATEWAY_{name.upper()}={without_password(value) if name == 'redis_url' else value}")

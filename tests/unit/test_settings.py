@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from stack import ROOT
@@ -12,10 +15,14 @@ from gateway.settings import Settings
 SECRETS = {"GATEWAY_KEY_PEPPER": "p" * 32, "GATEWAY_TOKEN_SECRET": "t" * 32}
 
 
-def check(**environment: str) -> "subprocess.CompletedProcess[str]":
+def check(
+    less: Mapping[str, None] = MappingProxyType({}), **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """`gateway check-config` with these variables, and without those in `less`."""
+    variables = {**os.environ, **SECRETS, **environment}
     return subprocess.run(
         [sys.executable, "-P", "-m", "gateway", "check-config"],
-        env={**os.environ, **SECRETS, **environment},
+        env={name: value for name, value in variables.items() if name not in less},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -46,6 +53,40 @@ def test_a_wrong_setting_is_named_without_a_traceback(name: str, value: str) -> 
     result = check(**{name: value})
     assert result.returncode == 1
     assert f"{name}:" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_secrets_may_stand_in_files(tmp_path: Path) -> None:
+    for name, text in (
+        ("pepper", "p" * 40),
+        ("token", "t" * 40),
+        ("redis", "redis://gateway:word@store:6379/0"),
+    ):
+        (tmp_path / name).write_text(f"{text}\n")
+    result = check(
+        {"GATEWAY_REDIS_URL": None, "GATEWAY_KEY_PEPPER": None, "GATEWAY_TOKEN_SECRET": None},
+        GATEWAY_KEY_PEPPER_FILE=str(tmp_path / "pepper"),
+        GATEWAY_TOKEN_SECRET_FILE=str(tmp_path / "token"),
+        GATEWAY_REDIS_URL_FILE=str(tmp_path / "redis"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "GATEWAY_REDIS_URL=redis://…@store:6379/0\n" in result.stdout
+    assert "pppp" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("p" * 40, "are both set"), (None, "cannot be read")],
+    ids=["a secret in both places", "a file that is not there"],
+)
+def test_a_secret_that_is_unclear_is_refused(tmp_path: Path, text: str | None, sentence: str) -> None:
+    if text is not None:
+        (tmp_path / "pepper").write_text(text)
+    less: dict[str, None] = {} if text is not None else {"GATEWAY_KEY_PEPPER": None}
+    result = check(less, GATEWAY_KEY_PEPPER_FILE=str(tmp_path / "pepper"))
+    assert result.returncode == 1
+    assert "GATEWAY_KEY_PEPPER_FILE" in result.stderr
+    assert sentence in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.canary.analysis import Counts, Judgement
 from gateway.canary.callers import Caller
+from gateway.canary.counts import Reading
 from gateway.canary.ledger import CANARY_VARIANTS, STABLE_VARIANTS, side
 from gateway.canary.preflight import Check
 from gateway.canary.report import Report as Comparisons
@@ -18,6 +19,7 @@ from gateway.canary.reports import SECONDS, Known
 from gateway.canary.route import Route
 from gateway.canary.store import Event
 from gateway.canary.table import Live
+from gateway.canary.traffic import WIDTH, Point, traffic
 from gateway.schemas import Version
 
 
@@ -214,6 +216,50 @@ class Report(_Canary):
     decision: Decision | None
 
 
+class TrafficPoint(_Canary):
+    """`at` is in seconds since the epoch. Latencies are of Triton's answers, in milliseconds."""
+
+    at: int
+    requests: int
+    errors: int
+    p50_ms: float | None
+    p95_ms: float | None
+    compared: int
+    agreed: int
+
+
+class Traffic(_Canary):
+    """What each version answered, by version; a point covers `width` seconds, `now` is the second that runs."""
+
+    model: str
+    width: int
+    now: int
+    versions: dict[str, list[TrafficPoint]]
+
+
+class WatchQuery(_Canary):
+    model: str | None = Field(
+        default=None,
+        max_length=128,
+        description="Also `traffic` of this model, and its report whether or not a rollout is under way.",
+    )
+
+
+class WorkerView(_Canary):
+    """`generations` are of the routes that it applies, by model."""
+
+    id: str
+    host: str
+    process: int
+    started_at: datetime
+    seen_at: datetime
+    generations: dict[str, int]
+
+
+class WorkerList(_Canary):
+    workers: list[WorkerView]
+
+
 def route_view(live: Live[Route], now: float) -> RouteView:
     route = live.route
     fields = {name: value for name, value in asdict(route).items() if name != "salt"}
@@ -276,6 +322,39 @@ def report_view(known: Known) -> Report:
         canary=_side(route.canary, side(buckets, route.canary, CANARY_VARIANTS)) if route.canary else None,
         agreement=_agreement(known.comparison) if known.comparison else Agreement(),
         decision=_decision(ledger.judgement if ledger else None),
+    )
+
+
+def without_images(report: Report) -> Report:
+    """As it is streamed: images that are sent every second would be most of what is sent."""
+    bare = [each.model_copy(update={"image": None}) for each in report.agreement.disagreements]
+    agreement = report.agreement.model_copy(update={"disagreements": bare})
+    return report.model_copy(update={"agreement": agreement})
+
+
+def traffic_view(model: str, reading: Reading, since: int) -> Traffic:
+    """The points from `since` on."""
+    return Traffic(
+        model=model,
+        width=WIDTH,
+        now=reading.now,
+        versions={
+            version: [_point(point) for point in points if point.at >= since]
+            for version, points in traffic(reading).items()
+        },
+    )
+
+
+def _point(point: Point) -> TrafficPoint:
+    counts = point.counts
+    return TrafficPoint(
+        at=point.at,
+        requests=counts.requests,
+        errors=counts.errors,
+        p50_ms=_milliseconds(counts.latency.quantile(0.5)),
+        p95_ms=_milliseconds(counts.latency.quantile(0.95)),
+        compared=point.compared,
+        agreed=point.agreed,
     )
 
 

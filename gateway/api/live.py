@@ -5,10 +5,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from litestar import Router, get
 from litestar.response import ServerSentEvent, ServerSentEventMessage
+from pydantic import BaseModel
 
-from gateway.api.canary_schemas import report_view, route_view
-from gateway.api.documentation import failures
+from gateway.api.canary_schemas import WatchQuery, report_view, route_view, traffic_view, without_images
+from gateway.api.context import HttpRequest
+from gateway.api.documentation import AdminOperation, failures
+from gateway.api.parsing import read_query
 from gateway.auth.scopes import ADMIN_CANARY
+from gateway.canary.counts import KEPT, CountsReader
 from gateway.canary.reports import Reports
 from gateway.canary.rollouts import Rollouts
 from gateway.canary.route import Route
@@ -20,19 +24,29 @@ from gateway.store import StoreAway
 _INTERVAL = 1.0
 _LONGEST = 600.0  # seconds of one stream: its key may have been revoked meanwhile, and clients come back by themselves
 _KEEP_ALIVE = 15  # seconds without news
+_SETTLED = 10  # seconds after which a point of traffic does not grow any more
 
 
 class Watch:
-    """What one watcher has been told."""
+    """What one watcher has been told. `closely` is the model whose traffic it wants to see, too."""
 
     def __init__(
-        self, rollouts: Rollouts, reports: Reports, catalog: Catalog, clock: Callable[[], float]
+        self,
+        rollouts: Rollouts,
+        reports: Reports,
+        reader: CountsReader,
+        catalog: Catalog,
+        clock: Callable[[], float],
+        closely: str | None = None,
     ) -> None:
         self._rollouts = rollouts
         self._reports = reports
+        self._reader = reader
         self._catalog = catalog
         self._clock = clock
+        self._closely = closely
         self._told: dict[str, int] = {}
+        self._settled = 0
 
     async def messages(self) -> AsyncIterator[ServerSentEventMessage]:
         """Every route at first, then each change, and once a second a report on each rollout that is under way."""
@@ -55,28 +69,48 @@ class Watch:
         for model, live in self._routes().items():
             if self._told.get(model) != live.generation:
                 self._told[model] = live.generation
-                view = route_view(live, self._clock())
-                yield ServerSentEventMessage(event="route", data=view.model_dump_json())
-            if live.route.under_way:
-                report = report_view(await self._reports.of(live))
-                yield ServerSentEventMessage(event="report", data=report.model_dump_json())
+                yield _message("route", route_view(live, self._clock()))
+            if live.route.under_way or model == self._closely:
+                yield _message("report", without_images(report_view(await self._reports.of(live))))
+            if model == self._closely:
+                yield await self._traffic(model)
+
+    async def _traffic(self, model: str) -> ServerSentEventMessage:
+        """All that is kept at first, then what may have changed since."""
+        reading = await self._reader.read(model, KEPT)
+        view = traffic_view(model, reading, self._settled)
+        self._settled = reading.now - _SETTLED
+        return _message("traffic", view)
 
     def _routes(self) -> Mapping[str, Live[Route]]:
         """As this worker applies them, default ones too."""
         return {card.name: self._rollouts.applied(card.name) for card in self._catalog.cards()}
 
 
-def live_routes(rollouts: Rollouts, reports: Reports, catalog: Catalog, clock: Callable[[], float]) -> Router:
+def live_routes(
+    rollouts: Rollouts,
+    reports: Reports,
+    reader: CountsReader,
+    catalog: Catalog,
+    clock: Callable[[], float],
+) -> Router:
     @get(
         "/admin/v1/events",
         opt={"scope": ADMIN_CANARY},
+        operation_class=AdminOperation.asking(WatchQuery),
         operation_id="events",
         summary="Watch the routes",
-        description="Server-sent events: `route` for every route and each change, `report` once a second for rollouts.",
-        responses=failures(401, 403, 429),
+        description="Server-sent events: `route` for every route and each change; once a second `report` for each "
+        "rollout, without images, and for the model that is asked for by name also `traffic`.",
+        responses=failures(401, 403, 422, 429),
         tags=["canaries"],
     )
-    async def watch() -> ServerSentEvent:
-        return ServerSentEvent(Watch(rollouts, reports, catalog, clock).messages())
+    async def watch(request: HttpRequest) -> ServerSentEvent:
+        asked = read_query(request.scope["query_string"], WatchQuery)
+        return ServerSentEvent(Watch(rollouts, reports, reader, catalog, clock, asked.model).messages())
 
     return Router("/", route_handlers=[watch])
+
+
+def _message(event: str, view: BaseModel) -> ServerSentEventMessage:
+    return ServerSentEventMessage(event=event, data=view.model_dump_json())

@@ -1,10 +1,13 @@
 """Routes between versions: each worker's copy, the counts of all workers, the guard, and the operators' interfaces."""
 
+import os
+import socket
 import time
 from dataclasses import dataclass
 
 from gateway.api.body import BodyReader
 from gateway.api.canaries import canary_routes
+from gateway.api.fleet import fleet_routes
 from gateway.api.live import live_routes
 from gateway.assembly.access import STORE_TIMEOUT
 from gateway.assembly.part import Part
@@ -13,6 +16,7 @@ from gateway.canary.callers import Callers
 from gateway.canary.controller import Controller
 from gateway.canary.counts import CountsReader, Recorder
 from gateway.canary.findings import Findings, ReportStore
+from gateway.canary.fleet import Fleet
 from gateway.canary.lease import Lease
 from gateway.canary.ledgers import LedgerStore
 from gateway.canary.outcomes import Outcomes, Recorders
@@ -45,6 +49,7 @@ class Routing:
     reports: ReportStore
     findings: Findings
     callers: Callers
+    fleet: Fleet
     part: Part
 
 
@@ -58,7 +63,8 @@ def routing(settings: Settings, metrics: Metrics) -> Routing:
     recorders = Recorders(recorder, metrics.versions)
     findings = Findings(reports, recorders, table.routes)
     callers = Callers(redis, clock=time.time)
-    part = Part(resources=[redis], tasks=[table.watch, recorder.run, findings.run, callers.run])
+    fleet = Fleet(redis, table.routes, host=socket.gethostname(), process=os.getpid(), clock=time.time)
+    part = Part(resources=[redis], tasks=[table.watch, recorder.run, findings.run, callers.run, fleet.run])
     return Routing(
         store=store,
         table=table,
@@ -69,6 +75,7 @@ def routing(settings: Settings, metrics: Metrics) -> Routing:
         reports=reports,
         findings=findings,
         callers=callers,
+        fleet=fleet,
         part=part,
     )
 
@@ -106,7 +113,8 @@ def rollouts(
     return Part(
         handlers=[
             canary_routes(changes, reports, routing.callers, catalog, bodies),
-            live_routes(changes, reports, catalog, time.time),
+            live_routes(changes, reports, routing.reader, catalog, time.time),
+            fleet_routes(routing.fleet),
         ],
         tasks=[routing.lease.run, controller.run, Seed(seeds, changes, clock=time.time).run],
     )

@@ -498,7 +498,7 @@ class NothingToRead:
 
 async def test_a_watcher_is_kept_with_comments_that_are_no_events() -> None:
     nothing: Any = NothingToRead()
-    message = await anext(Watch(nothing, nothing, nothing, time.time).messages())
+    message = await anext(Watch(nothing, nothing, nothing, nothing, time.time).messages())
     assert message.encode() == b": the routes cannot be read at the moment\r\n\r\n"
 
 

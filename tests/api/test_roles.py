@@ -68,6 +68,7 @@ NEEDS: Mapping[tuple[str, str], str] = {
         for action in ("load", "unload", "heal")
     },
     ("GET", "/admin/v1/events"): "admin:canary",
+    ("GET", "/admin/v1/workers"): "admin:canary",
     ("GET", "/admin/v1/canaries"): "admin:canary",
     ("GET", "/admin/v1/canaries/{model}"): "admin:canary",
     ("PUT", "/admin/v1/canaries/{model}"): "admin:canary",

@@ -90,6 +90,7 @@ class RouteView(RouteRequest):
     model: str
     generation: int
     frozen: bool
+    under_way: bool = Field(description="Whether anything may go to the canary.")
     phase: Literal["steady", "progressing", "paused", "rolled-back", "promoted"]
     step: int = Field(description="Place in `steps`, -1 while no plan runs.")
     step_started_at: datetime | None
@@ -237,6 +238,12 @@ class Traffic(_Canary):
     versions: dict[str, list[TrafficPoint]]
 
 
+class LoadedVersions(_Canary):
+    """The versions that are loaded, by model."""
+
+    models: dict[str, list[str]]
+
+
 class WatchQuery(_Canary):
     model: str | None = Field(
         default=None,
@@ -265,6 +272,7 @@ def route_view(live: Live[Route], now: float) -> RouteView:
     fields = {name: value for name, value in asdict(route).items() if name != "salt"}
     fields |= {
         "generation": live.generation,
+        "under_way": route.under_way,
         "sticky": str(route.sticky),
         "lease": None if route.lease is None else round(max(0.0, route.lease - now), 1),
         "step_started_at": _moment(route.step_started_at),

@@ -7,7 +7,14 @@ from litestar import Router, get
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from pydantic import BaseModel
 
-from gateway.api.canary_schemas import WatchQuery, report_view, route_view, traffic_view, without_images
+from gateway.api.canary_schemas import (
+    LoadedVersions,
+    WatchQuery,
+    report_view,
+    route_view,
+    traffic_view,
+    without_images,
+)
 from gateway.api.context import HttpRequest
 from gateway.api.documentation import AdminOperation, failures
 from gateway.api.parsing import read_query
@@ -46,6 +53,7 @@ class Watch:
         self._clock = clock
         self._closely = closely
         self._told: dict[str, int] = {}
+        self._loaded: dict[str, list[str]] = {}
         self._settled = 0
 
     async def messages(self) -> AsyncIterator[ServerSentEventMessage]:
@@ -66,6 +74,10 @@ class Watch:
             await asyncio.sleep(_INTERVAL)
 
     async def _news(self) -> AsyncIterator[ServerSentEventMessage]:
+        loaded = {card.name: list(card.served.versions) for card in self._catalog.cards()}
+        if loaded != self._loaded:
+            self._loaded = loaded
+            yield _message("models", LoadedVersions(models=loaded))
         for model, live in self._routes().items():
             if self._told.get(model) != live.generation:
                 self._told[model] = live.generation
@@ -100,8 +112,9 @@ def live_routes(
         operation_class=AdminOperation.asking(WatchQuery),
         operation_id="events",
         summary="Watch the routes",
-        description="Server-sent events: `route` for every route and each change; once a second `report` for each "
-        "rollout, without images, and for the model that is asked for by name also `traffic`.",
+        description="Server-sent events. First and at each change: `models`, the versions that are loaded, and `route` "
+        "for every route. Once a second: `report` for each rollout, without images; for the model that is asked for by "
+        "name also `traffic`.",
         responses=failures(401, 403, 422, 429),
         tags=["canaries"],
     )

@@ -1,0 +1,60 @@
+// The admin API as the console asks it: by its session, never with a key.
+
+import { send } from "../shared/http.js";
+
+const AS_CONSOLE = { "X-Console": "1" };
+
+/** Hears "over" when a request was refused because the session has ended. */
+export const session = new EventTarget();
+
+/** A request by the session; options as of `send`, and `generation`, the one that a change of a route is meant for. */
+export async function ask(method, path, { generation, headers, ...options } = {}) {
+  const match = generation === undefined ? {} : { "If-Match": `"${generation}"` };
+  try {
+    return await send(method, path, { ...options, headers: { ...AS_CONSOLE, ...match, ...headers } });
+  } catch (problem) {
+    if (problem.status === 401) session.dispatchEvent(new Event("over"));
+    throw problem;
+  }
+}
+
+export async function read(path, options) {
+  return (await ask("GET", path, options)).json();
+}
+
+/** The answer's JSON, null where it has none. */
+export async function change(method, path, options) {
+  const response = await ask(method, path, options);
+  return response.status === 204 ? null : response.json();
+}
+
+/** Who is signed in, null where nobody is. */
+export async function whoami() {
+  try {
+    return await (await send("GET", "/console/session", { headers: AS_CONSOLE })).json();
+  } catch (problem) {
+    if ([401, 403].includes(problem.status)) return null;
+    throw problem;
+  }
+}
+
+/** The key goes out once, in a header, and is kept nowhere. */
+export async function signIn(key) {
+  return (await send("POST", "/console/session", { headers: { Authorization: `Bearer ${key}` } })).json();
+}
+
+export async function signOut() {
+  await ask("DELETE", "/console/session");
+}
+
+const path = (model, rest = "") => `/admin/v1/canaries/${encodeURIComponent(model)}${rest}`;
+
+export const routes = {
+  check: (model, to) => change("POST", path(model, "/check"), { json: { to } }),
+  amend: (model, generation, wanted) => change("PATCH", path(model), { generation, json: wanted }),
+  act: (model, action, generation, reason = "") =>
+    change("POST", path(model, `/${action}`), { generation, json: { reason } }),
+  report: (model, signal) => read(path(model, "/report"), { signal }),
+  log: (model, { before, limit = 12, signal } = {}) =>
+    read(path(model, `/events?limit=${limit}${before ? `&before=${encodeURIComponent(before)}` : ""}`), { signal }),
+};

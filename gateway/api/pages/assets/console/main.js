@@ -1,0 +1,113 @@
+// The console: who is signed in, which view is open, and whether everything behind it answers.
+
+import { fill, h } from "../shared/dom.js";
+import { session, signOut, whoami } from "./admin.js";
+import { keys } from "./keys.js";
+import { followHealth } from "./live.js";
+import { models } from "./models.js";
+import { notice, problemNotice } from "./parts.js";
+import { rollouts } from "./rollouts.js";
+import { signin } from "./signin.js";
+import { Store } from "./store.js";
+import { workers } from "./workers.js";
+
+const VIEWS = [
+  { name: "rollouts", label: "Rollouts", scope: "admin:canary", view: rollouts },
+  { name: "workers", label: "Workers", scope: "admin:canary", view: workers },
+  { name: "models", label: "Models", scope: "admin:models", view: models },
+  { name: "keys", label: "Keys", scope: "admin:keys", view: keys },
+];
+
+const main = document.querySelector("#main");
+const tabs = document.querySelector("#tabs");
+const status = document.querySelector("#status");
+const who = document.querySelector("#who");
+const banner = document.querySelector("#banner");
+
+let leave = () => {};
+
+function enter(me) {
+  const store = new Store();
+  const offered = VIEWS.filter((view) => me.scopes.includes(view.scope));
+  let open = null;
+
+  function go() {
+    const [, name, ...rest] = location.hash.split("/");
+    const chosen = offered.find((view) => view.name === name) ?? offered[0];
+    open?.stop();
+    open = chosen ? chosen.view(store, rest.map(decodeURIComponent), me)
+      : { element: notice("info", "Nothing in the console is for the scopes of this key."), update() {}, stop() {} };
+    store.set({ connected: null });
+    fill(main, open.element);
+    fill(tabs, offered.map((view) => h("a", { href: `#/${view.name}`, "aria-current": view === chosen ? "page" : null }, view.label)));
+    document.title = `${chosen?.label ?? "Console"} · Triton gateway`;
+  }
+
+  const draw = () => {
+    drawHealth(store);
+    open.update();
+  };
+  fill(who, h("span", { class: "small muted name" }, `${me.tenant} · ${me.key}`),
+    h("button", { class: "button quiet", type: "button", onclick: out }, "Sign out"));
+  go();
+  addEventListener("hashchange", go);
+  const stops = [store.subscribe(draw), followHealth((parts) => store.set({ health: parts }))];
+  leave = () => {
+    removeEventListener("hashchange", go);
+    stops.forEach((stop) => stop());
+    open.stop();
+    leave = () => {};
+  };
+}
+
+async function out() {
+  try {
+    await signOut();
+    ask();
+  } catch (problem) {
+    if (problem.status !== 401) fill(banner, problemNotice(problem));
+  }
+}
+
+function ask(over = false) {
+  leave();
+  fill(who);
+  fill(tabs);
+  fill(status);
+  fill(banner);
+  document.querySelectorAll("dialog").forEach((dialog) => dialog.close());
+  const door = signin(enter, over);
+  fill(main, door.element);
+  door.focus();
+}
+
+/** What is away, and what that means for who looks at the page. */
+function troubles({ health, connected }) {
+  if (health === null) return "The gateway does not answer. What you see is what it said last; the page goes on by itself when it is back.";
+  if (health.triton === false) {
+    return "Triton does not answer. Requests get 503 until it does. You can roll back, freeze and send less to a canary; more traffic needs a pre-flight, which cannot pass now.";
+  }
+  if (health.routes_fresh === false) return "Redis does not answer. All workers go on with the routes they have; changes do not pass until it is back.";
+  if (connected === false) return "The live view is interrupted, and is tried again.";
+  return null;
+}
+
+let told = null;
+
+function drawHealth(store) {
+  const text = troubles(store);
+  if (text === told && status.firstChild) return;
+  told = text;
+  fill(banner, text && notice("bad", text));
+  fill(status, h("span", { class: `dot ${text ? "bad" : "good"}` }), h("span", {}, text ? "Trouble" : "Live"));
+}
+
+session.addEventListener("over", () => ask(true));
+
+try {
+  const me = await whoami();
+  if (me) enter(me);
+  else ask();
+} catch (problem) {
+  fill(main, h("div", { class: "door" }, problemNotice(problem)));
+}

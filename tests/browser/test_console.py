@@ -1,0 +1,335 @@
+"""The console in a real Chromium, on a real Triton and Redis, with callers whose traffic it moves."""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Route, expect
+from processes import RunningStack, running_stack
+from stack import create_key
+from support import rehearsal
+from support.pages import DESKTOP, PHONE, Watched, barriers_in_both_themes, overflow, watched
+from support.rehearsal import Manner
+from traffic import END_USER, calling
+
+MODEL = "rehearsal"
+ROUTE = f"/admin/v1/canaries/{MODEL}"
+PATIENCE = 60_000  # ms: the machine may be busy
+
+expect.set_options(timeout=20_000)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """Version 2 is sound, version 3 fails every tenth call."""
+    folder = tmp_path_factory.mktemp("models")
+    versions = {"1": Manner.SOUND, "2": Manner.SOUND, "3": Manner.FAILING, "5": Manner.SHUFFLED}
+    with running_stack(
+        rehearsal.repository(folder, versions), workers=2, keep_disagreements=100_000
+    ) as parts:
+        yield parts
+
+
+@pytest.fixture(scope="module")
+def operator(stage: RunningStack) -> Iterator[httpx.Client]:
+    """Somebody else with a key that administers."""
+    headers = {"x-api-key": stage.admin_key}
+    with httpx.Client(base_url=stage.url, headers=headers, timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def route(operator: httpx.Client) -> Callable[..., None]:
+    """Sets the route; without anything, the default one."""
+
+    def put(**wanted: Any) -> None:
+        tag = {"if-match": operator.get(ROUTE).headers["etag"]}
+        document = {"stable": "1", "sticky": f"header:{END_USER}", **wanted}
+        answer = operator.put(ROUTE, json=document, headers=tag)
+        assert answer.status_code == 200, answer.text
+
+    put()
+    return put
+
+
+def sign_in(page: Page, stage: RunningStack, view: str = "") -> Page:
+    page.goto(f"{stage.url}/console{view}")
+    page.get_by_label("API key").fill(stage.admin_key)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    return page
+
+
+@contextmanager
+def callers(stage: RunningStack, rate: float = 30) -> Iterator[None]:
+    pictures = [rehearsal.picture(label) for label in range(rehearsal.LABELS)]
+    with calling(stage, f"/v1/classify?model={MODEL}", pictures, rate=rate):
+        yield
+
+
+def newest(page: Page, chart: str, line: str) -> Locator:
+    """The newest value of a line, as the chart's legend tells it."""
+    figure = page.locator("figure", has=page.get_by_role("heading", name=chart, exact=True))
+    return figure.locator(f"li[data-line='{line}'] b")
+
+
+def test_signing_in_leaves_a_cookie_and_nothing_of_the_key(
+    stage: RunningStack, watched_page: Watched
+) -> None:
+    page = watched_page.page
+    page.goto(f"{stage.url}/console")
+    page.get_by_label("API key").fill("gw_dev_00000000_nobody")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("no key of this gateway")
+    page.get_by_label("API key").fill(stage.admin_key)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=MODEL)).to_be_visible()
+
+    [cookie] = page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    kept = page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+    )
+    assert stage.admin_key not in kept + page.content() + str(cookie)
+    assert cookie["value"] not in kept
+
+    page.reload()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("API key")).to_be_focused()
+    ended = {"cookie": f"{cookie['name']}={cookie['value']}", "x-console": "1"}
+    until_answered(stage, "/console/session", ended, 401)
+
+
+def test_the_slider_moves_traffic_once_the_preflight_has_answered(
+    stage: RunningStack, page: Page, route: Callable[..., None]
+) -> None:
+    with callers(stage):
+        sign_in(page, stage)
+        expect(newest(page, "Requests", "Version 1")).to_have_text(
+            re.compile(r"[1-9]\d*/s"), timeout=PATIENCE
+        )
+        page.get_by_label("Weight of the canary").fill("50")
+        page.get_by_label("Canary", exact=True).select_option("2")
+        expect(page.get_by_text("Pre-flight passed: version 2 is fit for traffic.")).to_be_visible()
+        page.get_by_role("button", name="Send 50 % to version 2").click()
+        expect(page.get_by_role("img", name="Version 1 50 %, version 2 50 %")).to_be_visible()
+        expect(newest(page, "Requests", "Version 2")).to_have_text(
+            re.compile(r"[1-9]\d*(\.\d)?/s"), timeout=PATIENCE
+        )
+        expect(page.get_by_text("applied by 2 of 2 workers")).to_be_visible()
+        expect(page.get_by_role("region", name="Log")).to_contain_text("weight 0 % → 50 %")
+
+        page.get_by_label("Weight of the canary").fill("10")
+        page.get_by_label("Weight of the canary").dispatch_event("change")
+        expect(page.get_by_text("Less traffic for the canary needs no pre-flight.")).to_be_visible()
+
+
+def test_a_canary_that_fails_is_seen_to_be_taken_back(
+    stage: RunningStack, page: Page, route: Callable[..., None]
+) -> None:
+    sign_in(page, stage)
+    with callers(stage, rate=40):
+        route(canary="3", weight=5000, guard={"min_requests": 50, "latency_factor": None})
+        expect(page.get_by_role("img", name="Version 1 50 %, version 3 50 %")).to_be_visible()
+        expect(page.get_by_role("alert")).to_contain_text("Rolled back.", timeout=PATIENCE)
+    expect(page.get_by_role("img", name="Version 1 100 %, version 3 0 %")).to_be_visible()
+    expect(page.get_by_role("region", name="Log")).to_contain_text("guard")
+
+
+def test_disagreements_show_the_picture_and_both_answers(
+    stage: RunningStack, page: Page, route: Callable[..., None]
+) -> None:
+    sign_in(page, stage)
+    with callers(stage):
+        route(canary="5", weight=0, mirror=10_000)
+        found = page.get_by_role("region", name="Disagreements")
+        expect(found.locator("img").first).to_be_visible(timeout=PATIENCE)
+    assert found.locator("img").first.evaluate("image => image.decode().then(() => image.naturalWidth)") == 10
+    expect(found.locator("li").first).to_contain_text(re.compile(r"v1.*v5", re.DOTALL))
+
+
+def test_a_plan_is_begun_paused_undone_and_frozen(
+    stage: RunningStack, page: Page, route: Callable[..., None]
+) -> None:
+    def confirm(action: str) -> None:
+        page.get_by_role("group", name="Actions").get_by_role("button", name=action).click()
+        page.get_by_role("dialog").get_by_role("button", name=action).click()
+
+    sign_in(page, stage)
+    page.get_by_role("button", name="Plan a rollout…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Canary").select_option("2")
+    dialog.get_by_label("Steps").fill("1 %, 50%")
+    dialog.get_by_label("Time at each step").fill("soon")
+    dialog.get_by_role("button", name="Begin the plan").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("no value for time")
+    dialog.get_by_label("Time at each step").fill("10m")
+    dialog.get_by_role("button", name="Begin the plan").click()
+    expect(page.get_by_role("region", name="Plan")).to_contain_text("Step 1 of 2")
+    confirm("Pause")
+    expect(page.get_by_role("region", name="Plan")).to_contain_text("Step 1 of 2, paused")
+    confirm("Freeze")
+    expect(page.get_by_role("slider")).to_be_disabled()
+    confirm("Unfreeze")
+    confirm("Roll back")
+    expect(page.get_by_role("alert")).to_contain_text("Rolled back.")
+    confirm("Undo")
+    expect(page.get_by_role("region", name="Plan")).to_contain_text("Step 1 of 2, paused")
+
+
+def test_who_loses_a_race_is_told_and_sees_what_stands(
+    stage: RunningStack, watched_page: Watched, route: Callable[..., None]
+) -> None:
+    watched_page.expected.append("412")
+    page = sign_in(watched_page.page, stage)
+    page.get_by_label("Canary", exact=True).select_option("2")
+    expect(page.get_by_text("Pre-flight passed")).to_be_visible()
+
+    def overtake(request: Route) -> None:
+        route(canary="5", weight=0)
+        request.continue_()
+
+    page.route(f"**{ROUTE}", overtake)
+    page.get_by_role("button", name="Name version 2 as canary").click()
+    expect(page.get_by_role("alert")).to_contain_text("Somebody else changed this route meanwhile")
+    expect(page.get_by_role("img", name="Version 1 100 %, version 5 0 %")).to_be_visible()
+
+
+def test_no_other_page_acts_by_the_session(
+    stage: RunningStack, watched_page: Watched, operator: httpx.Client, route: Callable[..., None]
+) -> None:
+    """Another port of the same host is the same site: the browser sends the cookie, and it must not count."""
+    watched_page.expected += ["401", "403", "CORS", "ERR_FAILED", "favicon"]
+    page = sign_in(watched_page.page, stage)
+    with evil_page() as url:
+        page.goto(url)
+        for headers in ("{}", "{'X-Console': '1'}"):
+            outcome = page.evaluate(
+                f"fetch('{stage.url}{ROUTE}/freeze', {{method: 'POST', credentials: 'include', headers: {headers}}})"
+                ".then(() => 'read', () => 'refused')"
+            )
+            assert outcome == "refused"
+        page.evaluate(
+            f"fetch('{stage.url}{ROUTE}/freeze', {{method: 'POST', mode: 'no-cors', credentials: 'include'}})"
+        )
+    assert operator.get(ROUTE).json()["frozen"] is False
+
+
+def test_a_new_key_is_shown_once_and_revoked(stage: RunningStack, page: Page) -> None:
+    sign_in(page, stage, "#/keys")
+    page.get_by_role("button", name="New key").click()
+    page.get_by_role("dialog").get_by_label("Tenant").fill("shop")
+    page.get_by_role("button", name="Make the key").click()
+    secret = page.get_by_role("dialog").locator(".secret").inner_text()
+    page.get_by_role("button", name="I have it").click()
+    expect(page.locator("dialog")).to_have_count(0)
+    assert secret not in page.content()
+    until_answered(stage, "/v1/models", {"x-api-key": secret}, 200)
+    key_id = secret.split("_")[2][:8]
+    page.get_by_role("button", name=f"Revoke key {key_id}").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(page.get_by_role("button", name=f"Revoke key {key_id}")).to_have_count(0)
+    until_answered(stage, "/v1/models", {"x-api-key": secret}, 401)
+
+
+def test_a_session_whose_key_is_revoked_is_over(
+    stage: RunningStack, watched_page: Watched, operator: httpx.Client
+) -> None:
+    watched_page.expected.append("401")
+    page = watched_page.page
+    key = create_key(stage.at, "leaving", "admin:canary")
+    page.goto(f"{stage.url}/console")
+    page.get_by_label("API key").fill(key)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="Workers")).to_be_visible()
+    expect(page.get_by_role("link", name="Keys")).to_have_count(0)
+    assert operator.delete(f"/admin/v1/keys/{key.split('_')[2]}").status_code == 204
+    expect(page.get_by_text("Your session is over.")).to_be_visible()
+
+
+def test_a_model_is_loaded_again(stage: RunningStack, page: Page) -> None:
+    sign_in(page, stage, "#/models")
+    page.get_by_role("button", name=f"Load again {MODEL}").click()
+    page.get_by_role("dialog").get_by_role("button", name="Load again").click()
+    expect(page.get_by_text(f"{MODEL} is loaded.")).to_be_visible(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["on a desk", "on a phone"])
+def test_every_view_is_without_barriers_in_both_themes_and_fits(
+    stage: RunningStack, browser: Browser, route: Callable[..., None], viewport: dict[str, int]
+) -> None:
+    route(canary="5", weight=2500, mirror=10_000)
+    with callers(stage, rate=10), watched(browser, viewport=viewport) as found:
+        page = sign_in(found.page, stage)
+        expect(page.get_by_role("region", name="Disagreements").locator("img").first).to_be_visible(
+            timeout=PATIENCE
+        )
+        for view, sign in (
+            ("rollouts", "Traffic split"),
+            ("workers", "Replica"),
+            ("models", "Load again"),
+            ("keys", "Rotate"),
+        ):
+            page.goto(f"{stage.url}/console#/{view}")
+            expect(page.get_by_text(sign).first).to_be_visible()
+            assert barriers_in_both_themes(page) == [], view
+            assert overflow(page) == 0, view
+        page.get_by_role("button", name="New key").click()
+        assert barriers_in_both_themes(page) == []
+
+
+def test_it_says_when_triton_is_away_and_still_rolls_back(
+    stage: RunningStack, watched_page: Watched, route: Callable[..., None]
+) -> None:
+    """The last one here: Triton does not come back."""
+    watched_page.expected += ["503", "502"]
+    page = sign_in(watched_page.page, stage)
+    route(canary="2", weight=1000)
+    expect(page.get_by_role("img", name="Version 1 90 %, version 2 10 %")).to_be_visible()
+    stage.triton.stop()
+    expect(page.get_by_role("alert").first).to_contain_text("Triton does not answer", timeout=PATIENCE)
+    page.get_by_label("Weight of the canary").fill("80")
+    page.get_by_label("Weight of the canary").dispatch_event("change")
+    expect(page.get_by_role("alert").nth(1)).to_be_visible()
+    expect(page.get_by_role("button", name="Send 80 % to version 2")).to_be_disabled()
+    page.get_by_role("group", name="Actions").get_by_role("button", name="Roll back").click()
+    page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    expect(page.get_by_text("All callers are on version 1 again.")).to_be_visible()
+
+
+def until_answered(stage: RunningStack, path: str, headers: dict[str, str], status: int) -> None:
+    """Every worker hears of a key, or of an end, within two seconds."""
+    end = time.monotonic() + PATIENCE / 1000
+    while httpx.get(stage.url + path, headers=headers, trust_env=False).status_code != status:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@contextmanager
+def evil_page() -> Iterator[str]:
+    """A page of another origin on this host."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the base class's name
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>a sister site</title>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -13,9 +13,12 @@ from gateway.auth import has_scope, may_use
 from gateway.auth.scopes import PIN_VERSION
 from gateway.calls import Answer, Call, Options, Request, Result, TensorAnswer, TensorCall, TensorStream
 from gateway.canary import Ask, Choice, Mirror, Original, Probe, Versions
+from gateway.canary.compare import Result as Compared
+from gateway.canary.compare_tensors import TensorResult
 from gateway.catalog import Card, Catalog, ModelCard, Task
 from gateway.domain import (
     Array,
+    Buffer,
     Content,
     Deadline,
     InferCall,
@@ -184,8 +187,18 @@ class DataPlane:
         def work(chosen: _Job) -> Awaitable[tuple[list[RawTensor], float]]:
             return self._in_turn(chosen, self._exchange, asked.inputs, asked.outputs, asked.parameters)
 
+        async def again(shadow: _Job) -> list[TensorResult]:
+            try:
+                return [TensorResult(tuple(await self._attempt(shadow, work)))]
+            except ValidationFailed as refusal:
+                self._outcomes.record(shadow.target, refusal, 0.0)  # the stable version took these tensors
+                raise
+
         async with self._until(job.deadline):
             job, outputs = await self._serve(job, work)
+        if job.choice.mirror is not None and asked.comparable:
+            pieces = [tensor.data for tensor in asked.inputs]
+            self._offer(job, job.choice.mirror, [pieces], [TensorResult(tuple(outputs))], again)
         return TensorAnswer(job.target, job.choice.lives.get(job.target.version), outputs)
 
     async def stream(self, call: TensorCall) -> TensorStream:
@@ -247,9 +260,32 @@ class DataPlane:
 
     async def probe(self, card: ModelCard, version: str, inputs: Sequence[Content]) -> Probe:
         """What exactly this version makes of some inputs; for those who judge it, and counted for nobody."""
-        target = ModelVersion(card.name, version, Variant.PINNED)
         options, decode = self._by_task[card.task]
-        job = _Job(
+        job = self._trial(card, version)
+        async with self._until(job.deadline):
+            items = await self._translator.encode(inputs, card)
+            output, _ = await self._infer(job, card, _encoded(items))
+            results = await decode(output, _encoded(items), card, options)
+        return Probe(_in_order(items, results), output.shape[1:], str(output.dtype))
+
+    async def try_out(self, card: Card, version: str, asked: InferRequest) -> None:
+        """Whether exactly this version answers these tensors; for those who judge it, and counted for nobody.
+
+        Raises GatewayError where it does not.
+        """
+        job = self._trial(card, version)
+        async with self._until(job.deadline):
+            if card.served.decoupled:
+                answers, _ = await self._begin(job, asked)
+                self._leave(answers)
+            else:
+                await self._in_turn(
+                    job, self._upstream.exchange, asked.inputs, asked.outputs, asked.parameters
+                )
+
+    def _trial(self, card: Card, version: str) -> _Job:
+        target = ModelVersion(card.name, version, Variant.PINNED)
+        return _Job(
             card=card,
             choice=Choice(target, {}),
             target=target,
@@ -260,11 +296,6 @@ class DataPlane:
             follow=lambda _: None,
             timeline=Timeline(self._deadlines.clock),
         )
-        async with self._until(job.deadline):
-            items = await self._translator.encode(inputs, card)
-            output, _ = await self._infer(job, card, _encoded(items))
-            results = await decode(output, _encoded(items), card, options)
-        return Probe(_in_order(items, results), output.shape[1:], str(output.dtype))
 
     async def _answer(
         self, task: Task, call: Call[Options], decode: _Decode[Options, Result]
@@ -294,9 +325,9 @@ class DataPlane:
         self,
         job: _Job,
         target: ModelVersion,
-        images: Sequence[bytes | InputError],
-        results: Sequence[Result | InputError],
-        attempt: Callable[[_Job], Awaitable[list[Result]]],
+        inputs: Sequence[Sequence[Buffer] | InputError],
+        results: Sequence[Compared | InputError],
+        attempt: Callable[[_Job], Awaitable[Sequence[Compared]]],
     ) -> None:
         """The same call for the canary, of which the caller never hears."""
         versions = Versions(job.target.model, job.target.version, target.version)
@@ -307,7 +338,7 @@ class DataPlane:
         self._mirror.offer(
             job.choice.share,
             [job.lane, shadow.lane],
-            Original(versions, job.request_id, images, results),
+            Original(versions, job.request_id, inputs, results),
             lambda deadline: attempt(replace(shadow, deadline=deadline)),
         )
 
@@ -349,6 +380,11 @@ class DataPlane:
             return job, await self._attempt(job, work)
         except (UpstreamError, Overloaded) as error:
             return await self._serve(_fall_back(job, error), work)
+        except ValidationFailed as refusal:
+            served = await self._serve(_fall_back(job, refusal), work)
+            # Tensors that the stable version takes: it was not the caller's fault.
+            self._outcomes.record(job.target, refusal, 0.0)
+            return served
 
     async def _attempt(self, job: _Job, work: _Work[_Outcome]) -> _Outcome:
         """One version's answer."""
@@ -443,9 +479,11 @@ def _fall_back(job: _Job, error: Exception) -> _Job:
     return replace(job, target=job.choice.fallback)
 
 
-def _stored(content: Content | InputError) -> bytes | InputError:
+def _stored(content: Content | InputError) -> Sequence[Buffer] | InputError:
     """What the report of a mirrored call keeps or hashes: the image, or the text in UTF-8."""
-    return content.encode() if isinstance(content, str) else content
+    if isinstance(content, InputError):
+        return content
+    return [content.encode() if isinstance(content, str) else content]
 
 
 def _encoded(items: Sequence[Encoded | InputError]) -> list[Encoded]:

@@ -189,7 +189,7 @@ def _views(desk: Desk, reports: Reports, callers: Callers, catalog: Catalog) -> 
     @get("/", summary="List the routes of all models", responses=failures(401, 403, 429, 503))
     async def listed() -> RouteList:
         with translated():
-            routes = [await rollouts.standing(card.name) for card in catalog.cards()]
+            routes = [await rollouts.standing(card.name) for card in catalog.callable_cards()]
         return RouteList(canaries=[route_view(live, desk.clock()) for live in routes])
 
     @get("/{model:str}", summary="Show a route", responses=failures(401, 403, 404, 429, 503))

@@ -96,7 +96,7 @@ class Watch:
 
     def _routes(self) -> Mapping[str, Live[Route]]:
         """As this worker applies them, default ones too."""
-        return {card.name: self._rollouts.applied(card.name) for card in self._catalog.cards()}
+        return {card.name: self._rollouts.applied(card.name) for card in self._catalog.callable_cards()}
 
 
 def live_routes(

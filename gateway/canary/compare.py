@@ -5,84 +5,28 @@ When two answers agree:
 - Classes: the best prediction is the same class, or neither has one.
 - Boxes: nine in ten of the boxes of both have a partner of their class in the other. With up to five boxes each, that
   is all of them. Partners overlap by half or more (intersection over union).
+- Tensors: see `compare_tensors`.
 
 The caller's own options (scores, classes, how many) hold for both answers: what a caller would not see does not count.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.canary.compare_tensors import TensorResult, compare_tensors
+from gateway.canary.comparison import AGREED, ClassTally, Comparison, Drift
 from gateway.schemas import ClassifyResult, Detection, DetectResult, Prediction
 from gateway.translate.boxes import intersection_over_union
 
-Result = ClassifyResult | DetectResult
+Result = ClassifyResult | DetectResult | TensorResult
 
 MOST = (
     100  # boxes of an answer that are compared, the best ones, as in COCO's measure: bounds the time it takes
 )
 _MATCH = 0.5  # of the union of two boxes
-_AGREED = 0.9  # of all boxes
-
-
-@dataclass(frozen=True, slots=True)
-class ClassTally:
-    """How a class fared: as the best prediction of an image, or as a box.
-
-    `agreed`: both answers say it. `changed_from`: the stable one does, and the canary another class in its place;
-    `changed_to`: the other way round. `missed` and `extra`: the canary has nothing in its place, or alone has it.
-    """
-
-    agreed: int = 0
-    changed_from: int = 0
-    changed_to: int = 0
-    missed: int = 0
-    extra: int = 0
-
-    def __add__(self, other: Self) -> Self:
-        return type(self)(
-            self.agreed + other.agreed,
-            self.changed_from + other.changed_from,
-            self.changed_to + other.changed_to,
-            self.missed + other.missed,
-            self.extra + other.extra,
-        )
-
-    @property
-    def stable(self) -> int:
-        """How often the stable version says it."""
-        return self.agreed + self.changed_from + self.missed
-
-    @property
-    def canary(self) -> int:
-        """How often the canary says it."""
-        return self.agreed + self.changed_to + self.extra
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """The canary's scores less the stable one's, on average over what both have: with the sign, and without it."""
-
-    signed: float
-    absolute: float
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One image. `classes` are by label.
-
-    `overlap` is the share of both answers that is in both, 0 to 1 (Dice): predicted classes, or boxes with a partner
-    of their class. `drift` is None where nothing is in both.
-    """
-
-    agrees: bool
-    overlap: float
-    drift: Drift | None
-    classes: Mapping[str, ClassTally]
 
 
 def compare(stable: Result, canary: Result) -> Comparison:
@@ -91,6 +35,8 @@ def compare(stable: Result, canary: Result) -> Comparison:
         return compare_classification(stable, canary)
     if isinstance(stable, DetectResult) and isinstance(canary, DetectResult):
         return compare_detection(stable, canary)
+    if isinstance(stable, TensorResult) and isinstance(canary, TensorResult):
+        return compare_tensors(stable.outputs, canary.outputs)
     raise TypeError(f"{type(stable).__name__} and {type(canary).__name__} cannot be compared")
 
 
@@ -114,7 +60,7 @@ def compare_detection(stable: DetectResult, canary: DetectResult) -> Comparison:
     pairs = _partners(one, other)
     same = [(a.score, b.score) for a, b in pairs if a and b and _same(a, b)]
     overlap = _dice(len(same), len(one), len(other))
-    return Comparison(agrees=overlap >= _AGREED, overlap=overlap, drift=_drift(same), classes=_tally(pairs))
+    return Comparison(agrees=overlap >= AGREED, overlap=overlap, drift=_drift(same), classes=_tally(pairs))
 
 
 def _partners(

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gateway.catalog import Catalog, ModelCard, Tokenization
+from gateway.catalog import Card, Catalog, ModelCard, Tokenization
 from gateway.domain import Content
 from gateway.errors import GatewayError, InputError
+from gateway.translate import signature
 from gateway.translate.image import sample
+from gateway.translate.tensors import InferRequest, parse
 
 _GOLDEN_FOLDER = "golden"
 _MOST_GOLDEN = 32  # inputs a model
 _IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _TEXTS = frozenset({".txt"})
+_REQUESTS = frozenset({".json"})
 _SAMPLE_TEXT = "The quick brown fox jumps over the lazy dog."
 
 
@@ -36,29 +39,37 @@ class Probe:
 
 
 class Prober(Protocol):
-    """Answers with exactly this version, on the path that requests take. Raises GatewayError."""
+    """Answers with exactly this version, on the path that requests take. Both raise GatewayError."""
 
     async def probe(self, card: ModelCard, version: str, inputs: Sequence[Content]) -> Probe: ...
 
+    async def try_out(self, card: Card, version: str, asked: InferRequest) -> None: ...
+
 
 class GoldenInputs:
-    """The files that a model's folder carries in `golden/`; none where the folder is not known here."""
+    """The files that a model's folder carries in `golden/`; none where the folder is not known here.
+
+    Images or texts, as the model takes them; requests of the Open Inference Protocol for one without a task.
+    """
 
     def __init__(self, repository: Path | None) -> None:
         self._repository = repository
 
     def of(self, card: ModelCard) -> Mapping[str, Content]:
         """File names and contents, in order of the names; at most 32."""
+        if isinstance(card.encoding, Tokenization):
+            return {path.name: path.read_text("utf-8", "replace") for path in self._files(card, _TEXTS)}
+        return {path.name: path.read_bytes() for path in self._files(card, _IMAGES)}
+
+    def requests(self, card: Card) -> Mapping[str, bytes]:
+        """The same of requests in JSON."""
+        return {path.name: path.read_bytes() for path in self._files(card, _REQUESTS)}
+
+    def _files(self, card: Card, suffixes: frozenset[str]) -> Sequence[Path]:
         if self._repository is None:
-            return {}
+            return []
         folder = self._repository / card.name / _GOLDEN_FOLDER
-        reads_text = isinstance(card.encoding, Tokenization)
-        suffixes = _TEXTS if reads_text else _IMAGES
-        paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in suffixes)[:_MOST_GOLDEN]
-        return {
-            path.name: path.read_text("utf-8", "replace") if reads_text else path.read_bytes()
-            for path in paths
-        }
+        return sorted(path for path in folder.glob("*") if path.suffix.lower() in suffixes)[:_MOST_GOLDEN]
 
 
 class Preflight:
@@ -80,6 +91,8 @@ class Preflight:
         if not all(check.passed for check in checks):
             return checks
         checks.append(_policy("the version policy keeps both", card, (stable, canary)))
+        if not isinstance(card, ModelCard):
+            return checks + await self._requests_answered(card, (stable, canary))
         warm = [
             await self._answers(card, version, {"warm-up": _sample(card)}) for version in (stable, canary)
         ]
@@ -95,12 +108,33 @@ class Preflight:
         if not loaded.passed:
             return [loaded]
         policy = _policy("the version policy keeps it", card, (version,))
+        if not isinstance(card, ModelCard):
+            return [loaded, policy, *await self._requests_answered(card, (version,))]
         warm, _ = await self._answers(card, version, {"warm-up": _sample(card)})
         return [loaded, policy, warm, *await self._golden_answers(card, version)]
 
     async def _golden_answers(self, card: ModelCard, version: str) -> list[Check]:
         golden = self._golden.of(card)
         return [(await self._answers(card, version, golden))[0]] if golden else []
+
+    async def _requests_answered(self, card: Card, versions: Sequence[str]) -> list[Check]:
+        """What a model without a task takes, nobody but its owner knows."""
+        golden = self._golden.requests(card)
+        if not golden:
+            return [Check("the versions answer", passed=True, detail="not asked: golden/ has no requests")]
+        return [await self._answers_requests(card, version, golden) for version in versions]
+
+    async def _answers_requests(self, card: Card, version: str, golden: Mapping[str, bytes]) -> Check:
+        wrong = []
+        for file, body in golden.items():
+            try:
+                asked = parse(body, None)
+                signature.check(asked, card.served)
+                await self._prober.try_out(card, version, asked)
+            except GatewayError as error:
+                wrong.append(f"{file}: {error.code}: {error.internal or error}")
+        name = f"version {version} answers {len(golden)} golden requests"
+        return Check(name, not wrong, "; ".join(wrong) or "every answer is valid")
 
     async def _answers(
         self, card: ModelCard, version: str, inputs: Mapping[str, Content]
@@ -124,13 +158,13 @@ def _sample(card: ModelCard) -> Content:
     return _SAMPLE_TEXT if isinstance(card.encoding, Tokenization) else sample(card.encoding)
 
 
-def _loaded(card: ModelCard, version: str) -> Check:
+def _loaded(card: Card, version: str) -> Check:
     served = card.served.versions
     passed = version in served
     return Check(f"version {version} is loaded", passed, f"ready are: {', '.join(served)}")
 
 
-def _policy(name: str, card: ModelCard, versions: Sequence[str]) -> Check:
+def _policy(name: str, card: Card, versions: Sequence[str]) -> Check:
     """Versions that are ready now and not in the policy would be gone with the next reload."""
     policy = card.served.version_policy
     kind, _, rest = policy.partition(" ")

@@ -11,8 +11,10 @@ from typing import Annotated, ClassVar, Self, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from gateway.canary.compare import MOST, ClassTally, Comparison, Drift, Result
-from gateway.schemas import ClassifyResult
+from gateway.canary.compare import MOST, Result
+from gateway.canary.compare_tensors import Excerpt, TensorResult, excerpt
+from gateway.canary.comparison import ClassTally, Comparison, Drift
+from gateway.schemas import ClassifyResult, DetectResult
 
 SAMPLES = 20  # disagreements that a report keeps
 
@@ -23,6 +25,8 @@ _STRICT = ConfigDict(
 
 _Count = Annotated[int, Field(ge=0)]
 _Counts = Mapping[str, _Count]
+Kept = ClassifyResult | DetectResult | Excerpt
+"""An answer as a sample keeps it."""
 _V = TypeVar("_V", int, ClassTally)
 
 
@@ -54,8 +58,8 @@ class Disagreement:
     rank: float
     request_id: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    stable: Result
-    canary: Result
+    stable: Kept
+    canary: Kept
     image: bytes | None = None
 
 
@@ -130,8 +134,10 @@ def of_comparison(versions: Versions, found: Comparison, sample: Disagreement | 
     )
 
 
-def trimmed(answer: Result) -> Result:
-    """As a sample keeps it: what was compared, and no more."""
+def trimmed(answer: Result) -> Kept:
+    """What was compared, and no more; of tensors only their beginning."""
+    if isinstance(answer, TensorResult):
+        return excerpt(answer.outputs)
     if isinstance(answer, ClassifyResult):
         return answer.model_copy(update={"predictions": answer.predictions[:MOST]})
     return answer.model_copy(update={"detections": answer.detections[:MOST]})

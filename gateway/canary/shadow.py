@@ -15,9 +15,10 @@ from typing import Generic, Protocol, Self, TypeVar
 import structlog
 
 from gateway.canary.compare import Result, compare
+from gateway.canary.compare_tensors import TensorResult
 from gateway.canary.report import Disagreement, Report, Versions, of_comparison, trimmed
 from gateway.canary.split import FULL
-from gateway.domain import Deadline, Priority
+from gateway.domain import Buffer, Deadline, Priority
 from gateway.errors import (
     DeadlineExceeded,
     GatewayError,
@@ -49,26 +50,29 @@ class Dropped(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """What a caller asked and was answered: one image and one result an input, in the request's order.
+    """What a caller asked and was answered: one result an input, in the request's order.
 
+    An input is its bytes, in as many pieces as they came: an image, a text in UTF-8, or all tensors of a request.
     Inputs without an answer are not compared.
     """
 
     versions: Versions
     request_id: str
-    images: Sequence[bytes | InputError]
+    inputs: Sequence[Sequence[Buffer] | InputError]
     results: Sequence[Result | InputError]
 
     @property
     def size(self) -> int:
-        """Bytes of the images, which mirroring keeps in memory for longer."""
-        return sum(len(image) for image in self.images if isinstance(image, bytes))
+        """Bytes of inputs and tensors, which mirroring keeps in memory for longer."""
+        asked = sum(_size(pieces) for pieces in self.inputs if not isinstance(pieces, InputError))
+        answers = [result.outputs for result in self.results if isinstance(result, TensorResult)]
+        return asked + sum(_size([tensor.data for tensor in outputs]) for outputs in answers)
 
-    def answered(self) -> list[tuple[bytes, Result]]:
+    def answered(self) -> list[tuple[Sequence[Buffer], Result]]:
         return [
-            (image, result)
-            for image, result in zip(self.images, self.results, strict=True)
-            if isinstance(image, bytes) and not isinstance(result, InputError)
+            (pieces, result)
+            for pieces, result in zip(self.inputs, self.results, strict=True)
+            if not isinstance(pieces, InputError) and not isinstance(result, InputError)
         ]
 
 
@@ -198,35 +202,41 @@ class Mirror(Generic[Lane]):
 
     async def _compare(self, original: Original, answers: Sequence[Result]) -> None:
         pairs = list(zip(original.answered(), answers, strict=True))  # answers out of step compare nothing
-        for (image, stable), canary in pairs:
+        for (pieces, stable), canary in pairs:
             found = compare(stable, canary)
-            sample = None if found.agrees else await self._sample(original, image, stable, canary)
+            sample = None if found.agrees else await self._sample(original, pieces, stable, canary)
             self._journal.add(of_comparison(original.versions, found, sample))
-            await asyncio.sleep(0)  # requests go between two images
+            await asyncio.sleep(0)  # requests go between two inputs
 
     async def _sample(
-        self, original: Original, image: bytes, stable: Result, canary: Result
+        self, original: Original, pieces: Sequence[Buffer], stable: Result, canary: Result
     ) -> Disagreement | None:
         rank = self._draw()
         if not self._journal.keeps(original.versions, rank):
             return None
+        keeps = _size(pieces) <= self._policy.keep_bytes and not isinstance(stable, TensorResult)
         return Disagreement(
             rank,
             original.request_id,
-            await _digest(image),
+            await _digest(pieces),
             trimmed(stable),
             trimmed(canary),
-            image if len(image) <= self._policy.keep_bytes else None,
+            b"".join(pieces) if keeps else None,
         )
 
     def _drop(self, versions: Versions, reason: Dropped) -> None:
         self._journal.add(Report(versions, dropped={reason: 1}))
 
 
-async def _digest(data: bytes) -> str:
+def _size(pieces: Sequence[Buffer]) -> int:
+    return sum(map(len, pieces))
+
+
+async def _digest(pieces: Sequence[Buffer]) -> str:
     """SHA-256 in hexadecimal, in steps between which requests go on."""
     digest = sha256()
-    for start in range(0, len(data), _CHUNK):
-        digest.update(data[start : start + _CHUNK])
-        await asyncio.sleep(0)
+    for piece in pieces:
+        for start in range(0, len(piece), _CHUNK):
+            digest.update(piece[start : start + _CHUNK])
+            await asyncio.sleep(0)
     return digest.hexdigest()

@@ -131,9 +131,16 @@ class Catalog:
         """Every model that /v1 can call, by name."""
         return [card for _, card in sorted(self._snapshot.cards.items())]
 
-    def named(self, name: str) -> ModelCard:
-        """The model of this name, whatever it does. Raises ModelNotFound, or ModelUnavailable where it cannot serve."""
-        card = self._snapshot.cards.get(name)
+    def callable_cards(self) -> list[Card]:
+        """Every model that can be called, with or without a task, by name."""
+        return [card for _, card in sorted(self._snapshot.callable.items())]
+
+    def named(self, name: str) -> Card:
+        """The model of this name, with or without a task.
+
+        Raises ModelNotFound, or ModelUnavailable where it cannot serve.
+        """
+        card = self._snapshot.cards.get(name) or self._snapshot.tensor_cards.get(name)
         if card is None:
             raise self._absent(name)
         return card
@@ -147,7 +154,7 @@ class Catalog:
         """The model of this name, with or without a task; raises what `find` does for a name."""
         if not allowed(name):
             raise self._unknown()
-        return self._snapshot.tensor_cards.get(name) or self.named(name)
+        return self.named(name)
 
     def find(self, task: Task, name: str | None, allowed: Callable[[str], bool]) -> ModelCard:
         """The model for this task: the one named, or the default one, of those that are `allowed`.
@@ -160,7 +167,9 @@ class Catalog:
             return self._default(task, allowed)
         if not allowed(name):
             raise self._unknown()
-        card = self.named(name)
+        card = self._snapshot.cards.get(name)
+        if card is None:
+            raise self._absent(name)
         if card.task is not task:
             raise ValidationFailed.of("/model", f"This model does {card.task}, not {task}.")
         return card

@@ -55,18 +55,36 @@ def unpack(datatype: str, data: Buffer) -> Array | list[str]:
     """
     if datatype == BYTES:
         try:
-            return [str(text, "utf-8") for text in _strings(data)]
+            return [str(text, "utf-8") for text in strings(data)]
         except UnicodeDecodeError:
             raise ElementError("a string is not UTF-8, which JSON cannot carry") from None
-    if datatype == BF16:
-        array: Array = _widened(np.frombuffer(data, "<u2"))
-    elif datatype == "BOOL":
-        array = np.frombuffer(data, np.uint8) != 0
-    else:
-        array = np.frombuffer(data, DTYPES[datatype])
-    if datatype in _FLOATS and not np.isfinite(array).all():
+    flat = numbers(datatype, data)
+    if datatype in _FLOATS and not np.isfinite(flat).all():
         raise ElementError("a value is NaN or infinite, which JSON cannot carry")
-    return array
+    return flat
+
+
+def numbers(datatype: str, data: Buffer) -> Array:
+    """Bytes of numbers or truth values as a flat array; BF16 becomes FP32."""
+    if datatype == BF16:
+        return _widened(np.frombuffer(data, "<u2"))
+    if datatype == "BOOL":
+        truths: Array = np.frombuffer(data, np.uint8) != 0
+        return truths
+    return np.frombuffer(data, DTYPES[datatype])
+
+
+def strings(data: Buffer) -> Iterator[memoryview]:
+    """The elements of BYTES. Raises ElementError where the last one is cut short."""
+    view, at = memoryview(data), 0
+    while at < len(view):
+        start = at + _LENGTH.size
+        if start > len(view):
+            raise ElementError("a string's length is cut short")
+        at = start + _LENGTH.unpack_from(view, at)[0]
+        if at > len(view):
+            raise ElementError("a string is cut short")
+        yield view[start:at]
 
 
 def check_size(datatype: str, data: Buffer, shape: Sequence[int]) -> None:
@@ -77,7 +95,7 @@ def check_size(datatype: str, data: Buffer, shape: Sequence[int]) -> None:
             raise ElementError(
                 f"{len(data)} bytes, where {datatype}{list(shape)} has {count * SIZES[datatype]}"
             )
-    elif len(data) < count * _LENGTH.size or sum(1 for _ in _strings(data)) != count:
+    elif len(data) < count * _LENGTH.size or sum(1 for _ in strings(data)) != count:
         raise ElementError(f"the bytes are not {count} strings, each behind its length")
 
 
@@ -103,19 +121,6 @@ def _pack_strings(texts: Sequence[str]) -> bytes:
     encoded = [text.encode() for text in texts]
     lengths = map(_LENGTH.pack, map(len, encoded))
     return b"".join(chain.from_iterable(zip(lengths, encoded, strict=True)))
-
-
-def _strings(data: Buffer) -> Iterator[memoryview]:
-    """The elements of BYTES. Raises ElementError where the last one is cut short."""
-    view, at = memoryview(data), 0
-    while at < len(view):
-        start = at + _LENGTH.size
-        if start > len(view):
-            raise ElementError("a string's length is cut short")
-        at = start + _LENGTH.unpack_from(view, at)[0]
-        if at > len(view):
-            raise ElementError("a string is cut short")
-        yield view[start:at]
 
 
 def _integers(datatype: str, flat: Sequence[Any]) -> Array:

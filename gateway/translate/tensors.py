@@ -38,6 +38,11 @@ class InferRequest:
     level: int = 0
     timeout: float | None = None
 
+    @property
+    def comparable(self) -> bool:
+        """Whether two answers to it can be compared: best classes as Triton's strings have scores in them."""
+        return not any(output.classes for output in self.outputs or ())
+
 
 @dataclass(frozen=True, slots=True)
 class InferAnswer:

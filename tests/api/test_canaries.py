@@ -492,7 +492,7 @@ async def test_a_watcher_hears_every_change(admin: httpx.AsyncClient) -> None:
 class NothingToRead:
     """A catalog at a moment when Redis does not answer."""
 
-    def cards(self) -> list[object]:
+    def callable_cards(self) -> list[object]:
         raise StoreAway("away")
 
 

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from hypothesis import strategies as st
 
-from gateway.canary.compare import ClassTally, Comparison, Drift
+from gateway.canary.comparison import ClassTally, Comparison, Drift
 from gateway.canary.report import Disagreement
 from gateway.schemas import Box, ClassifyResult, Detection, DetectResult, ImageSize, Prediction
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from support.references import STEADY
 from unit.canary.answers import BOXES, PAIRS, boxes, classes, square
 
-from gateway.canary.compare import MOST, ClassTally, Drift, Result, compare
+from gateway.canary.compare import MOST, Result, compare
+from gateway.canary.comparison import ClassTally, Drift
 from gateway.schemas import Box, Detection, DetectResult
 
 NOTHING = classes()

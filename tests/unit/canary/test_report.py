@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from support.references import STEADY
 from unit.canary.answers import PAIRS, boxes, classes, comparison, disagreement, square
 
-from gateway.canary.compare import MOST, ClassTally, Drift, Result, compare
+from gateway.canary.compare import MOST, Result, compare
+from gateway.canary.comparison import ClassTally, Drift
 from gateway.canary.report import (
     SAMPLES,
     BrokenReport,

@@ -16,7 +16,8 @@ from support.virtual_time import VirtualLoop
 from unit.canary.answers import classes, comparison, disagreement
 
 from gateway.admission import Admission, GatePolicy, LimitPolicy, Outcome
-from gateway.canary.compare import ClassTally, Result
+from gateway.canary.compare import Result
+from gateway.canary.comparison import ClassTally
 from gateway.canary.report import SAMPLES, Journal, Report, Versions, of_comparison, to_document
 from gateway.canary.shadow import Dropped, Mirror, MirrorPolicy, Original
 from gateway.domain import Deadline, Priority
@@ -40,7 +41,7 @@ FULL = 10_000
 
 
 def original(*results: Result | ImageTruncated, size: int = 0) -> Original:
-    images = [f"image {place}".encode().ljust(size) for place in range(len(results))]
+    images = [[f"image {place}".encode().ljust(size)] for place in range(len(results))]
     return Original(PETS, "r-1", images, results)
 
 
@@ -162,7 +163,7 @@ def test_a_large_image_is_hashed_as_a_whole() -> None:
         bench = Bench()
         image = bytes(range(256)) * 4096 + b"end"
         async with bench.mirror:
-            bench.offer(Canary(DOG), Original(PETS, "r-1", [image], [CAT]))
+            bench.offer(Canary(DOG), Original(PETS, "r-1", [[image]], [CAT]))
         assert bench.report.samples[0].sha256 == sha256(image).hexdigest()
 
     run(test)

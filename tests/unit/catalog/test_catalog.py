@@ -189,6 +189,8 @@ async def test_a_model_without_a_task_can_be_called_with_tensors_only() -> None:
     assert catalog.callable("tensors", anything).served == TENSORS
     assert catalog.callable("pets", anything) is catalog.named("pets")
     assert [card.name for card in catalog.cards()] == ["pets"]
+    assert [card.name for card in catalog.callable_cards()] == ["pets", "tensors"]
+    assert catalog.named("tensors").served == TENSORS
     with pytest.raises(ModelNotFound):
         catalog.find(Task.IMAGE_CLASSIFICATION, "tensors", anything)
 

@@ -1,0 +1,149 @@
+"""What a canary answers in plain tensors, held against what the stable version answered to the same request (pure).
+
+Two answers agree when each output does: the same datatype and shape, and nine in ten of its elements alike. With up to
+nine elements, that is all of them. Floats are alike within a hundredth and a thousandth, as numpy's `isclose` adds
+them up; everything else is equal. Of a large output a part is compared, to bound the time it takes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from gateway.canary.comparison import AGREED, ClassTally, Comparison, Drift
+from gateway.datatypes import BYTES, SIZES
+from gateway.domain import Array, RawTensor
+from gateway.translate import elements
+from gateway.translate.elements import ElementError
+
+_MOST_NUMBERS, _MOST_STRINGS = 65_536, 1_000  # of an output that are compared
+_RELATIVE, _ABSOLUTE = 1e-2, 1e-3
+_LARGEST = 1e30  # of the differences that are averaged
+_SHOWN = 8  # elements of an output that a sample keeps
+_SHOWN_BYTES = 64 * 1024  # of strings that are read for them
+
+
+@dataclass(frozen=True, slots=True)
+class TensorResult:
+    """What a version answered to a request for tensors."""
+
+    outputs: tuple[RawTensor, ...]
+
+
+class _Excerpt(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OutputExcerpt(_Excerpt):
+    """An output, and its first elements."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    first: list[bool | int | float | str]
+
+
+class Excerpt(_Excerpt):
+    """What is kept of a request's outputs."""
+
+    outputs: list[OutputExcerpt]
+
+
+class _Output(NamedTuple):
+    """The share of its elements that are alike, and how floats differ."""
+
+    share: float
+    drift: Drift | None
+
+
+def compare_tensors(stable: Sequence[RawTensor], canary: Sequence[RawTensor]) -> Comparison:
+    """Of two answers with the same outputs in the same order; each counts as a class of its name."""
+    pairs = list(zip(stable, canary, strict=True))
+    found = [_compared(one, other) for one, other in pairs]
+    drifts = [output.drift for output in found if output.drift is not None]
+    same = [output.share >= AGREED for output in found]
+    return Comparison(
+        agrees=all(same),
+        overlap=sum(output.share for output in found) / len(found) if found else 1.0,
+        drift=_mean(drifts) if drifts else None,
+        classes={
+            one.name: ClassTally(agreed=1) if agrees else ClassTally(changed_from=1, changed_to=1)
+            for (one, _), agrees in zip(pairs, same, strict=True)
+        },
+    )
+
+
+def excerpt(outputs: Sequence[RawTensor]) -> Excerpt:
+    """As a sample keeps an answer: what its outputs are, and the first elements of each."""
+    return Excerpt(
+        outputs=[
+            OutputExcerpt(name=each.name, datatype=each.datatype, shape=list(each.shape), first=_first(each))
+            for each in outputs
+        ]
+    )
+
+
+def _compared(stable: RawTensor, canary: RawTensor) -> _Output:
+    """Of one output."""
+    if (stable.datatype, stable.shape) != (canary.datatype, canary.shape):
+        return _Output(0.0, None)
+    if stable.datatype == BYTES:
+        return _Output(_strings_alike(stable, canary), None)
+    one, other = _numbers(stable), _numbers(canary)
+    if one.dtype.kind != "f":
+        return _Output(_share(one == other), None)
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is left out of the drift
+        alike = np.isclose(other, one, rtol=_RELATIVE, atol=_ABSOLUTE, equal_nan=True)
+        differences = np.subtract(other, one)
+    return _Output(_share(alike), _drift(differences[np.abs(differences) < _LARGEST]))
+
+
+def _numbers(tensor: RawTensor) -> Array:
+    """The elements, or of very many some that are evenly spread."""
+    array = elements.numbers(tensor.datatype, tensor.data)
+    return array[:: -(-len(array) // _MOST_NUMBERS) or 1]
+
+
+def _strings_alike(stable: RawTensor, canary: RawTensor) -> float:
+    if stable.data == canary.data:
+        return 1.0
+    pairs = zip(elements.strings(stable.data), elements.strings(canary.data), strict=False)
+    try:
+        same = [one == other for one, other in islice(pairs, _MOST_STRINGS)]
+    except ElementError:  # what a model gives out as strings, nobody has checked
+        return 0.0
+    return sum(same) / len(same) if same else 0.0
+
+
+def _share(alike: Array) -> float:
+    return float(alike.mean()) if alike.size else 1.0
+
+
+def _drift(differences: NDArray[np.float64]) -> Drift | None:
+    if not differences.size:
+        return None
+    return Drift(float(differences.mean()), float(np.abs(differences).mean()))
+
+
+def _mean(drifts: Sequence[Drift]) -> Drift:
+    return Drift(
+        sum(drift.signed for drift in drifts) / len(drifts),
+        sum(drift.absolute for drift in drifts) / len(drifts),
+    )
+
+
+def _first(tensor: RawTensor) -> list[bool | int | float | str]:
+    """The first elements; none where JSON cannot carry them."""
+    if tensor.datatype == BYTES and len(tensor.data) > _SHOWN_BYTES:
+        return []
+    size = SIZES.get(tensor.datatype, len(tensor.data))
+    try:
+        found = elements.unpack(tensor.datatype, tensor.data[: _SHOWN * size])
+    except ElementError:
+        return []
+    return [text[:200] for text in found[:_SHOWN]] if isinstance(found, list) else found.tolist()

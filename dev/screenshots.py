@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+import playground_scenes
 from browser import chromium
 from playwright.sync_api import Page
 from processes import RunningStack, running_stack
@@ -27,6 +28,16 @@ def problem(page: Page, stack: RunningStack) -> None:
 
 SCENES: Mapping[str, Scene] = {
     "problem": problem,
+    "problems": playground_scenes.problems,
+    "start": playground_scenes.start,
+    "api": playground_scenes.api,
+    "playground-entry": playground_scenes.entry,
+    "playground": playground_scenes.boxes,
+    "playground-labels": playground_scenes.labels,
+    "playground-text": playground_scenes.text,
+    "playground-compare": playground_scenes.compare,
+    "playground-live": playground_scenes.live,
+    "playground-phone": playground_scenes.boxes,
 }
 """A scene whose name ends in `-phone` is taken at a phone's width."""
 

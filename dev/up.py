@@ -32,6 +32,7 @@ honcho.manager.KILL_WAIT = 15
 _READY = """
   Ready in {seconds:.0f} s.
 
+    Playground    {url}/playground
     API           {url}/docs
     Readiness     {url}/readyz
     Triton        http://{triton_host}:{triton_port}   (HTTP; behind the gateway, not for callers)

@@ -19,6 +19,7 @@ from litestar.openapi.spec import (
     Reference,
     RequestBody,
     Schema,
+    Tag,
 )
 from litestar.openapi.spec import (
     OpenAPIMediaType as BodyMediaType,
@@ -32,9 +33,11 @@ from pydantic.json_schema import models_json_schema
 from gateway.api.admin_schemas import KeyRequest, RotateRequest, TokenRequest
 from gateway.api.canary_schemas import CheckRequest, ReasonRequest, RouteRequest
 from gateway.api.context import HttpRequest
+from gateway.api.examples import with_examples
 from gateway.api.model_schemas import LoadRequest, UnloadRequest
 from gateway.api.pages import read_page
 from gateway.api.problems import KINDS, MEDIA_TYPE
+from gateway.api.static import SECURITY
 from gateway.schemas import (
     ClassifyOptions,
     ClassifyRequest,
@@ -49,6 +52,17 @@ from gateway.schemas import (
 from gateway.translate.protocol import InferenceRequest
 
 _COMPONENT = "#/components/schemas/{model}"
+_TAGS = (  # in the order in which a reader meets them
+    ("inference", "Images and texts to labels and boxes."),
+    ("models", "What your key may call."),
+    ("tokens", "From a key to a token for a page, and a token's end."),
+    ("Open Inference Protocol", "Tensors, for clients that speak it already."),
+    ("canaries", "For operators: traffic between versions."),
+    ("model control", "For operators: which models are loaded."),
+    ("keys", "For operators: who may call."),
+    ("console", "The session of the console's page."),
+    ("health", "Is it alive, would it answer?"),
+)
 _SHOWN = (
     KeyRequest,
     RotateRequest,
@@ -75,7 +89,9 @@ def openapi_config() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Triton gateway",
         version="1",
-        description="Images in, labels and boxes out, answered by NVIDIA Triton.",
+        description="Images and texts in, labels and boxes out, answered by NVIDIA Triton. Frames go over a WebSocket "
+        "at `/v1/detect/stream` and `/v1/classify/stream`. Every error has a page: see [/problems](/problems).",
+        tags=[Tag(name, description=about) for name, about in _TAGS],
         render_plugins=pages,
         openapi_router=Router(
             "/docs",
@@ -83,6 +99,7 @@ def openapi_config() -> OpenAPIConfig:
             include_in_schema=False,
             before_request=_known_path,
             opt={"public": True},
+            response_headers=SECURITY,
         ),
     )
 
@@ -100,7 +117,8 @@ class _Document(OpenAPIRenderPlugin):
         )
         components = openapi_schema["components"]
         schemas = {**components["schemas"], **definitions["$defs"]}
-        return self.render_json(request, {**openapi_schema, "components": {**components, "schemas": schemas}})
+        shown = with_examples(openapi_schema)
+        return self.render_json(request, {**shown, "components": {**components, "schemas": schemas}})
 
 
 def _known_path(request: HttpRequest) -> None:

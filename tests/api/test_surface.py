@@ -1,6 +1,10 @@
 """Everything around inference: health, the model list, documentation, and problems on every path."""
 
+import asyncio
+from typing import Any
+
 import httpx
+import jsonschema
 import pytest
 from openapi_spec_validator import validate
 from stack import ROOT
@@ -64,10 +68,12 @@ async def test_readiness_follows_triton(triton: FakeTriton, serve: Serve) -> Non
     async with serving(triton) as url, serve(url) as client:
         await until_ready(client)
         triton.models.clear()
-        while (await client.get("/readyz")).status_code == 200:
-            pass
-        parts = (await client.get("/readyz")).json()["parts"]
-        assert (parts["triton"], parts["models"]) == (True, False)
+        parts: dict[str, bool] = {}
+        async with asyncio.timeout(10):  # a reading that was under way may find Triton half-way
+            while (parts.get("triton"), parts.get("models")) != (True, False):
+                answer = await client.get("/readyz")
+                parts = answer.json()["parts"]
+        assert answer.status_code == 503
 
 
 @pytest.mark.parametrize(
@@ -131,6 +137,38 @@ async def test_the_description_is_valid_openapi_and_names_every_schema_it_uses(
     assert _references(document) <= {
         f"#/components/schemas/{name}" for name in document["components"]["schemas"]
     }
+
+
+async def test_every_operation_shows_examples_of_its_bodies_and_of_every_problem(
+    gateway: httpx.AsyncClient,
+) -> None:
+    document = (await gateway.get("/docs/openapi.json")).json()
+    components = {"components": document["components"]}
+    operations = [(path, method) for path, item in document["paths"].items() for method in item]
+    for path, method in operations:
+        operation = document["paths"][path][method]
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for content in [body.get("content", {}) for body in bodies]:
+            for media in content.values():
+                for example in media.get("examples", {}).values():
+                    jsonschema.validate(example["value"], {**components, **media["schema"]})
+        asked = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        assert asked is None or _explains_itself(asked, document), (method, path)
+        for status, answer in operation["responses"].items():
+            problem = answer.get("content", {}).get("application/problem+json")
+            codes = {code for code, kind in KINDS.items() if str(kind.status) == status}
+            assert problem is None or set(problem["examples"]) == codes, (method, path, status)
+    for path in ("/v1/classify", "/classify", "/v1/detect", "/detect", "/v1/models", "/v1/tokens"):
+        (operation,) = document["paths"][path].values()
+        answer = operation["responses"].get("200") or operation["responses"]["201"]
+        assert answer["content"]["application/json"]["examples"], path
+
+
+def _explains_itself(media: dict[str, Any], document: dict[str, Any]) -> bool:
+    """By an example, or because every field may be left out."""
+    name = media["schema"].get("$ref", "").rpartition("/")[2]
+    schema = document["components"]["schemas"].get(name, media["schema"])
+    return "examples" in media or not schema.get("required")
 
 
 async def test_the_documentation_page_needs_no_other_host(gateway: httpx.AsyncClient) -> None:

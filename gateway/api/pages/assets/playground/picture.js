@@ -30,8 +30,9 @@ function boxes(detections, { width, height }) {
       width: part(box.x_max - box.x_min, width),
       height: part(box.y_max - box.y_min, height),
     };
-    const low = box.y_min / height < 0.06; // no room for its label above
-    return h("li", { class: low ? "low" : "", style, dataset: { index } }, h("span", {}, `${label} ${percent(score)}`));
+    // Where there is no room for its label above, or to the right.
+    const places = [box.y_min / height < 0.06 && "low", box.x_min / width > 0.8 && "left"].filter(Boolean);
+    return h("li", { class: places.join(" "), style, dataset: { index } }, h("span", {}, `${label} ${percent(score)}`));
   });
 }
 

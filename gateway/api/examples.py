@@ -1,0 +1,75 @@
+"""Examples in the API's description: of requests and answers from pages/examples.json, of problems from their table."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.api.pages import read_page
+from gateway.api.problems import KINDS, MEDIA_TYPE, described
+
+_JSON = "application/json"
+_METHODS = ("get", "post", "put", "patch", "delete")
+
+EXAMPLES: Mapping[str, Mapping[str, Any]] = json.loads(read_page("examples.json"))
+"""By method and path, such as "POST /v1/classify": `request` and `answer`, whichever there is one of."""
+
+
+def with_examples(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The description with what it shows of each operation; the one given stays as it is."""
+    paths = {
+        path: {key: _shown(path, key, part) for key, part in item.items()} for path, item in _paths(schema)
+    }
+    return {**schema, "paths": paths}
+
+
+def _paths(schema: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return list(schema["paths"].items())
+
+
+def _shown(path: str, method: str, operation: Any) -> Any:
+    if method not in _METHODS:
+        return operation
+    known = EXAMPLES.get(f"{method.upper()} {_told_apart(path)}", {})
+    answers = {
+        status: _answer(status, path, answer, known.get("answer"))
+        for status, answer in operation["responses"].items()
+    }
+    body = operation.get("requestBody")
+    asked = (
+        {}
+        if body is None or "request" not in known
+        else {"requestBody": _exemplified(body, known["request"])}
+    )
+    return {**operation, "responses": answers, **asked}
+
+
+def _told_apart(path: str) -> str:
+    """The path whose examples these are: short paths and those with a version are the same routes."""
+    path = path.replace("/versions/{version}", "")
+    return f"/v1{path}" if path in ("/classify", "/detect") else path
+
+
+def _answer(status: str, path: str, answer: Mapping[str, Any], example: Any) -> Mapping[str, Any]:
+    content = answer.get("content", {})
+    if MEDIA_TYPE in content:
+        codes = [code for code, kind in KINDS.items() if str(kind.status) == status]
+        problems = {code: {"value": _problem(code, path)} for code in codes}
+        return {**answer, "content": {**content, MEDIA_TYPE: {**content[MEDIA_TYPE], "examples": problems}}}
+    if status.startswith("2") and example is not None:
+        return _exemplified(answer, example)
+    return answer
+
+
+def _problem(code: str, path: str) -> Mapping[str, Any]:
+    return described(code, KINDS[code].remedy, path, "5b0fd0f2c8f74f0d").model_dump(exclude_none=True)
+
+
+def _exemplified(part: Mapping[str, Any], example: Any) -> Mapping[str, Any]:
+    """A body or an answer with this example of its JSON."""
+    content = part.get("content", {})
+    if _JSON not in content:
+        return part
+    return {
+        **part,
+        "content": {**content, _JSON: {**content[_JSON], "examples": {"usual": {"value": example}}}},
+    }

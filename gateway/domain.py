@@ -160,6 +160,14 @@ class ServedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedConfig:
+    """A model's configuration as it shall be: whole, as JSON, and the version policy in it, as in `ServedModel`."""
+
+    text: str
+    version_policy: str
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryEntry:
     """A version as Triton's index has it; `version` is empty for a model of which none was ever loaded.
 

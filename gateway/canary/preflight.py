@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.catalog import Card, Catalog, ModelCard, Tokenization
+from gateway.catalog.policy import kept
 from gateway.domain import Content
 from gateway.errors import GatewayError, InputError
 from gateway.translate import signature
@@ -167,13 +168,7 @@ def _loaded(card: Card, version: str) -> Check:
 def _policy(name: str, card: Card, versions: Sequence[str]) -> Check:
     """Versions that are ready now and not in the policy would be gone with the next reload."""
     policy = card.served.version_policy
-    kind, _, rest = policy.partition(" ")
-    kept = versions
-    if kind == "specific":
-        kept = rest.split(", ")
-    elif kind == "latest":
-        kept = card.served.versions[-int(rest) :]
-    return Check(name, set(versions) <= set(kept), policy)
+    return Check(name, kept(policy, card.served.versions).issuperset(versions), policy)
 
 
 def _same_outputs(stable: Probe | None, canary: Probe | None) -> Check:

@@ -12,14 +12,21 @@ from gateway.domain import ModelVersion
 from gateway.errors import GatewayError
 from gateway.store import StoreAway, translated
 
-_PAUSE = 60.0  # seconds between two attempts on one model, from all workers together
-_KEY = "gw:heal:"
+_PAUSE = (
+    60.0  # seconds after the first attempt on a model, from all workers together; each further one doubles it
+)
+_DOUBLED = 4  # times at most
+_FORGOTTEN = 3600.0  # seconds without an attempt, after which the next one is the first
+_TURN, _ATTEMPTS = "gw:heal:turn:", "gw:heal:attempts:"
 
 _log = structlog.stdlib.get_logger("gateway.control")
 
 
 class Turns:
-    """One worker of all heals a model, and not again before `pause` seconds are over: a key in Redis that expires."""
+    """One worker of all heals a model, and none again before a pause is over, which is longer each time.
+
+    Both are keys in Redis that expire. A model that dies whenever it is loaded is so not down all the time for it.
+    """
 
     def __init__(self, redis: Redis, *, pause: float = _PAUSE) -> None:
         self._redis = redis
@@ -28,7 +35,12 @@ class Turns:
     async def take(self, model: str) -> bool:
         """Whether it is this worker's turn now. Raises StoreAway."""
         with translated():
-            return bool(await self._redis.set(_KEY + model, "1", nx=True, px=round(self._pause * 1000)))
+            attempts = int(await self._redis.get(_ATTEMPTS + model) or 0)
+            pause = self._pause * 2 ** min(attempts, _DOUBLED)
+            if not await self._redis.set(_TURN + model, "1", nx=True, px=round(pause * 1000)):
+                return False
+            await self._redis.set(_ATTEMPTS + model, attempts + 1, px=round(_FORGOTTEN * 1000))
+            return True
 
 
 class Taken(Protocol):

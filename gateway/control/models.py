@@ -8,8 +8,9 @@ from typing import Any, Protocol
 from gateway.canary import Route
 from gateway.canary.table import Live
 from gateway.catalog import Card, Catalog, ModelCard
+from gateway.catalog.policy import kept
 from gateway.control.needs import needed_versions, reasons_to_keep
-from gateway.domain import RepositoryEntry
+from gateway.domain import RepositoryEntry, WantedConfig
 from gateway.errors import (
     ControlDisabled,
     GatewayError,
@@ -37,7 +38,7 @@ class Repository(Protocol):
 
     async def unload(self, model: str) -> None: ...
 
-    async def merged_config(self, model: str, change: Mapping[str, Any]) -> str: ...
+    async def merged_config(self, model: str, change: Mapping[str, Any]) -> WantedConfig: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +133,12 @@ class ModelControl:
             config = await self.triton.merged_config(state.name, change)
         except ValueError as error:
             raise ValidationFailed.of("/config", f"This is no configuration of a model: {error}.") from None
-        lost = needed_versions(state.card, state.route) - _kept(change, state)
+        every = [version.version for version in state.versions]
+        lost = needed_versions(state.card, state.route) - kept(config.version_policy, every)
         if lost and not force:
             reasons = [f"Version {version} would be unloaded, and is needed." for version in sorted(lost)]
             raise ModelInUse("The change takes away what is needed.", reasons)
-        return config
+        return config.text
 
     async def _ask(self, call: Any) -> None:
         """Awaits a load or an unload, and says in our words what Triton refuses."""
@@ -172,20 +174,6 @@ class ModelControl:
         live = self.routes().get(name)
         card, reason = self.catalog.known(name)
         return ModelState(name, tuple(versions), card, live.route if live else None, reason)
-
-
-def _kept(change: Mapping[str, Any], state: ModelState) -> frozenset[str]:
-    """The versions that stay, as far as a policy of the change says so."""
-    every = sorted((version.version for version in state.versions), key=int)
-    policy = change.get("version_policy")
-    if not isinstance(policy, Mapping):
-        return frozenset(every)
-    specific, latest = policy.get("specific"), policy.get("latest")
-    if isinstance(specific, Mapping):
-        return frozenset(map(str, specific.get("versions", ())))
-    if isinstance(latest, Mapping):
-        return frozenset(every[-int(latest.get("num_versions", 1)) :])
-    return frozenset(every)
 
 
 __all__ = ["READY", "ModelCard", "ModelControl", "ModelState", "Repository", "VersionState"]

@@ -15,7 +15,7 @@ import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from gateway.catalog import Inventory
-from gateway.domain import Array, InferCall, RawTensor, RepositoryEntry, ServedModel
+from gateway.domain import Array, InferCall, RawTensor, RepositoryEntry, ServedModel, WantedConfig
 from gateway.errors import DeadlineExceeded
 from gateway.upstream import codec, described
 from gateway.upstream.described import as_json
@@ -193,14 +193,15 @@ class TritonClient:
         request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         await _translated(self._stub.RepositoryModelUnload(request, timeout=_CONTROL_TIMEOUT))
 
-    async def merged_config(self, model: str, change: Mapping[str, Any]) -> str:
-        """The model's whole configuration as JSON, with some of it changed (RFC 7396, JSON merge patch).
+    async def merged_config(self, model: str, change: Mapping[str, Any]) -> WantedConfig:
+        """The model's whole configuration, with some of it changed (RFC 7396, JSON merge patch).
 
         Raises ValueError where the result is none, and UpstreamError.
         """
         request = service_pb2.ModelConfigRequest(name=model)
         answer = await _translated(self._stub.ModelConfig(request, timeout=_CONTROL_TIMEOUT))
-        return described.patched(answer.config, change)
+        wanted, text = described.patched(answer.config, change)
+        return WantedConfig(text, codec.version_policy(wanted.version_policy))
 
     async def _served(self, name: str, versions: Sequence[str]) -> ServedModel:
         request = service_pb2.ModelConfigRequest(name=name, version=versions[-1])

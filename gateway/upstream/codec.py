@@ -187,13 +187,13 @@ def served_model(config: model_config_pb2.ModelConfig, versions: Sequence[str]) 
         inputs=tuple(_spec(tensor) for tensor in config.input),
         outputs=tuple(_spec(tensor) for tensor in config.output),
         parameters={key: value.string_value for key, value in config.parameters.items()},
-        version_policy=_policy(config.version_policy),
+        version_policy=version_policy(config.version_policy),
         decoupled=config.model_transaction_policy.decoupled,
         instances=sum(group.count * max(1, len(group.gpus)) for group in config.instance_group) or 1,
     )
 
 
-def _policy(policy: model_config_pb2.ModelVersionPolicy) -> str:
+def version_policy(policy: model_config_pb2.ModelVersionPolicy) -> str:
     """ "all", "specific 1, 2", or "latest 1", which is what Triton takes where nothing is said."""
     kind = policy.WhichOneof("policy_choice")
     if kind == "specific":

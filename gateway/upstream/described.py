@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+_M = TypeVar("_M", bound=Message)
 _MESSAGE, _ENUM = FieldDescriptor.CPPTYPE_MESSAGE, FieldDescriptor.CPPTYPE_ENUM
 
 
@@ -20,15 +21,16 @@ def as_json(message: Message) -> dict[str, Any]:
     }
 
 
-def patched(message: Message, change: Mapping[str, Any]) -> str:
-    """The message as JSON with some of it changed (RFC 7396). Raises ValueError where that is no such message."""
+def patched(message: _M, change: Mapping[str, Any]) -> tuple[_M, str]:
+    """The message with some of it changed (RFC 7396), and as JSON. Raises ValueError where that is no such message."""
     whole = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    wanted = json.dumps(_merged(whole, change))
+    text = json.dumps(_merged(whole, change))
+    wanted = type(message)()
     try:
-        json_format.Parse(wanted, type(message)())
+        json_format.Parse(text, wanted)
     except json_format.ParseError as error:
         raise ValueError(str(error)) from None
-    return wanted
+    return wanted, text
 
 
 def _merged(whole: Any, change: Any) -> Any:

@@ -20,6 +20,7 @@ from support.pictures import encoded, photo
 from support.repositories import add_model
 
 BASE = "/admin/v1/models"
+INT8 = {"name": "INT8", "datatype": "INT8", "shape": [1, 1], "data": [1]}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_model(folder, "echo", ["1"])
     add_model(folder, "echo", ["1"], name="broken")
     (folder / "broken" / "1" / "model.py").write_text("raise ValueError('not today')")
-    shutil.copytree(ROOT / "model_repository" / "digits_classifier", folder / "digits_classifier")
+    for name in ("digits_classifier", "words_stream"):
+        shutil.copytree(ROOT / "model_repository" / name, folder / name)
     return folder
 
 
@@ -79,7 +81,7 @@ def until(true: Callable[[], Any], seconds: float = 30) -> None:
 def test_models_are_listed_with_state_reason_and_statistics(admin: httpx.Client) -> None:
     assert classify(admin).status_code == 200
     listed = {model["name"]: model for model in admin.get(BASE).json()["models"]}
-    assert sorted(listed) == ["broken", "digits_classifier", "echo"]
+    assert sorted(listed) == ["broken", "digits_classifier", "echo", "words_stream"]
     digits = listed["digits_classifier"]
     assert (digits["task"], digits["callable"], digits["default_version"]) == (
         "image-classification",
@@ -141,6 +143,16 @@ def test_a_change_of_the_configuration_holds_until_the_model_is_unloaded(admin: 
         pytest.param({"config": {"max_batch_size": "many"}}, 422, "validation_failed", id="a wrong type"),
         pytest.param({"config": {"name": "another"}}, 422, "validation_failed", id="another name"),
         pytest.param({"config": []}, 422, "validation_failed", id="no object"),
+        pytest.param(
+            {"config": {"version_policy": {"latest": {}, "specific": {"versions": None}}}},
+            *(422, "validation_failed"),
+            id="two policies",
+        ),
+        pytest.param(
+            {"config": {"version_policy": {"latest": None, "specific": {"versions": None}}}},
+            *(409, "model_in_use"),
+            id="a policy that keeps nothing",
+        ),
         pytest.param({"file:1/model.py": "aGFoYQ=="}, 422, "validation_failed", id="files"),
         pytest.param(
             {"config": {"backend": "none_such"}}, 409, "model_not_loaded", id="a backend that is not"
@@ -181,16 +193,23 @@ def test_the_command_says_the_same(gateway_models: Callable[..., "subprocess.Com
     assert "READY" in gateway_models("heal", "echo").stdout
 
 
-def test_a_process_that_died_is_found_and_healed(parts: RunningStack, admin: httpx.Client) -> None:
+@pytest.mark.parametrize(
+    ("model", "path", "document"),
+    [
+        ("echo", "infer", {"inputs": [INT8], "outputs": [{"name": "out_INT8"}]}),
+        ("words_stream", "generate_stream", {"TEXT": "one by one"}),
+    ],
+)
+def test_a_process_that_died_is_found_and_healed(
+    parts: RunningStack, admin: httpx.Client, model: str, path: str, document: dict[str, Any]
+) -> None:
     def stubs() -> list[psutil.Process]:
         family = psutil.Process(parts.triton.popen.pid).children(recursive=True)
         alive = [process for process in family if process.status() != psutil.STATUS_ZOMBIE]
-        return [process for process in alive if any("/echo/" in word for word in process.cmdline())]
+        return [process for process in alive if any(f"/{model}/" in word for word in process.cmdline())]
 
     def call() -> int:
-        body = {"inputs": [{"name": "INT8", "datatype": "INT8", "shape": [1, 1], "data": [1]}]}
-        wanted = {**body, "outputs": [{"name": "out_INT8"}]}
-        return admin.post("/v2/models/echo/infer", json=wanted).status_code
+        return admin.post(f"/v2/models/{model}/{path}", json=document).status_code
 
     assert call() == 200
     before = stubs()
@@ -202,7 +221,7 @@ def test_a_process_that_died_is_found_and_healed(parts: RunningStack, admin: htt
     def healed() -> bool:
         seen.add(call())
         text = admin.get("/metrics").text
-        return Exposition(text).total("gateway_model_healing_total", model="echo", outcome="healed") == 1
+        return Exposition(text).total("gateway_model_healing_total", model=model, outcome="healed") == 1
 
     until(healed)
     assert 503 in seen

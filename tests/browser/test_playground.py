@@ -180,6 +180,21 @@ def test_neither_key_nor_token_is_left_behind(bench: Page, stack: RunningStack) 
     expect(bench.get_by_role("button", name="Start", exact=True)).to_be_visible()
 
 
+def test_when_the_token_runs_out_the_key_is_asked_for_and_the_picture_kept(
+    page: Page, stack: RunningStack
+) -> None:
+    page.clock.install()
+    sign_in(page, stack.url, stack.key)
+    drop(page, DIGIT)
+    expect(page.locator(".bars .name").first).to_have_text("7")
+    page.clock.fast_forward("15:01")
+    expect(page.get_by_role("alert")).to_contain_text("has run out")
+    page.get_by_label("API key").fill(stack.key)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator(".bars .name").first).to_have_text("7")
+    expect(page.get_by_label("API key")).to_be_hidden()
+
+
 def test_a_wrong_key_is_refused_in_plain_words(watched_page: Watched, stack: RunningStack) -> None:
     watched_page.expected.append(REFUSED)
     page = watched_page.page

@@ -21,7 +21,7 @@ const TASKS = {
 };
 const STREAMS = { "image-classification": "/v1/classify/stream", "object-detection": "/v1/detect/stream" };
 
-const state = { session: null, models: [], model: null, input: null, shown: null, request: null, language: "curl" };
+const state = { session: null, models: [], model: null, input: null, shown: null, request: null, language: "curl", ending: 0 };
 let asking = null; // the AbortController of the request under way
 
 /* From a key to the bench. */
@@ -45,17 +45,25 @@ async function enter(event) {
   }
 }
 
-function leave(problem = null) {
+function leave(reason = null) {
+  clearTimeout(state.ending);
   state.session = null;
   closeCamera();
   asking?.abort();
   $("entry").hidden = false;
   for (const id of ["bench", "leave"]) $(id).hidden = true;
-  fill($("entry-notice"), problem && trouble(problem));
+  fill($("entry-notice"), reason);
   $("key").focus();
 }
 
+/** The bench closes when its token has run out; what is on it stays for whoever comes back. */
+function ranOut() {
+  leave(h("p", { class: "notice warn", role: "alert" }, "The token of 15 minutes has run out. Paste your key again to go on where you were."));
+}
+
 function showBench() {
+  clearTimeout(state.ending);
+  state.ending = setTimeout(ranOut, state.session.lives);
   $("entry").hidden = true;
   for (const id of ["bench", "leave"]) $(id).hidden = false;
   fill($("notice"), state.models.length ? null : h("p", { class: "notice warn", role: "alert" }, "This key may use no model that is loaded now."));
@@ -137,7 +145,7 @@ async function ask() {
   } catch (problem) {
     if (problem.name === "AbortError") return;
     if (problem.name !== "Problem") throw problem;
-    if (problem.code === "invalid_token") return leave(problem);
+    if (problem.code === "invalid_token") return leave(trouble(problem));
     fill($("results"));
     $("results").hidden = true;
     fill($("notice"), trouble(problem, ask));
@@ -207,7 +215,7 @@ const live = new Live($("video"), {
   problem: (problem) => fill($("notice"), trouble(problem)),
   end(problem) {
     showStreaming(false);
-    if (problem.code === "invalid_token") leave(problem);
+    if (problem.code === "invalid_token") leave(trouble(problem));
     else fill($("notice"), trouble(problem, stream));
   },
 });

@@ -115,7 +115,7 @@ def live_routes(
         description="Server-sent events. First and at each change: `models`, the versions that are loaded, and `route` "
         "for every route. Once a second: `report` for each rollout, without images; for the model that is asked for by "
         "name also `traffic`.",
-        responses=failures(401, 403, 422, 429),
+        responses=failures(401, 403, 422, 429, 503),
         tags=["canaries"],
     )
     async def watch(request: HttpRequest) -> ServerSentEvent:

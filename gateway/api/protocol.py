@@ -73,7 +73,13 @@ def protocol_health_routes(catalog: Catalog) -> Router:
 
 
 def protocol_routes(catalog: Catalog, triton: Described) -> Router:
-    @get("/v2", summary="What is served here?", tags=_TAGS, sync_to_thread=False)
+    @get(
+        "/v2",
+        summary="What is served here?",
+        tags=_TAGS,
+        responses=protocol_failures(401, 403, 429, 503),
+        sync_to_thread=False,
+    )
     def server() -> dict[str, object]:
         return {
             "name": "triton-gateway",

@@ -158,6 +158,8 @@ async def test_every_operation_shows_examples_of_its_bodies_and_of_every_problem
             problem = answer.get("content", {}).get("application/problem+json")
             codes = {code for code, kind in KINDS.items() if str(kind.status) == status}
             assert problem is None or set(problem["examples"]) == codes, (method, path, status)
+        if not path.endswith(("z", "/health/live", "/health/ready")):
+            assert set(operation["responses"]) >= {"401", "403", "429", "503"}, (method, path)
     for path in ("/v1/classify", "/classify", "/v1/detect", "/detect", "/v1/models", "/v1/tokens"):
         (operation,) = document["paths"][path].values()
         answer = operation["responses"].get("200") or operation["responses"]["201"]

@@ -74,7 +74,7 @@ class Watch:
             await asyncio.sleep(_INTERVAL)
 
     async def _news(self) -> AsyncIterator[ServerSentEventMessage]:
-        loaded = {card.name: list(card.served.versions) for card in self._catalog.cards()}
+        loaded = {card.name: list(card.served.versions) for card in self._catalog.callable_cards()}
         if loaded != self._loaded:
             self._loaded = loaded
             yield _message("models", LoadedVersions(models=loaded))

@@ -154,6 +154,22 @@ def test_disagreements_show_the_picture_and_both_answers(
     expect(found.locator("li").first).to_contain_text(re.compile(r"v1.*v5", re.DOTALL))
 
 
+def test_disagreements_in_tensors_show_how_both_answers_begin(
+    stage: RunningStack, operator: httpx.Client, page: Page, route: Callable[..., None]
+) -> None:
+    sign_in(page, stage)
+    route(canary="5", weight=0, mirror=10_000)
+    gray = [200 if column == 2 else 40 for _ in range(4) for column in range(rehearsal.LABELS)]
+    tensor = {"name": "images", "datatype": "UINT8", "shape": [1, 1, 4, rehearsal.LABELS], "data": gray}
+    found = page.get_by_role("region", name="Disagreements")
+    for _ in range(5):
+        assert operator.post(f"/v2/models/{MODEL}/infer", json={"inputs": [tensor]}).status_code == 200
+    expect(found.locator("li").first).to_contain_text(
+        re.compile(r"v1 logits FP32\[1,10\].*v5 logits", re.DOTALL)
+    )
+    expect(found.locator("li").first).to_contain_text("tensors")
+
+
 def test_a_plan_is_begun_paused_undone_and_frozen(
     stage: RunningStack, page: Page, route: Callable[..., None]
 ) -> None:

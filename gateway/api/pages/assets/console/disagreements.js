@@ -6,6 +6,7 @@ import * as format from "./format.js";
 
 const MOST_BOXES = 40;
 const AT_FIRST = 6; // different ones that are shown until somebody asks for all
+const MOST_ELEMENTS = 4; // of an output
 const MEDIA_TYPES = { "/9j/": "image/jpeg", "iVBO": "image/png", "UklG": "image/webp" };
 
 export function disagreements(store, model) {
@@ -78,9 +79,10 @@ function entry(sample, times, report) {
       side("canary", report.canary?.version ?? "", sample.canary),
       h("p", { class: "small muted" }, "Request ", h("code", {}, sample.request_id.slice(0, 12)),
         times > 1 && ` and ${times - 1} more`,
-        !sample.image && h("span", { title: `SHA-256 ${sample.sha256}` }, " · picture ", h("code", {}, sample.sha256.slice(0, 10)), ", not kept"))));
+        !sample.image && h("span", { title: `SHA-256 ${sample.sha256}` }, ` · ${kind(sample)} `, h("code", {}, sample.sha256.slice(0, 10)), ", not kept"))));
 }
 
+const kind = ({ stable }) => ("outputs" in stable ? "tensors" : "picture");
 const source = (image) => image && MEDIA_TYPES[image.slice(0, 4)] ? `data:${MEDIA_TYPES[image.slice(0, 4)]};base64,${image}` : null;
 
 function picture(sample) {
@@ -105,10 +107,17 @@ function scene(sample) {
 }
 
 function side(tone, version, answer) {
+  if (answer.outputs) return h("p", {}, h("span", { class: `badge ${tone}` }, `v${version}`), " ", answer.outputs.map(output));
   const found = (answer.predictions ?? answer.detections).slice(0, answer.predictions ? 2 : 4);
   const more = (answer.predictions ? 0 : answer.detections.length - found.length);
   return h("p", {}, h("span", { class: `badge ${tone}` }, `v${version}`), " ",
     found.length === 0 ? h("span", { class: "muted" }, "nothing") : found.map((one, index) => [
       index > 0 && ", ", h("b", {}, one.label ?? `class ${one.class_id}`), h("span", { class: "muted number" }, ` ${format.trim(one.score * 100, 0)} %`)]),
     more > 0 && h("span", { class: "muted" }, ` and ${more} more`));
+}
+
+/** An output of a model that is called with tensors: its name, and how it begins. */
+function output({ name, datatype, shape, first }, index) {
+  const begins = first.slice(0, MOST_ELEMENTS).map((each) => (typeof each === "number" ? format.trim(each, 4) : String(each)));
+  return [index > 0 && "; ", h("b", {}, name), h("span", { class: "muted number" }, ` ${datatype}[${shape}] ${begins.join(", ")} …`)];
 }

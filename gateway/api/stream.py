@@ -116,6 +116,7 @@ class Stream(Generic[_Options, _Result]):
         self._context = context_of(socket)
         self._route: str = socket.scope.get("path_template", "")
         self._frames = 0
+        self._counted: GatewayError | None = None  # a failure of a frame that ends the stream as well
 
     async def run(self) -> None:
         """Refusals are told in the stream, not by the handshake: a page never learns why a handshake failed."""
@@ -129,10 +130,13 @@ class Stream(Generic[_Options, _Result]):
         except GatewayError as error:
             log_failure(error)
             code = _CLOSED + KINDS[error.code].status
+            if error is not self._counted:
+                self._count(error.code)
             await self._refuse(error.code, str(error), error)
         except Exception as error:  # noqa: BLE001  # whatever nobody foresaw, like for a request
             log_bug(error)
             code = _CLOSED + 500
+            self._count("internal_error")
             await self._refuse("internal_error", "Something went wrong here.", None)
         finally:
             self._newest.close()
@@ -238,6 +242,7 @@ class Stream(Generic[_Options, _Result]):
             return 0.0
         pause = failure.retry_after or 0.0
         if isinstance(failure, _FOR_GOOD) or pause > _PATIENCE:
+            self._counted = failure
             raise failure
         log_failure(failure)
         await self._say(self._problem(failure.code, str(failure), failure, frame.number, dropped, request_id))
@@ -295,9 +300,14 @@ class Stream(Generic[_Options, _Result]):
             retry_after=None if retry_after is None else math.ceil(retry_after * 1000) / 1000,
         )
 
+    def _count(self, code: str) -> None:
+        """A problem of the stream counts once more, beside its handshake, which went well."""
+        hall = self._hall
+        self._context.code = code
+        hall.requests.finished(self._context.finished(self._route, KINDS[code].status, hall.clock()))
+
     async def _refuse(self, code: str, detail: str, error: GatewayError | None) -> None:
         """The last message."""
-        self._context.code = code
         await self._say(self._problem(code, detail, error, None, 0, self._context.request_id))
 
     async def _say(self, message: FrameAnswer | FrameProblem) -> None:

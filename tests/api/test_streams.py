@@ -175,6 +175,8 @@ async def test_a_page_of_another_host_needs_to_be_one_that_may_call(triton: Fake
             assert (await stream.message())["type"] == "result"
         async with connected(url, PATH, {"origin": "https://evil.example"}, offered) as stream:
             assert await stream.ends_with() == ("forbidden", 4403)
+        assert await total(client, "gateway_problems_total", problem="forbidden") == 1
+        assert await total(client, "gateway_requests_total", route=PATH, code="403") == 1
 
 
 async def test_whoever_may_not_call_is_told_why_and_shut_out(gateway: httpx.AsyncClient) -> None:
@@ -214,6 +216,7 @@ async def test_a_token_that_is_ended_opens_the_door_no_more(
             assert ended.status_code == 204
             await stream.send(PICTURE)
             assert await stream.ends_with() == ("invalid_token", 4401)
+            assert await total(client, "gateway_problems_total", problem="invalid_token") == 1
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,13 @@ function leave(reason = null) {
   $("key").focus();
 }
 
+/** Models may have come with a Triton that came back. */
+async function findModels() {
+  if (!state.session || state.models.length) return;
+  state.models = await state.session.models().catch(() => []);
+  if (state.models.length) showBench();
+}
+
 /** The bench closes when its token has run out; what is on it stays for whoever comes back. */
 function ranOut() {
   leave(h("p", { class: "notice warn", role: "alert" }, "The token of 15 minutes has run out. Paste your key again to go on where you were."));
@@ -66,7 +73,7 @@ function showBench() {
   state.ending = setTimeout(ranOut, state.session.lives);
   $("entry").hidden = true;
   for (const id of ["bench", "leave"]) $(id).hidden = false;
-  fill($("notice"), state.models.length ? null : h("p", { class: "notice warn", role: "alert" }, "This key may use no model that is loaded now."));
+  fill($("notice"), state.models.length ? null : h("p", { class: "notice warn", role: "alert" }, "There is no model that this key may use: none is loaded, or Triton is down."));
   const tasks = [...new Set(state.models.map(({ task }) => task))];
   const named = (task) => state.models.filter((model) => model.task === task).map(({ name }) => h("option", { value: name }, name));
   fill($("model"), tasks.map((task) => h("optgroup", { label: task.replaceAll("-", " ") }, named(task))));
@@ -120,6 +127,7 @@ function clear() {
 /* From an input to an answer. */
 
 async function take(file) {
+  if (!state.model) return;
   if (readsText()) choose(state.models.find(({ task }) => task !== "text-classification") ?? state.model);
   if (readsText()) return;
   if (state.shown?.url) URL.revokeObjectURL(state.shown.url);
@@ -221,6 +229,7 @@ const live = new Live($("video"), {
 });
 
 async function openCamera() {
+  if (!state.model) return;
   try {
     const video = { width: { ideal: 1280 }, facingMode: "environment" };
     $("video").srcObject = await navigator.mediaDevices.getUserMedia({ video, audio: false });
@@ -358,6 +367,8 @@ function wireCode() {
 }
 
 function wireCamera() {
+  // Nobody looks: no quota is spent on pictures that nobody sees.
+  document.addEventListener("visibilitychange", () => { if (document.hidden && live.running) stream(); });
   $("camera").addEventListener("click", openCamera);
   $("camera-off").addEventListener("click", () => { closeCamera(); clear(); });
   $("stream").addEventListener("click", stream);
@@ -369,4 +380,4 @@ wireInputs();
 wireDropping();
 wireCode();
 wireCamera();
-watchReadiness($("ready"));
+watchReadiness($("ready"), findModels);

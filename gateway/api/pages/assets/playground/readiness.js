@@ -2,7 +2,9 @@
 
 const EVERY = 4000; // milliseconds
 
-export function watchReadiness(badge) {
+/** `back` is called each time that the gateway has become ready again. */
+export function watchReadiness(badge, back) {
+  let ready = true;
   const look = async () => {
     if (document.hidden) return;
     const response = await fetch("/readyz", { cache: "no-store" }).catch(() => null);
@@ -10,6 +12,8 @@ export function watchReadiness(badge) {
     const [tone, text] = words(response, told);
     if (badge.textContent !== text) badge.textContent = text;
     badge.className = `badge ${tone}`;
+    if (response?.ok && !ready) back();
+    ready = Boolean(response?.ok);
   };
   setInterval(look, EVERY);
   document.addEventListener("visibilitychange", look);

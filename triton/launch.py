@@ -108,6 +108,7 @@ def main(arguments: Sequence[str]) -> None:
         str(wheel.server),
         *server_flags(home, options.repository, options.profile, share),
         *address_flags(options.address, ports),
+        *control_flags(options.server_arguments),
         *options.server_arguments,
     ]
     sys.stderr.write(
@@ -312,9 +313,6 @@ def server_flags(home: Path, repository: Path, profile: str, shared_memory: int)
     return [
         f"--model-repository={repository.resolve()}",
         f"--model-config-name={profile}",
-        # Explicit control lets models be loaded and unloaded by name; all are loaded at the start.
-        "--model-control-mode=explicit",
-        "--load-model=*",
         # One bad model keeps neither the others nor the server's readiness down; its reason is in the index.
         "--exit-on-error=false",
         "--strict-readiness=false",
@@ -333,6 +331,16 @@ def server_flags(home: Path, repository: Path, profile: str, shared_memory: int)
         "--log-info=false",
         "--log-format=ISO8601",
     ]
+
+
+def control_flags(arguments: Sequence[str]) -> list[str]:
+    """Explicit control lets models be loaded and unloaded by name; all are loaded at the start.
+
+    Other modes load all by themselves, and refuse to start where they are told which.
+    """
+    if any(argument.startswith("--model-control-mode=") for argument in arguments):
+        return []
+    return ["--model-control-mode=explicit", "--load-model=*"]
 
 
 def address_flags(address: str, ports: Ports) -> list[str]:

@@ -14,10 +14,11 @@ import httpx
 import psutil
 import pytest
 from exposition import Exposition
-from processes import RunningStack, running_stack
-from stack import ROOT
+from processes import RunningStack, running, running_stack, wait_ready
+from stack import ROOT, Addresses, Part, create_key, free_addresses, triton
 from support.pictures import encoded, photo
 from support.repositories import add_model
+from support.serving import served, until_ready
 
 BASE = "/admin/v1/models"
 INT8 = {"name": "INT8", "datatype": "INT8", "shape": [1, 1], "data": [1]}
@@ -228,3 +229,19 @@ def test_a_process_that_died_is_found_and_healed(
     assert seen <= {200, 503}
     until(lambda: call() == 200)
     assert {process.pid for process in stubs()}.isdisjoint(process.pid for process in before)
+
+
+async def test_a_triton_that_loads_nothing_when_asked_is_told_of(redis: Addresses, tmp_path: Path) -> None:
+    add_model(tmp_path, "echo", ["1"])
+    at = free_addresses()
+    usual = triton(at, tmp_path)
+    part = Part("triton", [*usual.command, "--", "--model-control-mode=none"], usual.environment)
+    with running(part) as process:
+        wait_ready(f"http://127.0.0.1:{at.triton_http_port}/v2/health/ready", process)
+        key = create_key(redis, "operators", "infer", "admin:models")
+        async with served(redis, key, f"127.0.0.1:{at.triton_grpc_port}") as client:
+            for action in ("load", "unload", "heal"):
+                answer = await client.post(f"{BASE}/echo/{action}")
+                assert (answer.status_code, answer.json()["code"]) == (409, "control_disabled"), answer.text
+            await until_ready(client)
+            assert (await client.get(f"{BASE}/echo")).json()["versions"][0]["state"] == "READY"

@@ -1,0 +1,132 @@
+"""The client and its twin for asyncio: the same methods, the same answers, the same errors."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, Unpack
+
+import httpx
+
+from triton_gateway_client import results
+from triton_gateway_client.asks import Ask, DetectOptions, Options, of_images, of_models, of_texts
+from triton_gateway_client.errors import GatewayError, Unreachable, refusal
+from triton_gateway_client.results import Answer, Detection, Model, Prediction
+from triton_gateway_client.retries import Attempts, Budget, Retries
+
+_TIMEOUT = httpx.Timeout(30, connect=5)
+_DEFAULT = Retries()
+
+
+class Client:
+    """`with Client(url, key) as gateway: …`; every method raises a GatewayError. Safe to share between threads.
+
+    An image is the bytes of a JPEG, PNG or WebP. Inference changes nothing, so a call that got no answer is made again.
+    """
+
+    def __init__(
+        self, url: str, key: str, *, retries: Retries = _DEFAULT, timeout: httpx.Timeout = _TIMEOUT
+    ) -> None:
+        self._http = httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=timeout)
+        self._retries = retries
+        self._budget = Budget(retries)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def classify(self, *images: bytes, **options: Unpack[Options]) -> Answer[Prediction]:
+        return results.classified(self._asked(of_images("/v1/classify", images, options)))
+
+    def classify_texts(self, texts: Sequence[str], **options: Unpack[Options]) -> Answer[Prediction]:
+        return results.classified(self._asked(of_texts(texts, options)))
+
+    def detect(self, *images: bytes, **options: Unpack[DetectOptions]) -> Answer[Detection]:
+        return results.detected(self._asked(of_images("/v1/detect", images, options)))
+
+    def models(self) -> list[Model]:
+        return results.models(self._asked(of_models()))
+
+    def _asked(self, ask: Ask) -> Mapping[str, Any]:
+        attempts = Attempts(self._retries, self._budget, time.monotonic())
+        while True:
+            try:
+                return self._once(ask)
+            except GatewayError as error:
+                pause = attempts.pause(error, time.monotonic())
+                if pause is None:
+                    raise
+            time.sleep(pause)
+
+    def _once(self, ask: Ask) -> Mapping[str, Any]:
+        try:
+            response = self._http.request(ask.method, ask.path, **ask.parts)
+        except httpx.TransportError as error:
+            raise Unreachable(_told(error)) from error
+        return _document(response)
+
+
+class AsyncClient:
+    """`async with AsyncClient(url, key) as gateway: …`; as `Client`."""
+
+    def __init__(
+        self, url: str, key: str, *, retries: Retries = _DEFAULT, timeout: httpx.Timeout = _TIMEOUT
+    ) -> None:
+        self._http = httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, timeout=timeout)
+        self._retries = retries
+        self._budget = Budget(retries)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def classify(self, *images: bytes, **options: Unpack[Options]) -> Answer[Prediction]:
+        return results.classified(await self._asked(of_images("/v1/classify", images, options)))
+
+    async def classify_texts(self, texts: Sequence[str], **options: Unpack[Options]) -> Answer[Prediction]:
+        return results.classified(await self._asked(of_texts(texts, options)))
+
+    async def detect(self, *images: bytes, **options: Unpack[DetectOptions]) -> Answer[Detection]:
+        return results.detected(await self._asked(of_images("/v1/detect", images, options)))
+
+    async def models(self) -> list[Model]:
+        return results.models(await self._asked(of_models()))
+
+    async def _asked(self, ask: Ask) -> Mapping[str, Any]:
+        attempts = Attempts(self._retries, self._budget, time.monotonic())
+        while True:
+            try:
+                return await self._once(ask)
+            except GatewayError as error:
+                pause = attempts.pause(error, time.monotonic())
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
+
+    async def _once(self, ask: Ask) -> Mapping[str, Any]:
+        try:
+            response = await self._http.request(ask.method, ask.path, **ask.parts)
+        except httpx.TransportError as error:
+            raise Unreachable(_told(error)) from error
+        return _document(response)
+
+
+def _document(response: httpx.Response) -> Mapping[str, Any]:
+    """The JSON of an answer. Raises Refused."""
+    if not response.is_success:
+        raise refusal(response)
+    document: Mapping[str, Any] = response.json()
+    return document
+
+
+def _told(error: httpx.TransportError) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,99 @@
+"""What can go wrong, as one tree; each refusal carries the gateway's problem (RFC 9457).
+
+GatewayError
+├── Unreachable            no answer came
+└── Refused                the gateway said no: `status`, `code`, `detail`, `request_id`, `fields`
+    ├── InvalidRequest     400, 408, 413, 415, 422: the request has to change
+    ├── Unauthenticated    401
+    ├── Forbidden          403
+    ├── NotFound           404
+    ├── RateLimited        429, with `retry_after`
+    ├── Overloaded         503, with `retry_after`
+    └── ModelFailed        500, 502, 504
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+
+class GatewayError(Exception):
+    """Whatever this client raises."""
+
+
+class Unreachable(GatewayError):
+    """Nobody answered, or the answer broke off."""
+
+
+class Refused(GatewayError):
+    """`retry_after` is in seconds, None where the gateway names no time; `fields` are pointers into the request."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any], retry_after: float | None) -> None:
+        self.status = status
+        self.code: str = problem.get("code", "")
+        self.detail: str = problem.get("detail", "")
+        self.request_id: str = problem.get("request_id", "")
+        self.fields: Mapping[str, str] = {
+            field["pointer"]: field["detail"] for field in problem.get("errors") or ()
+        }
+        self.retry_after = retry_after
+        reasons = [f"{pointer}: {detail}" for pointer, detail in self.fields.items()] or [self.detail]
+        super().__init__(f"{status} {self.code}: {'; '.join(reasons)}")
+
+
+class InvalidRequest(Refused):
+    """Sending it again is of no use."""
+
+
+class Unauthenticated(Refused):
+    """There is no key, or it does not count."""
+
+
+class Forbidden(Refused):
+    """The key lacks a scope."""
+
+
+class NotFound(Refused):
+    """No such model or version, or not one of the caller's."""
+
+
+class RateLimited(Refused):
+    """The quota is used up for now."""
+
+
+class Overloaded(Refused):
+    """There is no capacity for now."""
+
+
+class ModelFailed(Refused):
+    """The model, or the gateway, did not do it."""
+
+
+_KINDS: Mapping[int, type[Refused]] = {
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    429: RateLimited,
+    503: Overloaded,
+}
+_SERVER = 500
+
+
+def refusal(response: httpx.Response) -> Refused:
+    """The error that an answer other than 2xx is; one that is not the gateway's own has its phrase as `detail`."""
+    status = response.status_code
+    kind = _KINDS.get(status, ModelFailed if status >= _SERVER else InvalidRequest)
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        problem = {"detail": response.reason_phrase}
+    return kind(status, problem, retry_after(response))
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """The seconds that Retry-After asks for; None without it, or where it is a date, which the gateway never sends."""
+    text = response.headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else None

@@ -1,0 +1,228 @@
+"""The Python client against a real gateway: typed answers, typed errors, and retries that do as they are told."""
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from processes import RunningStack
+from stack import ROOT, create_key, free_port
+from triton_gateway_client import (
+    AsyncClient,
+    Client,
+    Forbidden,
+    GatewayError,
+    InputError,
+    InvalidRequest,
+    ModelFailed,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    Refused,
+    Retries,
+    Unauthenticated,
+    Unreachable,
+)
+from triton_gateway_client.errors import refusal
+from triton_gateway_client.retries import Attempts, Budget
+
+DIGIT = (ROOT / "clients" / "samples" / "digit.png").read_bytes()
+SCENE = (ROOT / "clients" / "samples" / "scene.jpg").read_bytes()
+ONCE = Retries(most=0)
+
+
+@pytest.fixture(scope="module")
+def gateway(stack: RunningStack) -> Iterator[Client]:
+    with Client(stack.url, stack.key) as client:
+        yield client
+
+
+def test_images_are_classified_in_their_order_and_a_bad_one_has_its_own_error(gateway: Client) -> None:
+    answer = gateway.classify(DIGIT, b"no image", DIGIT, top_k=1)
+    good, bad, again = answer.results
+    assert not isinstance(good, InputError)
+    assert [(one.label, 0 < one.score <= 1) for one in good] == [("7", True)]
+    assert isinstance(bad, InputError)
+    assert (bad.status, bad.code) == (422, "image_undecodable")
+    assert again == good
+    assert (answer.model.name, answer.model.version, answer.model.variant) == (
+        "digits_classifier",
+        "1",
+        "stable",
+    )
+
+
+def test_options_reach_the_model(gateway: Client) -> None:
+    answer = gateway.classify(DIGIT, model="digits_classifier", version="2", classes=["7", "3"])
+    (found,) = answer.results
+    assert not isinstance(found, InputError)
+    assert {one.label for one in found} == {"7", "3"}
+    assert (answer.model.version, answer.model.variant) == ("2", "pinned")
+
+
+def test_objects_have_boxes(gateway: Client) -> None:
+    (found,) = gateway.detect(SCENE, min_score=0.5).results
+    assert not isinstance(found, InputError)
+    assert found
+    assert all(one.box.x_min < one.box.x_max and one.box.y_min < one.box.y_max for one in found)
+
+
+def test_texts_are_classified(gateway: Client) -> None:
+    answer = gateway.classify_texts(["Vereinigte Staaten", "Nouvelle-Zélande"], top_k=1)
+    assert answer.model.name == "languages_bert"
+    assert len(answer.results) == 2
+
+
+def test_the_models_are_listed(gateway: Client) -> None:
+    defaults = {model.task: model.name for model in gateway.models() if model.default}
+    assert defaults["image-classification"] == "digits_classifier"
+
+
+async def test_the_twin_for_asyncio_answers_the_same(stack: RunningStack, gateway: Client) -> None:
+    async with AsyncClient(stack.url, stack.key) as twin:
+        assert (await twin.classify(DIGIT)).results == gateway.classify(DIGIT).results
+        assert (await twin.detect(SCENE)).results == gateway.detect(SCENE).results
+        assert (await twin.classify_texts(["Suomi"])).results == gateway.classify_texts(["Suomi"]).results
+        assert await twin.models() == gateway.models()
+        with pytest.raises(NotFound):
+            await twin.classify(DIGIT, model="nobody")
+
+
+def test_a_refusal_is_an_error_with_the_gateways_code(stack: RunningStack, gateway: Client) -> None:
+    with pytest.raises(NotFound) as missing:
+        gateway.classify(DIGIT, model="nobody")
+    assert (missing.value.status, missing.value.code) == (404, "model_not_found")
+    assert missing.value.request_id
+    with pytest.raises(InvalidRequest) as invalid:
+        gateway.classify(DIGIT, top_k=0)
+    assert invalid.value.code == "validation_failed"
+    assert list(invalid.value.fields) == ["?top_k"]
+    with Client(stack.url, "gw_dev_nobody") as stranger, pytest.raises(Unauthenticated):
+        stranger.models()
+    narrow = create_key(stack.at, "tests", "infer")
+    with Client(stack.url, narrow) as caller:
+        _until_known(caller)
+        with pytest.raises(Forbidden) as forbidden:
+            caller.classify(DIGIT, version="2")
+    assert "pin-version" in forbidden.value.detail
+
+
+def test_nobody_there_is_unreachable() -> None:
+    with Client(f"http://127.0.0.1:{free_port()}", "key", retries=Retries(most=2)) as client:
+        with pytest.raises(Unreachable) as error:
+            client.models()
+        assert isinstance(error.value.__cause__, httpx.ConnectError)
+
+
+def test_a_client_without_retries_hears_of_its_quota(slow_key: str, stack: RunningStack) -> None:
+    with Client(stack.url, slow_key, retries=ONCE) as client, pytest.raises(RateLimited) as error:
+        _exhaust(client)
+    assert error.value.retry_after
+    assert error.value.retry_after >= 1
+
+
+async def test_the_clients_come_back_when_they_are_told_to(slow_key: str, stack: RunningStack) -> None:
+    with Client(stack.url, slow_key) as client:
+        assert [client.classify(DIGIT).model.name for _ in range(4)] == ["digits_classifier"] * 4
+    async with AsyncClient(stack.url, slow_key) as twin:
+        assert [(await twin.classify(DIGIT)).model.name for _ in range(3)] == ["digits_classifier"] * 3
+
+
+@pytest.fixture
+def slow_key(stack: RunningStack) -> str:
+    """A key for two requests, and one more each second."""
+    key = create_key(stack.at, "tests", "infer", rate="1/1:2")
+    with Client(stack.url, key) as client:
+        _until_known(client)
+    return key
+
+
+def _until_known(client: Client) -> None:
+    """Returns once the gateway counts the key: it hears of new ones from the store."""
+    while True:
+        try:
+            client.models()
+        except Unauthenticated:
+            time.sleep(0.3)  # each try counts as a failed attempt of this address
+        else:
+            return
+
+
+def _exhaust(client: Client) -> None:
+    for _ in range(50):
+        client.classify(DIGIT)
+
+
+LIMITED = refusal(httpx.Response(429, headers={"Retry-After": "3"}))
+BUSY = refusal(httpx.Response(503, headers={"Retry-After": "2"}))
+
+
+@pytest.mark.parametrize(
+    ("error", "least"),
+    [(LIMITED, 3.0), (BUSY, 2.0), (Unreachable("connection refused"), 0.0)],
+    ids=["the quota is used up", "there is no capacity", "nobody answers"],
+)
+def test_what_passes_is_tried_again_no_sooner_than_asked(error: GatewayError, least: float) -> None:
+    wait = Attempts(Retries(), Budget(Retries()), begun=100.0).pause(error, now=100.0)
+    assert wait is not None
+    assert least <= wait <= least + 0.1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal(httpx.Response(400)),
+        refusal(httpx.Response(401)),
+        refusal(httpx.Response(502)),
+        refusal(httpx.Response(504)),
+        refusal(httpx.Response(429)),
+        refusal(httpx.Response(503, headers={"Retry-After": "soon"})),
+    ],
+    ids=["bad request", "no key", "model failed", "deadline", "limited, no time named", "busy, no such time"],
+)
+def test_what_stays_is_not_tried_again(error: Refused) -> None:
+    assert Attempts(Retries(), Budget(Retries()), begun=0.0).pause(error, now=0.0) is None
+
+
+def test_a_call_gives_up_rather_than_outlast_its_patience() -> None:
+    attempts = Attempts(Retries(patience=4.0), Budget(Retries()), begun=0.0)
+    assert attempts.pause(LIMITED, now=0.5) is not None
+    assert attempts.pause(LIMITED, now=3.5) is None
+
+
+def test_a_call_has_so_many_retries() -> None:
+    attempts = Attempts(Retries(most=2, patience=100), Budget(Retries()), begun=0.0)
+    waits = [attempts.pause(LIMITED, now=0.0) for _ in range(3)]
+    assert [wait is not None for wait in waits] == [True, True, False]
+
+
+def test_retries_are_a_share_of_all_requests() -> None:
+    retries = Retries(share=0.1, burst=10)
+    budget = Budget(retries)
+    pauses = [Attempts(retries, budget, begun=0.0).pause(LIMITED, now=0.0) for _ in range(1000)]
+    made = sum(pause is not None for pause in pauses)
+    assert made <= 110
+    assert made >= 100
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, InvalidRequest),
+        (413, InvalidRequest),
+        (415, InvalidRequest),
+        (422, InvalidRequest),
+        (401, Unauthenticated),
+        (403, Forbidden),
+        (404, NotFound),
+        (429, RateLimited),
+        (500, ModelFailed),
+        (502, ModelFailed),
+        (503, Overloaded),
+        (504, ModelFailed),
+    ],
+)
+def test_an_answer_of_somebody_in_between_is_still_a_typed_error(status: int, kind: type[Refused]) -> None:
+    error = refusal(httpx.Response(status, text="<html>a proxy's own page</html>"))
+    assert type(error) is kind
+    assert (error.status, error.code) == (status, "")

@@ -11,7 +11,7 @@ SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup programs up check format test accuracy counted screenshots secrets image bench-limits bench-overload bench-mirror bench-hot-path train lock clean
+.PHONY: help setup programs up check format test accuracy counted screenshots secrets image bench-limits bench-overload bench-mirror bench-hot-path fuzz train lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ counted: setup ## 10,000 requests to two workers, one killed half-way: does /met
 
 screenshots: setup programs ## Pictures of every page in both themes, into docs/images
 	$(BIN)/python dev/screenshots.py $(ONLY)
+
+fuzz: setup ## schemathesis on both descriptions, SECONDS=120 each
+	$(BIN)/python dev/fuzz.py
 
 bench-mirror: setup ## What callers notice while all their calls are mirrored to a canary
 	PYTHONPATH=dev $(BIN)/python benchmarks/mirror.py

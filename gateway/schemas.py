@@ -76,10 +76,18 @@ class DetectOptions(Options):
     )
 
 
+def _exactly_one_of(schema: dict[str, Any]) -> None:
+    """Tells what the validator holds: one property, and not null."""
+    schema.update(minProperties=1, maxProperties=1)
+    for field in schema["properties"].values():
+        field.pop("default", None)
+        field.update(next(branch for branch in field.pop("anyOf") if branch != {"type": "null"}))
+
+
 class ImageInput(_Public):
     """One image: its bytes in base64, or where to fetch it."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    model_config = ConfigDict(json_schema_extra=_exactly_one_of)
 
     image: str | None = Field(default=None, description="JPEG, PNG or WebP in standard base64, with padding.")
     url: str | None = Field(

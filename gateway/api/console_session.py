@@ -9,7 +9,7 @@ from litestar.datastructures import Cookie
 
 from gateway.api.admin_schemas import SessionView
 from gateway.api.context import HttpRequest, context_of
-from gateway.api.documentation import failures
+from gateway.api.documentation import EmptyOperation, failures
 from gateway.api.same_origin import COOKIE
 from gateway.auth import ConsoleSessions, DeniedTokens, DenyList
 from gateway.auth.console import LIFETIME
@@ -57,6 +57,7 @@ def console_session_routes(
     @delete(
         "/",
         operation_id="console_sign_out",
+        operation_class=EmptyOperation,
         summary="End the session; its cookie is worth nothing from then on",
         responses=failures(401, 403, 429, 503),
     )

@@ -14,6 +14,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import (
     Example,
+    OpenAPIResponse,
     Operation,
     Parameter,
     Reference,
@@ -52,6 +53,10 @@ from gateway.schemas import (
 from gateway.translate.protocol import InferenceRequest
 
 _COMPONENT = "#/components/schemas/{model}"
+# A PNG of 8 x 8 pixels, from black on the left to light gray.
+_RAMP = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAFElEQVR42mNgUHBIaFhw4AEDZQwAxnUcAYqwUcEAAAAASUVORK5CYII="
+)
 _TAGS = (  # in the order in which a reader meets them
     ("inference", "Images and texts to labels and boxes."),
     ("models", "What your key may call."),
@@ -163,9 +168,8 @@ def _body(request: type[BaseModel], texts: Mapping[str, str]) -> RequestBody:
         properties={"image": Schema(type=OpenAPIType.ARRAY, items=binary, min_items=1)},
         required=["image"],
     )
-    one_pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
     examples: dict[str, Example | Reference] = {
-        "one image": Example(value={"inputs": [{"image": one_pixel}]}),
+        "one image": Example(value={"inputs": [{"image": _RAMP}]}),
         **{name: Example(value={"inputs": [{"text": text}]}) for name, text in texts.items()},
     }
     content: Mapping[str, BodyMediaType] = {
@@ -187,17 +191,19 @@ def _body(request: type[BaseModel], texts: Mapping[str, str]) -> RequestBody:
 
 def _query(options: type[BaseModel]) -> list[Parameter | Reference]:
     """The options as query parameters, from the same model that validates them."""
+    schema = options.model_json_schema()
+    needed = schema.get("required", [])
     return [
         Parameter(
             name=name,
             param_in="query",
-            required=False,
+            required=name in needed,
             description=field["description"],
             style="form",
             explode=name != "classes",
             schema=cast("Schema", field.get("anyOf", [field])[0]),  # the other branch is null: it is absent
         )
-        for name, field in options.model_json_schema()["properties"].items()
+        for name, field in schema["properties"].items()
     ]
 
 
@@ -242,6 +248,15 @@ class GenerateOperation(Operation):
         )
 
 
+@dataclass
+class EmptyOperation(Operation):
+    """One whose 204 sets cookies, which Litestar would describe with a body of JSON."""
+
+    def __post_init__(self) -> None:
+        answers = self.responses or {}
+        cast("OpenAPIResponse", answers["204"]).content = None
+
+
 class AdminOperation:
     """Operations whose JSON body, or query, is read by hand."""
 
@@ -264,6 +279,9 @@ class AdminOperation:
         class Taking(Operation):
             def __post_init__(self) -> None:
                 schema = Reference(ref=_COMPONENT.format(model=model.__name__))
-                self.request_body = RequestBody(content={"application/json": BodyMediaType(schema=schema)})
+                self.request_body = RequestBody(
+                    content={"application/json": BodyMediaType(schema=schema)},
+                    required=any(field.is_required() for field in model.model_fields.values()),
+                )
 
         return Taking

@@ -1,6 +1,7 @@
 """/livez: the process answers. /readyz: a request would be answered, part by part."""
 
 from litestar import Response, Router, get
+from litestar.openapi.datastructures import ResponseSpec
 
 from gateway.auth import DenyList, KeyRing, TrustedIssuers
 from gateway.canary import Route
@@ -29,6 +30,11 @@ def health_routes(
         summary="Would a request be answered?",
         description="200 when every part is ready, else 503.",
         tags=["health"],
+        responses={
+            503: ResponseSpec(
+                data_container=dict[str, object], description="It would not", generate_examples=False
+            )
+        },
         sync_to_thread=False,
     )
     def readyz() -> Response[dict[str, object]]:

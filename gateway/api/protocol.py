@@ -5,6 +5,7 @@ from importlib.metadata import version as release_of
 from typing import Any, Protocol
 
 from litestar import Response, Router, get
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
 from gateway.api.context import HttpRequest, context_of
@@ -63,7 +64,17 @@ def protocol_health_routes(catalog: Catalog) -> Router:
     def live() -> dict[str, bool]:
         return {"live": True}
 
-    @get("/v2/health/ready", summary="Are models served?", tags=_TAGS, sync_to_thread=False)
+    @get(
+        "/v2/health/ready",
+        summary="Are models served?",
+        tags=_TAGS,
+        responses={
+            503: ResponseSpec(
+                data_container=dict[str, bool], description="Not at the moment", generate_examples=False
+            )
+        },
+        sync_to_thread=False,
+    )
     def ready() -> Response[dict[str, bool]]:
         status = catalog.status()
         good = status.fresh and status.models > 0
@@ -77,7 +88,7 @@ def protocol_routes(catalog: Catalog, triton: Described) -> Router:
         "/v2",
         summary="What is served here?",
         tags=_TAGS,
-        responses=protocol_failures(401, 403, 429, 503),
+        responses=protocol_failures(400, 401, 403, 429, 503),
         sync_to_thread=False,
     )
     def server() -> dict[str, object]:

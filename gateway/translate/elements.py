@@ -1,8 +1,9 @@
 """The elements of a tensor between JSON and Triton's bytes, for every datatype.
 
 JSON knows three kinds of element (numbers, truth values, strings) and no size of them, so what does not fit the
-datatype is refused here: 300 is no UINT8, 1.5 no INT32, "7" no number, and 1e39 no FP32. Values become arrays in one
-step each, without a Python loop; only BYTES, whose elements differ in length, are walked one by one.
+datatype is refused here: 300 is no UINT8, 1.5 no INT32, "7" no number, and 1e39 no FP32. 7.0 is an INT32, though: some
+clients write every number so. Values become arrays in one step each, without a Python loop; only BYTES, whose elements
+differ in length, are walked one by one.
 """
 
 import math
@@ -21,9 +22,9 @@ _FLOATS = ("FP16", BF16, "FP32", "FP64")
 _KINDS: Mapping[str, frozenset[type]] = {
     "BOOL": frozenset({bool}),
     BYTES: frozenset({str}),
-    **dict.fromkeys(_FLOATS, frozenset({int, float})),
 }
-_INTEGER = frozenset({int})
+_NUMBER = frozenset({int, float})
+_EXACT = 2.0**53  # up to here every whole number is an FP64 of its own
 _LENGTH = struct.Struct("<I")
 
 
@@ -37,12 +38,16 @@ def pack(datatype: str, values: Sequence[Any], shape: Sequence[int]) -> Buffer:
     `datatype` is a known one. Raises ElementError.
     """
     flat = _flatten(values, shape)
-    if not set(map(type, flat)) <= _KINDS.get(datatype, _INTEGER):
+    kinds = set(map(type, flat))
+    if not kinds <= _KINDS.get(datatype, _NUMBER):
         raise ElementError(f"an element is not of {datatype}")
     if datatype == BYTES:
         return _pack_strings(flat)
     try:
-        array = _floats(datatype, flat) if datatype in _FLOATS else _integers(datatype, flat)
+        if datatype in _FLOATS:
+            array = _floats(datatype, flat)
+        else:
+            array = _integers(datatype, _whole(datatype, flat) if float in kinds else flat)
     except OverflowError:
         raise _out_of_range(datatype) from None
     return array.tobytes()
@@ -123,7 +128,15 @@ def _pack_strings(texts: Sequence[str]) -> bytes:
     return b"".join(chain.from_iterable(zip(lengths, encoded, strict=True)))
 
 
-def _integers(datatype: str, flat: Sequence[Any]) -> Array:
+def _whole(datatype: str, flat: Sequence[Any]) -> Array:
+    """Numbers of which some are written with a point or an exponent. Raises ElementError where one is not whole."""
+    wide = np.array(flat, np.float64)
+    if not (np.abs(wide) <= _EXACT).all() or (wide != np.floor(wide)).any():
+        raise ElementError(f"an element is not of {datatype}")
+    return wide
+
+
+def _integers(datatype: str, flat: Sequence[Any] | Array) -> Array:
     """Raises ElementError or OverflowError for a number that does not fit."""
     if datatype == "BOOL":
         return np.array(flat, np.bool_)

@@ -107,6 +107,13 @@ def test_brain_floats_are_rounded_to_the_nearest_and_ties_to_even(value: float) 
 
 
 @pytest.mark.parametrize("datatype", INTEGERS)
+def test_a_whole_number_may_be_written_with_a_point(datatype: str) -> None:
+    assert pack(datatype, [1.0, 0, 100.0], [3]) == pack(datatype, [1, 0, 100], [3])
+    with pytest.raises(ElementError, match="out of range"):
+        pack("UINT8", [256.0], [1])
+
+
+@pytest.mark.parametrize("datatype", INTEGERS)
 def test_an_integer_beyond_its_datatype_is_refused(datatype: str) -> None:
     bounds = np.iinfo(DTYPES[datatype])
     for value in (int(bounds.min) - 1, int(bounds.max) + 1, 10**30):
@@ -131,7 +138,9 @@ def test_infinity_that_a_parser_made_of_a_long_exponent_is_refused() -> None:
     ("datatype", "values"),
     [
         ("UINT8", [1, True]),
-        ("INT32", [1.0]),
+        ("INT32", [1.5]),
+        ("INT32", [1, 1e999]),
+        ("UINT64", [2.0**54]),
         ("INT64", ["7"]),
         ("FP32", ["1.5"]),
         ("FP32", [1.5, True]),

@@ -7,6 +7,7 @@ import click
 _COMMANDS = {
     "canary": "gateway.cli.canary",
     "check-config": "gateway.cli.check_config",
+    "doctor": "gateway.cli.doctor",
     "keys": "gateway.cli.keys",
     "models": "gateway.cli.models",
     "serve": "gateway.cli.serve",

@@ -85,6 +85,11 @@ class TritonClient:
         """Whether calls may be cancelled; no, until the server has said which release it is."""
         return self._version >= _CANCELS_SAFELY
 
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The server's release, such as (2, 51, 0); empty until `inventory` has asked."""
+        return self._version
+
     async def infer(self, call: InferCall) -> dict[str, Array]:
         """The outputs by name, each checked against the model's declaration.
 
@@ -202,6 +207,18 @@ class TritonClient:
         answer = await _translated(self._stub.ModelConfig(request, timeout=_CONTROL_TIMEOUT))
         wanted, text = described.patched(answer.config, change)
         return WantedConfig(text, codec.version_policy(wanted.version_policy))
+
+    async def open_interfaces(self) -> list[str]:
+        """Those interfaces that a gateway never uses and that answer all the same, by Triton's names for them."""
+        asks = {
+            "shared-memory": self._stub.SystemSharedMemoryStatus(
+                service_pb2.SystemSharedMemoryStatusRequest(), timeout=_CONTROL_TIMEOUT
+            ),
+            "trace": self._stub.TraceSetting(service_pb2.TraceSettingRequest(), timeout=_CONTROL_TIMEOUT),
+            "logging": self._stub.LogSettings(service_pb2.LogSettingsRequest(), timeout=_CONTROL_TIMEOUT),
+        }
+        answers = await asyncio.gather(*map(_translated, asks.values()), return_exceptions=True)
+        return [name for name, answer in zip(asks, answers, strict=True) if not isinstance(answer, Exception)]
 
     async def _served(self, name: str, versions: Sequence[str]) -> ServedModel:
         request = service_pb2.ModelConfigRequest(name=name, version=versions[-1])

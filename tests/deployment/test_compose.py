@@ -200,6 +200,18 @@ def test_its_triton_has_closed_what_the_gateway_never_uses(containers: RunningSt
                 ask()
 
 
+def test_its_doctor_finds_nothing_but_the_age_of_the_triton_wheel(
+    containers: RunningStack, folder: Path
+) -> None:
+    here = ROOT / ".venv" / "bin"
+    inside = part("gateway", folder, containers.at, here).environment
+    with running(Part("doctor", ["gateway", "doctor"], inside)) as process:
+        assert process.popen.wait(60) == 0, process.log.read_text()
+    printed = process.log.read_text()
+    assert re.findall(r"\[([a-z-]+)\]", printed) == ["old-release"]
+    assert "0 error(s), 1 warning(s)." in printed
+
+
 def test_its_redis_lets_a_stranger_do_nothing_but_ping(containers: RunningStack) -> None:
     import redis as blocking  # noqa: PLC0415  # beside the name of a part
 

@@ -1,0 +1,80 @@
+"""`gateway doctor`: what would silently not work, in plain words and with the mend; its exit code is for machines."""
+
+import asyncio
+import re
+import time
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+
+import click
+
+from gateway.assembly.access import STORE_TIMEOUT
+from gateway.assembly.far_side import far_side
+from gateway.cli.admin_client import printable
+from gateway.cli.check_config import load_settings
+from gateway.cli.output import as_json as json_option
+from gateway.cli.output import print_json
+from gateway.doctor import Examination, Report
+from gateway.doctor.configuration import exposure_findings, secret_findings
+from gateway.settings import Settings
+from gateway.store import connect
+from gateway.telemetry.logs import configure_logs
+
+_COLOURS = {"error": "red", "warning": "yellow"}
+
+
+@click.command()
+@click.option("--redis-url", help="Of a user who may ask how Redis is set up; the gateway's own may not.")
+@click.option("--no-probe", is_flag=True, help="Do not call each version once with zeros.")
+@json_option
+def doctor(redis_url: str | None, no_probe: bool, as_json: bool) -> None:
+    """Look for what would silently not work.
+
+    Reads the settings, Triton, every model's configuration, Redis and the routes. Exits with 1 where something is
+    broken or open, with 0 where there are only warnings.
+    """
+    settings = load_settings()
+    configure_logs(level="critical", style="console")  # what the catalog notices is among the findings
+    report = asyncio.run(_examine(settings, redis_url or settings.redis_url, probes=not no_probe))
+    if as_json:
+        print_json({**asdict(report), "errors": report.errors})
+    else:
+        _tell(report)
+    raise SystemExit(1 if report.errors else 0)
+
+
+async def _examine(settings: Settings, operator_url: str, *, probes: bool) -> Report:
+    far = far_side(settings)
+    urls = (settings.redis_url, operator_url, re.sub(r"//[^/@]*@", "//", settings.redis_url))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(far.triton)
+        redis, operator, stranger = [
+            await stack.enter_async_context(connect(url, timeout=STORE_TIMEOUT)) for url in urls
+        ]
+        report = await Examination(
+            triton=far.triton,
+            catalog=far.catalog,
+            endpoint=settings.triton_url,
+            redis=redis,
+            operator=operator,
+            stranger=stranger,
+            clock=time.monotonic,
+        ).run(probes=probes)
+    own = [
+        *secret_findings(settings.key_pepper.get_secret_value(), settings.token_secret.get_secret_value()),
+        *exposure_findings(settings.host, settings.environment, settings.metrics_networks),
+    ]
+    return Report([*own, *report.findings], report.unchecked)
+
+
+def _tell(report: Report) -> None:
+    for finding in report.findings:
+        click.echo(
+            f"{click.style(finding.severity, fg=_COLOURS[finding.severity], bold=True)}  "
+            f"{printable(finding.subject)}: {printable(finding.problem)}  [{finding.code}]\n"
+            f"  mend: {printable(finding.mend)}\n"
+        )
+    for sentence in report.unchecked:
+        click.echo(f"not checked  {sentence}\n")
+    warnings = len(report.findings) - report.errors
+    click.echo(f"{report.errors} error(s), {warnings} warning(s).")

@@ -1,0 +1,138 @@
+"""Asks Triton and the stores, and has every part of the doctor look at what they say."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from redis.asyncio import Redis
+
+from gateway.canary import Route
+from gateway.canary.route import BrokenRoute, from_document
+from gateway.canary.store import RouteStore
+from gateway.catalog import Catalog
+from gateway.doctor import server
+from gateway.doctor.finding import Finding, Report, error
+from gateway.doctor.keeping import redis_report
+from gateway.doctor.probe import Infers, can_probe, probe
+from gateway.doctor.queues import queue_findings
+from gateway.doctor.versions import route_findings, version_findings
+from gateway.domain import RepositoryEntry
+from gateway.errors import GatewayError
+from gateway.store import StoreAway
+
+
+class Triton(Infers, Protocol):
+    """What is asked of the client; each method raises UpstreamError."""
+
+    @property
+    def release(self) -> Sequence[int]: ...
+
+    async def repository(self) -> list[RepositoryEntry]: ...
+
+    async def config(self, model: str, version: str) -> Mapping[str, Any]: ...
+
+    async def open_interfaces(self) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Examination:
+    """`endpoint` is host:port of Triton's gRPC. `stranger` is a client of the same Redis without credentials,
+    `operator` one whose user may ask how Redis is set up.
+    """
+
+    triton: Triton
+    catalog: Catalog
+    endpoint: str
+    redis: Redis
+    operator: Redis
+    stranger: Redis
+    clock: Callable[[], float]
+    addresses: Callable[[], list[str]] = server.own_addresses
+
+    async def run(self, *, probes: bool) -> Report:
+        """`probes`: whether each version is called once, with zeros."""
+        redis = await redis_report(self.operator, self.stranger)
+        findings = list(redis.findings)
+        try:
+            await self.catalog.refresh()
+            findings += await self._server()
+            findings += await self._models(probes=probes)
+        except GatewayError as failure:
+            findings.append(_away(self.endpoint, failure))
+            return Report(findings, [*redis.unchecked, "The models: Triton does not answer."])
+        if not any(finding.code == "redis-away" for finding in findings):
+            findings += await self._routes()
+        return Report(findings, redis.unchecked)
+
+    async def _server(self) -> list[Finding]:
+        host, _, port = self.endpoint.rpartition(":")
+        reached = await server.reachable_at(self.addresses(), int(port)) if server.is_loopback(host) else []
+        private = server.is_loopback(host) and not reached
+        interfaces = await self.triton.open_interfaces()
+        return [
+            *server.release_findings(self.triton.release, private=private),
+            *server.access_findings(reached, interfaces, private=private),
+        ]
+
+    async def _models(self, *, probes: bool) -> list[Finding]:
+        findings: list[Finding] = []
+        for name in sorted({entry.model for entry in await self.triton.repository()}):
+            card, reason = self.catalog.known(name)
+            if card is None:
+                findings += [_uncallable(name, reason)] if reason else []
+                continue
+            config = await self.triton.config(name, card.served.versions[-1])
+            findings += queue_findings(name, config, self.triton.release)
+            findings += version_findings(card, config)
+            if probes and can_probe(card.served):
+                for version in card.served.versions:
+                    findings += await probe(self.triton, card.served, version, self.clock)
+        return findings
+
+    async def _routes(self) -> list[Finding]:
+        try:
+            stored = (await RouteStore(self.redis).read()).routes
+        except StoreAway as failure:
+            return [
+                error(
+                    "redis", "routes-unreadable", f"routes cannot be read: {failure}", "Look at Redis's log."
+                )
+            ]
+        findings: list[Finding] = []
+        for model, entry in sorted(stored.items()):
+            if entry.document is not None:
+                findings += self._route(model, entry.document)
+        return findings
+
+    def _route(self, model: str, document: str) -> list[Finding]:
+        try:
+            route: Route = from_document(document)
+        except BrokenRoute as failure:
+            return [
+                error(
+                    f"route {model}",
+                    "route-unreadable",
+                    f"this release cannot read it: {failure}",
+                    "Finish the deployment of the newer release, or set the route again.",
+                )
+            ]
+        card, _ = self.catalog.known(model)
+        return list(route_findings(model, route, card.served.versions if card else ()))
+
+
+def _away(endpoint: str, failure: GatewayError) -> Finding:
+    return error(
+        "triton",
+        "triton-away",
+        f"it does not answer on {endpoint}: {failure.internal or failure}",
+        "Start it; is GATEWAY_TRITON_URL right?",
+    )
+
+
+def _uncallable(name: str, reason: str) -> Finding:
+    return error(
+        f"model {name}",
+        "not-callable",
+        f"it cannot be called: {reason}",
+        f"Mend what it says, then: gateway models load {name}",
+    )

@@ -1,0 +1,106 @@
+"""Does Redis keep what it is given, and from whom? Asks with the user that it is handed, and as a stranger."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.doctor.finding import Finding, error, warning
+from gateway.store import text
+
+_STRANGERS_KEY = "gw:{doctor}"  # of the gateway's own names, so that reading it says something
+_MENDED = ((6, 2, 20), (7, 2, 11), (7, 4, 6), (8, 0, 4), (8, 2, 2))  # CVE-2025-49844, by line of releases
+_MENDED_LINES = {version[:2]: version for version in _MENDED}
+
+_NOT_ASKED = (
+    "Redis: whether it keeps its data, and what it throws out when it is full. The gateway's user may not ask, which "
+    "is right; give the address of one who may: --redis-url redis://admin:…@host:6379/0"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisReport:
+    findings: list[Finding]
+    unchecked: list[str]
+
+
+async def redis_report(ours: Redis, stranger: Redis) -> RedisReport:
+    """`stranger` is a client without credentials of the same server."""
+    try:
+        await ours.get(_STRANGERS_KEY)
+    except (RedisError, OSError) as failure:
+        return RedisReport(
+            [
+                error(
+                    "redis",
+                    "redis-away",
+                    f"it cannot be used: {type(failure).__name__}: {failure}",
+                    "Start it; is GATEWAY_REDIS_URL right, and its user (docs/access.md)?",
+                )
+            ],
+            [],
+        )
+    findings = [finding async for finding in _of_strangers(stranger)]
+    try:
+        info = {**await ours.info("server"), **await ours.info("memory"), **await ours.info("persistence")}
+        saves = (await ours.config_get("save")).get("save", "")
+    except (RedisError, OSError):
+        return RedisReport(findings, [_NOT_ASKED])
+    return RedisReport([*findings, *_of_keeping(info, text(saves)), *_of_release(info)], [])
+
+
+async def _of_strangers(stranger: Redis) -> Any:
+    try:
+        await stranger.get(_STRANGERS_KEY)
+    except (RedisError, OSError):
+        return
+    yield error(
+        "redis",
+        "redis-open",
+        "it lets in whoever reaches it, without a password: keys can be read, made and taken away.",
+        "Give the gateway a user of its own and switch the default one off (docs/access.md has the line).",
+    )
+
+
+def _of_keeping(info: Mapping[str, Any], saves: str) -> Iterator[Finding]:
+    """What survives a restart, and what a full memory costs."""
+    if not int(info.get("aof_enabled", 0)):
+        keeps = f"it saves a snapshot now and then ({saves})" if saves else "it writes nothing to a disk"
+        made = warning if saves else error
+        yield made(
+            "redis",
+            "redis-forgets",
+            f"{keeps}: a crash takes the keys and routes that were made since.",
+            "Set appendonly yes, and keep its folder on a disk that stays.",
+        )
+    policy = text(info.get("maxmemory_policy", ""))
+    if policy.startswith("allkeys"):
+        yield error(
+            "redis",
+            "redis-evicts",
+            f"maxmemory-policy is {policy}: when it is full it throws out API keys and routes.",
+            "Set maxmemory-policy noeviction.",
+        )
+    if not int(info.get("maxmemory", 0)):
+        yield warning(
+            "redis",
+            "redis-unbounded",
+            "maxmemory is not set: it grows until the machine kills it.",
+            "Set maxmemory well below what the machine or the container has, for instance 512mb.",
+        )
+
+
+def _of_release(info: Mapping[str, Any]) -> Iterator[Finding]:
+    release = tuple(map(int, re.findall(r"\d+", text(info.get("redis_version", "")))[:3]))
+    mended = _MENDED_LINES.get((release[0], release[1])) if len(release) > 1 else None
+    old = release < mended if mended else release < _MENDED[-1] and release[:2] not in _MENDED_LINES
+    if old:
+        yield warning(
+            "redis",
+            "redis-old",
+            f"Redis {'.'.join(map(str, release))} may have CVE-2025-49844: whoever may run scripts can run code in it.",
+            "Take 8.2.2, 7.4.6, 7.2.11 or later, unless your distribution has mended it under the old number.",
+        )

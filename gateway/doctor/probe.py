@@ -1,0 +1,101 @@
+"""One call with zeros to a version: says whether its answers are what it declares.
+
+A Python-based backend of an old Triton in an environment with numpy 2 answers OK with empty tensors, and no health
+check tells.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from gateway.datatypes import BYTES, SIZES
+from gateway.doctor.finding import Finding, error, warning
+from gateway.domain import (
+    Array,
+    Deadline,
+    InferCall,
+    ModelVersion,
+    Priority,
+    RawTensor,
+    ServedModel,
+    TensorSpec,
+    Variant,
+)
+from gateway.errors import BackendDied, GatewayError, UpstreamInvalidResponse
+
+SECONDS = 10.0
+_FREE = 8  # what a free dimension is given
+
+
+class Infers(Protocol):
+    async def infer(self, call: InferCall) -> dict[str, Array]: ...
+
+
+async def probe(
+    triton: Infers, model: ServedModel, version: str, clock: Callable[[], float]
+) -> list[Finding]:
+    subject = f"model {model.name}"
+    try:
+        await triton.infer(_call(model, version, clock() + SECONDS))
+    except UpstreamInvalidResponse as failure:
+        return [
+            error(
+                subject,
+                "answers-nonsense",
+                f"version {version} says OK and answers what it does not declare: {failure.internal}",
+                "Compare its outputs with config.pbtxt. In the environment of a Python-based backend of an old Triton "
+                "install numpy below 2: with numpy 2 its tensors are empty.",
+            )
+        ]
+    except BackendDied as failure:
+        return [
+            error(
+                subject,
+                "process-died",
+                f"the process of version {version} is gone, though Triton says that it is ready: {failure.internal}",
+                f"gateway models heal {model.name}",
+            )
+        ]
+    except GatewayError as failure:
+        return [
+            warning(
+                subject,
+                "not-probed",
+                f"version {version} does not answer zeros: {failure.internal or failure}",
+                "Nothing, if its inputs cannot be zeros; else look at Triton's log.",
+            )
+        ]
+    return []
+
+
+def can_probe(model: ServedModel) -> bool:
+    """A model that answers any number of times takes another call; a type that Triton does not know takes none."""
+    return not model.decoupled and all(spec.datatype in {*SIZES, BYTES} for spec in model.inputs)
+
+
+def _call(model: ServedModel, version: str, until: float) -> InferCall:
+    return InferCall(
+        target=ModelVersion(model.name, version, Variant.PINNED),
+        model=model,
+        inputs=list(_zeros(model)),
+        deadline=Deadline(until),
+        priority=Priority.BATCH,
+        request_id="doctor",
+        usual=SECONDS,
+    )
+
+
+def _zeros(model: ServedModel) -> Iterator[RawTensor]:
+    for spec in model.inputs:
+        if not spec.optional:
+            shape = _shape(spec, batches=model.max_batch_size > 0)
+            # An empty string is its length, which is four zeros.
+            size = math.prod(shape) * (4 if spec.datatype == BYTES else SIZES[spec.datatype])
+            yield RawTensor(spec.name, spec.datatype, shape, bytes(size))
+
+
+def _shape(spec: TensorSpec, *, batches: bool) -> tuple[int, ...]:
+    sides = list(spec.shape)
+    if not batches and sides and sides[0] == -1:
+        sides[0] = 1
+    return (*([1] if batches else []), *(_FREE if side == -1 else side for side in sides))

@@ -11,7 +11,7 @@ from gateway.doctor.finding import Finding, error, warning
 _KNOWN = (
     (
         (2, 59),
-        "cancelled calls crash it after some thousands; the gateway cancels none there, and finishes what nobody waits for",
+        "cancelled calls crash it after some thousands; the gateway finishes there what nobody waits for",
     ),
     (
         (2, 60),

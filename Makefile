@@ -11,7 +11,7 @@ SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup programs up check format test accuracy counted screenshots secrets image bench-limits bench-overload bench-mirror bench-hot-path fuzz train lock clean
+.PHONY: help setup programs up check format test accuracy counted screenshots secrets image bench-limits bench-overload bench-mirror bench-hot-path fuzz train lock clean export-models bench-models
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -72,6 +72,21 @@ fuzz: setup ## schemathesis on both descriptions, SECONDS=120 each
 bench-mirror: setup ## What callers notice while all their calls are mirrored to a canary
 	PYTHONPATH=dev $(BIN)/python benchmarks/mirror.py
 
+WEIGHTS ?= random
+export-models: ## ResNet-50, YOLOv8n and BERT base into model_repository; WEIGHTS=random (anywhere) or pretrained (from their hubs)
+	$(PYTHON) -m venv .venv-export
+	.venv-export/bin/pip install --quiet -r triton/export/requirements.txt
+	.venv-export/bin/python triton/export/export_resnet50.py --weights $(WEIGHTS)
+	.venv-export/bin/python triton/export/export_bert.py --weights $(WEIGHTS)
+	$(PYTHON) -m venv .venv-yolo
+	.venv-yolo/bin/pip install --quiet -r triton/export/requirements-yolo.txt
+	@# Without what they depend on: torchvision only has to be there by name, and brings CUDA along.
+	.venv-yolo/bin/pip install --quiet --no-deps torchvision==0.28.0 ultralytics==8.4.190 ultralytics-thop==2.2.3
+	YOLO_CONFIG_DIR=.run .venv-yolo/bin/python triton/export/export_yolov8.py --weights $(WEIGHTS)
+
+bench-models: setup ## The three large models on this machine: parity with the framework, and what batches gain
+	PYTHONPATH=dev $(BIN)/python benchmarks/models.py
+
 train: ## Train and export the demo models again (about an hour on two cores; needs PyTorch)
 	$(PYTHON) -m venv .venv-export
 	.venv-export/bin/pip install --quiet -r triton/export/requirements.txt
@@ -83,7 +98,7 @@ lock: $(UV) ## Resolve the requirements files again from pyproject.toml and trit
 	$(BIN)/python dev/check_locks.py $(UV) --write
 
 clean: ## Remove environments and state
-	rm -rf $(VENV) $(TRITON_VENV) .venv-export .run
+	rm -rf $(VENV) $(TRITON_VENV) .venv-export .venv-yolo .run
 
 $(UV): requirements/uv.txt
 	$(PYTHON) -m venv .run/tools

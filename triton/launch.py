@@ -108,7 +108,7 @@ def main(arguments: Sequence[str]) -> None:
         str(wheel.server),
         *server_flags(home, options.repository, options.profile, share),
         *address_flags(options.address, ports),
-        *control_flags(options.server_arguments),
+        *control_flags(options.repository, options.server_arguments),
         *options.server_arguments,
     ]
     sys.stderr.write(
@@ -333,14 +333,24 @@ def server_flags(home: Path, repository: Path, profile: str, shared_memory: int)
     ]
 
 
-def control_flags(arguments: Sequence[str]) -> list[str]:
-    """Explicit control lets models be loaded and unloaded by name; all are loaded at the start.
+def control_flags(repository: Path, arguments: Sequence[str]) -> list[str]:
+    """Explicit control lets models be loaded and unloaded by name; all that are there are loaded at the start.
 
     Other modes load all by themselves, and refuse to start where they are told which.
     """
     if any(argument.startswith("--model-control-mode=") for argument in arguments):
         return []
-    return ["--model-control-mode=explicit", "--load-model=*"]
+    names = models_with_versions(repository)
+    return ["--model-control-mode=explicit", *(f"--load-model={name}" for name in names)]
+
+
+def models_with_versions(repository: Path) -> list[str]:
+    """By name; a version is a folder called by its number that holds something: others are still to be exported."""
+    return sorted(
+        folder.name
+        for folder in repository.iterdir()
+        if any(version.name.isdecimal() and any(version.iterdir()) for version in folder.glob("*/"))
+    )
 
 
 def address_flags(address: str, ports: Ports) -> list[str]:

@@ -82,7 +82,7 @@ def model_view(state: ModelState) -> ModelView:
         callable=card is not None,
         reason=state.reason,
         default_version=stable,
-        needed=reasons_to_keep(card, state.route),
+        needed=reasons_to_keep(card, state.route, state.ensembles),
         versions=[_version(version) for version in state.versions],
     )
 

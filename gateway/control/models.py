@@ -106,7 +106,7 @@ class ModelControl:
         """Raises ModelNotFound, ModelInUse for what a route or a default needs (unless `force`), ControlDisabled."""
         async with self._turn:
             state = await self.model(name)
-            if not force and (reasons := reasons_to_keep(state.card, state.route)):
+            if not force and (reasons := reasons_to_keep(state.card, state.route, state.ensembles)):
                 raise ModelInUse("The model is needed.", reasons)
             await self._ask(self.triton.unload(name))
             return await self._seen(name)

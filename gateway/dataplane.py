@@ -49,7 +49,7 @@ from gateway.translate.translator import Encoded, Translator
 _PROBE_SECONDS = 5.0
 
 _Outcome = TypeVar("_Outcome")
-_Decode = Callable[[Array, Sequence[Encoded], ModelCard, Options], Awaitable[list[Result]]]
+_Decode = Callable[[Sequence[Array], Sequence[Encoded], ModelCard, Options], Awaitable[list[Result]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +264,9 @@ class DataPlane:
         job = self._trial(card, version)
         async with self._until(job.deadline):
             items = await self._translator.encode(inputs, card)
-            output, _ = await self._infer(job, card, _encoded(items))
-            results = await decode(output, _encoded(items), card, options)
-        return Probe(_in_order(items, results), output.shape[1:], str(output.dtype))
+            outputs, _ = await self._infer(job, card, _encoded(items))
+            results = await decode(outputs, _encoded(items), card, options)
+        return Probe(_in_order(items, results), outputs[0].shape[1:], str(outputs[0].dtype))
 
     async def try_out(self, card: Card, version: str, asked: InferRequest) -> None:
         """Whether exactly this version answers these tensors; for those who judge it, and counted for nobody.
@@ -310,9 +310,9 @@ class DataPlane:
             encoded = _encoded(items)
 
             async def work(chosen: _Job) -> tuple[list[Result], float]:
-                output, seconds = await self._infer(chosen, card, encoded)
+                outputs, seconds = await self._infer(chosen, card, encoded)
                 with chosen.timeline.stage(Stage.POST):
-                    return await decode(output, encoded, card, options), seconds
+                    return await decode(outputs, encoded, card, options), seconds
 
             job, results = await self._serve(job, work)
         answered = _in_order(items, results)
@@ -396,8 +396,8 @@ class DataPlane:
         self._outcomes.record(job.target, None, seconds)
         return outcome
 
-    async def _infer(self, job: _Job, card: ModelCard, items: Sequence[Encoded]) -> tuple[Array, float]:
-        """The inputs as one batch, or as several where the model takes fewer at once: `[inputs, …]`.
+    async def _infer(self, job: _Job, card: ModelCard, items: Sequence[Encoded]) -> tuple[list[Array], float]:
+        """The inputs as one batch, or as several where the model takes fewer at once: `[inputs, …]` of each output.
 
         With it the seconds of the slowest batch.
         """
@@ -406,9 +406,8 @@ class DataPlane:
         answers = await asyncio.gather(
             *(self._in_turn(job, self._upstream.infer, batch) for batch in batches)
         )
-        outputs = [answer[card.output.name] for answer, _ in answers]
-        joined = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
-        return joined, max(seconds for _, seconds in answers)
+        outputs = [_joined([answer[output.name] for answer, _ in answers]) for output in card.outputs]
+        return outputs, max(seconds for _, seconds in answers)
 
     async def _in_turn(
         self,
@@ -477,6 +476,10 @@ def _fall_back(job: _Job, error: Exception) -> _Job:
         raise error
     job.timeline.chosen(job.choice.fallback)
     return replace(job, target=job.choice.fallback)
+
+
+def _joined(batches: Sequence[Array]) -> Array:
+    return batches[0] if len(batches) == 1 else np.concatenate(batches)
 
 
 def _stored(content: Content | InputError) -> Sequence[Buffer] | InputError:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.catalog.inputs import Preprocessing, Tokenization, batch_limit, preprocessing, tokenization
+from gateway.catalog.outputs import check_outputs, read_outputs
 from gateway.catalog.parameters import (
-    CardError,
-    DetectionParameters,
     GeneralParameters,
     Parameters,
     Task,
@@ -67,12 +66,15 @@ class TensorCard:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """All that the gateway needs to serve one model on /v1. `encoding` says how its inputs are made."""
+    """All that the gateway needs to serve one model on /v1. `encoding` says how its inputs are made.
+
+    `outputs` are those that are read, in the order in which they are: one, or a detector's logits and boxes.
+    """
 
     served: ServedModel
     parameters: Parameters
     encoding: Preprocessing | Tokenization
-    output: TensorSpec
+    outputs: tuple[TensorSpec, ...]
     batch_limit: int
 
     @property
@@ -121,41 +123,16 @@ def read_card(served: ServedModel) -> ModelCard:
     Raises CardError with a sentence for the operator where the parameters contradict the tensors.
     """
     parameters = parse(served.parameters)
-    if len(served.outputs) != 1:
-        raise CardError(f"{parameters.task} needs exactly one output")
     encoding: Preprocessing | Tokenization
     if isinstance(parameters, TextParameters):
         encoding, limit = tokenization(parameters, served), batch_limit(served, 1, "text")
     else:
         encoding, limit = preprocessing(parameters, served), batch_limit(served, 3, "image")
-    card = ModelCard(served, parameters, encoding, served.outputs[0], limit)
-    _check_output(card)
+    card = ModelCard(served, parameters, encoding, read_outputs(parameters, served), limit)
+    check_outputs(card.parameters, card.outputs, batched=served.max_batch_size > 0)
     return card
 
 
 def read_tensor_card(served: ServedModel) -> TensorCard:
     """The card of a model without a task. Raises CardError where it has keys that say nothing without one."""
     return TensorCard(served, parse_general(served.parameters))
-
-
-def _check_output(card: ModelCard) -> None:
-    output, classes = card.output, len(card.labels)
-    if output.datatype not in ("FP16", "FP32"):
-        raise CardError(f"output {output.name} is {output.datatype}; scores are FP32 or FP16")
-    shape = list(output.shape)
-    if card.served.max_batch_size == 0:
-        if shape[:1] not in ([1], [-1]):
-            raise CardError(
-                f"output {output.name} has shape {shape}; without max_batch_size it starts with 1 or -1"
-            )
-        shape = shape[1:]
-    if not isinstance(card.parameters, DetectionParameters):
-        if [side for side in shape if side not in (1, -1)] not in ([classes], []):
-            raise CardError(
-                f"output {output.name} has shape {list(output.shape)}, gateway.labels has {classes} lines"
-            )
-    elif len(shape) != 2 or shape[0] not in (4 + classes, -1):
-        raise CardError(
-            f"output {output.name} has shape {list(output.shape)}; yolov8 with {classes} labels needs "
-            f"{4 + classes} rows of anchors"
-        )

@@ -123,10 +123,20 @@ class ClassificationParameters(ImageParameters, _Scores):
 
 class DetectionParameters(ImageParameters):
     task: Literal[Task.OBJECT_DETECTION]
-    boxes: Literal["yolov8"] = "yolov8"
+    boxes: Literal["yolov8", "end2end", "detr"] = "yolov8"
+    logits_output: TensorName = "logits"
+    boxes_output: TensorName = "pred_boxes"
     min_score: float = Field(default=0.25, ge=0, le=1)
     iou_threshold: float = Field(default=0.7, ge=0, le=1)
     max_detections: int = Field(default=300, ge=1, le=3000)
+
+    @model_validator(mode="after")
+    def _of_one_head(self) -> Self:
+        if self.boxes != "yolov8" and "iou_threshold" in self.model_fields_set:
+            raise ValueError(f"gateway.iou_threshold says nothing to {self.boxes}, which suppresses nothing")
+        if self.boxes != "detr" and {"logits_output", "boxes_output"} & self.model_fields_set:
+            raise ValueError("gateway.logits_output and gateway.boxes_output are for gateway.boxes detr")
+        return self
 
 
 class TextParameters(_Parameters, _Scores):

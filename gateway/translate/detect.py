@@ -10,17 +10,18 @@ from gateway.domain import Array
 from gateway.errors import UpstreamInvalidResponse
 from gateway.schemas import Box, Detection, DetectOptions, DetectResult, ImageSize
 from gateway.translate.boxes import Candidates, decode_yolov8, restore, suppress, visible
+from gateway.translate.heads import decode_detr, decode_end2end
 from gateway.translate.image import Placement
 
 
 def decode(
-    output: Array,
+    outputs: Sequence[Array],
     placements: Sequence[Placement],
     card: ModelCard,
     options: DetectOptions,
     wanted: frozenset[int] | None,
 ) -> list[DetectResult]:
-    """`output` is `[batch, 4 + classes, anchors]`, `placements` one an image; one result an image, best first.
+    """`outputs` are those of the card, `[batch, …]` each, `placements` one an image; one result an image, best first.
 
     `wanted` narrows the answer to these class ids.
 
@@ -28,23 +29,56 @@ def decode(
     """
     parameters = card.parameters
     assert isinstance(parameters, DetectionParameters)  # noqa: S101  # the catalog finds by task
-    expected = (len(placements), 4 + len(card.labels))
-    if output.ndim != 3 or output.shape[:2] != expected:
-        raise UpstreamInvalidResponse(
-            "The model's answer is not valid.",
-            internal=f"shape {output.shape} instead of {expected} and anchors",
-        )
+    _check_shapes(outputs, len(placements), parameters, len(card.labels))
     min_score = parameters.min_score if options.min_score is None else options.min_score
     threshold = parameters.iou_threshold if options.iou_threshold is None else options.iou_threshold
     limit = min(options.top_k or parameters.max_detections, parameters.max_detections)
     results = []
-    for rows, placement in zip(output.astype(np.float32, copy=False), placements, strict=True):
-        candidates = visible(decode_yolov8(rows, min_score, wanted), placement)
-        found = suppress(candidates, threshold, limit)
+    singles = zip(*(output.astype(np.float32, copy=False) for output in outputs), strict=True)
+    for heads, placement in zip(singles, placements, strict=True):
+        candidates = visible(_candidates(heads, card, parameters, min_score, wanted), placement)
+        if parameters.boxes == "yolov8":
+            found = suppress(candidates, threshold, limit)
+        else:
+            found = candidates.take(np.arange(min(limit, len(candidates.scores))))
         size = ImageSize(width=placement.width, height=placement.height)
         detections = _labelled(restore(found, placement), card.labels)
         results.append(DetectResult(image=size, detections=detections))
     return results
+
+
+def _check_shapes(
+    outputs: Sequence[Array], count: int, parameters: DetectionParameters, classes: int
+) -> None:
+    """Raises UpstreamInvalidResponse."""
+    shapes = [output.shape for output in outputs]
+    good = all(len(shape) == 3 and shape[0] == count for shape in shapes)
+    if parameters.boxes == "yolov8":
+        good = good and shapes[0][1] == 4 + classes
+    elif parameters.boxes == "end2end":
+        good = good and shapes[0][2] == 6
+    if not good:
+        raise UpstreamInvalidResponse(
+            "The model's answer is not valid.", internal=f"shapes {shapes} for {parameters.boxes}"
+        )
+
+
+def _candidates(
+    heads: Sequence[Array],
+    card: ModelCard,
+    parameters: DetectionParameters,
+    min_score: float,
+    wanted: frozenset[int] | None,
+) -> Candidates:
+    """What the network found in one image, in input pixels, best first. Raises UpstreamInvalidResponse."""
+    first = np.asarray(heads[0], np.float32)
+    if parameters.boxes == "yolov8":
+        return decode_yolov8(first, min_score, wanted)
+    if parameters.boxes == "end2end":
+        return decode_end2end(first, len(card.labels), min_score, wanted)
+    size = (card.preprocessing.width, card.preprocessing.height)
+    boxes = np.asarray(heads[1], np.float32)
+    return decode_detr(first, boxes, size, len(card.labels), min_score, wanted)
 
 
 def _labelled(found: Candidates, labels: tuple[str, ...]) -> list[Detection]:

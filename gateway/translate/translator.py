@@ -56,18 +56,18 @@ class Translator:
         return [Tensor(card.served.inputs[0].name, np.stack(arrays))]
 
     async def classes(
-        self, output: Array, _: Sequence[Encoded], card: ModelCard, options: ClassifyOptions
+        self, outputs: Sequence[Array], _: Sequence[Encoded], card: ModelCard, options: ClassifyOptions
     ) -> list[ClassifyResult]:
         """One result an input. Raises UpstreamInvalidResponse."""
-        return classify.decode(output, card, options, class_ids(options.classes, card.labels))
+        return classify.decode(outputs[0], card, options, class_ids(options.classes, card.labels))
 
     async def boxes(
-        self, output: Array, items: Sequence[Encoded], card: ModelCard, options: DetectOptions
+        self, outputs: Sequence[Array], items: Sequence[Encoded], card: ModelCard, options: DetectOptions
     ) -> list[DetectResult]:
         """One result an image. Raises UpstreamInvalidResponse, Overloaded."""
         places = [item.placement for item in _all_of(image.Encoded, items)]
         wanted = class_ids(options.classes, card.labels)
-        return await self._pool.run(detect.decode, output, places, card, options, wanted)
+        return await self._pool.run(detect.decode, outputs, places, card, options, wanted)
 
 
 def _all_of(kind: type[_Kind], items: Sequence[Encoded]) -> list[_Kind]:

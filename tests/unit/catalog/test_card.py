@@ -282,7 +282,7 @@ BAD = [
     ),
     pytest.param(
         detector(output=scores(84, 8400)),
-        "output scores has shape [84, 8400]; yolov8 with 3 labels needs 7 rows of anchors",
+        "output scores has shape [84, 8400]; yolov8 with 3 labels needs [7, -1]",
         id="a detector has too few labels",
     ),
     # what goes together
@@ -421,17 +421,17 @@ BAD = [
     ),
     pytest.param(
         detector(output=scores(8400, 7)),
-        "output scores has shape [8400, 7]; yolov8 with 3 labels needs 7 rows of anchors",
+        "output scores has shape [8400, 7]; yolov8 with 3 labels needs [7, -1]",
         id="anchors before rows",
     ),
     pytest.param(
         detector(output=scores(1, 7, 8400)),
-        "output scores has shape [1, 7, 8400]; yolov8 with 3 labels needs 7 rows of anchors",
+        "output scores has shape [1, 7, 8400]; yolov8 with 3 labels needs [7, -1]",
         id="a batch dimension of the boxes beside max_batch_size",
     ),
     pytest.param(
         detector(output=scores(7)),
-        "output scores has shape [7]; yolov8 with 3 labels needs 7 rows of anchors",
+        "output scores has shape [7]; yolov8 with 3 labels needs [7, -1]",
         id="boxes of one dimension",
     ),
     pytest.param(

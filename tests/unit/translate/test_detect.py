@@ -25,7 +25,7 @@ def batch(*images: list[list[float]]) -> NDArray[np.float32]:
 
 
 def scores(output: NDArray[np.float32], **options: object) -> list[float]:
-    (result,) = detect.decode(output, [SAME], CARD, DetectOptions(**options), None)
+    (result,) = detect.decode([output], [SAME], CARD, DetectOptions(**options), None)
     return [one.score for one in result.detections]
 
 
@@ -34,7 +34,7 @@ SPREAD = batch([anchor(8 * i + 4, 8, score) for i, score in enumerate((0.3, 0.9,
 
 def test_detections_carry_class_label_score_and_box_in_the_original_picture() -> None:
     output = batch([anchor(32, 32, 0.876543, kind=2, size=16)])
-    (result,) = detect.decode(output, [WIDE], CARD, DetectOptions(), None)
+    (result,) = detect.decode([output], [WIDE], CARD, DetectOptions(), None)
     (found,) = result.detections
     assert (found.class_id, found.label, found.score) == (2, "class 2", 0.876543)
     assert found.box.model_dump() == {"x_min": 75.0, "y_min": 25.0, "x_max": 125.0, "y_max": 75.0}
@@ -73,19 +73,19 @@ def test_the_caller_may_set_the_overlap() -> None:
 
 def test_only_the_wanted_classes_are_answered() -> None:
     output = batch([anchor(8, 8, 0.9, 0), anchor(24, 8, 0.8, 1), anchor(40, 8, 0.7, 2)])
-    (result,) = detect.decode(output, [SAME], CARD, DetectOptions(), frozenset({0, 2}))
+    (result,) = detect.decode([output], [SAME], CARD, DetectOptions(), frozenset({0, 2}))
     assert [one.label for one in result.detections] == ["class 0", "class 2"]
 
 
 def test_a_box_in_the_padding_does_not_use_up_the_limit() -> None:
     output = batch([anchor(32, 4, 0.9), anchor(32, 32, 0.5)])
-    (result,) = detect.decode(output, [WIDE], CARD, DetectOptions(top_k=1), None)
+    (result,) = detect.decode([output], [WIDE], CARD, DetectOptions(top_k=1), None)
     assert [one.score for one in result.detections] == [0.5]
 
 
 def test_every_image_has_its_own_answer_and_placement() -> None:
     output = batch([anchor(32, 32, 0.9)], [anchor(32, 32, 0.1)], [anchor(32, 32, 0.8)])
-    results = detect.decode(output, [SAME, WIDE, WIDE], CARD, DetectOptions(), None)
+    results = detect.decode([output], [SAME, WIDE, WIDE], CARD, DetectOptions(), None)
     assert [[one.box.x_min for one in result.detections] for result in results] == [[30.0], [], [93.75]]
     assert [result.image.width for result in results] == [64, 200, 200]
 
@@ -108,14 +108,14 @@ def test_half_precision_is_read_too() -> None:
 )
 def test_an_output_of_another_shape_is_not_an_answer(shape: tuple[int, ...]) -> None:
     with pytest.raises(UpstreamInvalidResponse) as caught:
-        detect.decode(np.zeros(shape, np.float32), [SAME], CARD, DetectOptions(), None)
+        detect.decode([np.zeros(shape, np.float32)], [SAME], CARD, DetectOptions(), None)
     assert str(shape) in caught.value.internal
 
 
 def test_logits_in_one_image_spoil_the_answer() -> None:
     output = batch([anchor(8, 8, 0.9)], [anchor(8, 8, 7.3)])
     with pytest.raises(UpstreamInvalidResponse):
-        detect.decode(output, [SAME, SAME], CARD, DetectOptions(), None)
+        detect.decode([output], [SAME, SAME], CARD, DetectOptions(), None)
 
 
 def test_no_anchors_are_no_detections() -> None:

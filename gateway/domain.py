@@ -145,7 +145,7 @@ class ServedModel:
     `versions` holds only those that are ready, in ascending order. `max_batch_size` 0 means that the
     model does not batch. `instances` run at the same time. `version_policy` is
     Triton's, as text such as "latest 1". `parameters` are the strings of the model's configuration. A
-    `decoupled` model answers a call any number of times.
+    `decoupled` model answers a call any number of times; `steps` are the models that an ensemble is made of.
     """
 
     name: str
@@ -157,6 +157,7 @@ class ServedModel:
     instances: int = 1
     version_policy: str = ""
     decoupled: bool = False
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

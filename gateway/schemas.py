@@ -229,7 +229,9 @@ class ModelInfo(_Public):
     default_version: str = Field(description="Answers requests that name no version.")
     versions: list[str] = Field(description="The versions that are loaded.")
     labels: list[str]
-    input: ImageSize | TextSize = Field(description="What images are resized to, or texts are cut to.")
+    input: ImageSize | TextSize | None = Field(
+        description="What images are resized to, or texts are cut to; null where the model itself sees to that."
+    )
     max_batch_size: int = Field(description="Images or texts that go to the model in one call.")
 
 

@@ -5,6 +5,7 @@
 #   # With numpy 2 this release of Triton's Python backend answers OK with empty tensors.
 #   "numpy>=1.26,<2",
 #   "onnxruntime>=1.20",
+#   "pillow>=12",
 # ]
 #
 # [tool.uv]

@@ -5,7 +5,7 @@ from litestar import Router, get
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import failures
 from gateway.auth import may_use
-from gateway.catalog import Catalog, ModelCard, Tokenization
+from gateway.catalog import Catalog, ModelCard, Passthrough, Tokenization
 from gateway.schemas import ImageSize, ModelInfo, ModelList, TextSize
 
 
@@ -38,8 +38,10 @@ def _info(card: ModelCard) -> ModelInfo:
     )
 
 
-def _size(card: ModelCard) -> ImageSize | TextSize:
+def _size(card: ModelCard) -> ImageSize | TextSize | None:
     encoding = card.encoding
+    if isinstance(encoding, Passthrough):
+        return None  # the model knows
     if isinstance(encoding, Tokenization):
         return TextSize(max_tokens=encoding.max_tokens)
     return ImageSize(width=encoding.width, height=encoding.height)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gateway.catalog import Card, Catalog, ModelCard, Tokenization
+from gateway.catalog import Card, Catalog, ModelCard, Passthrough, Tokenization
 from gateway.catalog.policy import kept
 from gateway.domain import Content
 from gateway.errors import GatewayError, InputError
@@ -19,6 +19,7 @@ _IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _TEXTS = frozenset({".txt"})
 _REQUESTS = frozenset({".json"})
 _SAMPLE_TEXT = "The quick brown fox jumps over the lazy dog."
+_ANY_SIZE = (64, 64)  # of a picture for a model that sees to sizes itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,12 @@ class Preflight:
 
 def _sample(card: ModelCard) -> Content:
     """An input that the model can take, always the same."""
-    return _SAMPLE_TEXT if isinstance(card.encoding, Tokenization) else sample(card.encoding)
+    encoding = card.encoding
+    if isinstance(encoding, Tokenization):
+        return _SAMPLE_TEXT
+    return (
+        sample(*_ANY_SIZE) if isinstance(encoding, Passthrough) else sample(encoding.width, encoding.height)
+    )
 
 
 def _loaded(card: Card, version: str) -> Check:

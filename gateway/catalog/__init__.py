@@ -2,7 +2,7 @@
 
 from gateway.catalog.card import Card, ModelCard, TensorCard
 from gateway.catalog.catalog import Catalog, CatalogStatus, Inventory, Registry
-from gateway.catalog.inputs import Preprocessing, Tokenization
+from gateway.catalog.inputs import Passthrough, Preprocessing, Tokenization
 from gateway.catalog.parameters import Activation, Task
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "CatalogStatus",
     "Inventory",
     "ModelCard",
+    "Passthrough",
     "Preprocessing",
     "Registry",
     "Task",

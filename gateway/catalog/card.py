@@ -8,9 +8,18 @@ Triton knows names, datatypes and shapes; what it cannot know (labels, resizing,
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.catalog.inputs import Preprocessing, Tokenization, batch_limit, preprocessing, tokenization
+from gateway.catalog.inputs import (
+    Passthrough,
+    Preprocessing,
+    Tokenization,
+    batch_limit,
+    passthrough,
+    preprocessing,
+    tokenization,
+)
 from gateway.catalog.outputs import check_outputs, read_outputs
 from gateway.catalog.parameters import (
+    EncodedParameters,
     GeneralParameters,
     Parameters,
     Task,
@@ -73,7 +82,7 @@ class ModelCard:
 
     served: ServedModel
     parameters: Parameters
-    encoding: Preprocessing | Tokenization
+    encoding: Preprocessing | Passthrough | Tokenization
     outputs: tuple[TensorSpec, ...]
     batch_limit: int
 
@@ -91,7 +100,7 @@ class ModelCard:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Of a model for images."""
+        """Of a model for images that takes pixels."""
         assert isinstance(self.encoding, Preprocessing)  # noqa: S101  # the catalog finds by task
         return self.encoding
 
@@ -123,8 +132,10 @@ def read_card(served: ServedModel) -> ModelCard:
     Raises CardError with a sentence for the operator where the parameters contradict the tensors.
     """
     parameters = parse(served.parameters)
-    encoding: Preprocessing | Tokenization
-    if isinstance(parameters, TextParameters):
+    encoding: Preprocessing | Passthrough | Tokenization
+    if isinstance(parameters, EncodedParameters):
+        encoding, limit = passthrough(served), batch_limit(served, 1, "image")
+    elif isinstance(parameters, TextParameters):
         encoding, limit = tokenization(parameters, served), batch_limit(served, 1, "text")
     else:
         encoding, limit = preprocessing(parameters, served), batch_limit(served, 3, "image")

@@ -150,6 +150,10 @@ class Catalog:
         card = self._snapshot.callable.get(name)
         return card, "" if card else self._snapshot.broken.get(name, "")
 
+    def ensembles_with(self, name: str) -> list[str]:
+        """The ensembles of which this model is a step."""
+        return sorted(card.name for card in self._snapshot.callable.values() if name in card.served.steps)
+
     def callable(self, name: str, allowed: Callable[[str], bool]) -> Card:
         """The model of this name, with or without a task; raises what `find` does for a name."""
         if not allowed(name):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.catalog.parameters import CardError, ImageParameters, TextParameters
+from gateway.datatypes import BYTES
 from gateway.domain import ServedModel, TensorSpec
 
 IMAGE_DATATYPES = ("UINT8", "FP16", "FP32")
@@ -43,6 +44,25 @@ class Tokenization:
     ids: TensorSpec
     mask: TensorSpec
     types: TensorSpec | None
+
+
+@dataclass(frozen=True, slots=True)
+class Passthrough:
+    """The picture goes in as the file that it came in; Triton decodes and resizes it, on a GPU for instance."""
+
+    file: TensorSpec
+
+
+def passthrough(served: ServedModel) -> Passthrough:
+    """Raises CardError where the one input takes no file."""
+    if len(served.inputs) != 1:
+        raise CardError("an image goes into exactly one input")
+    (spec,) = served.inputs
+    if spec.datatype != BYTES or spec.shape[-1:] not in ((1,), (-1,)):
+        raise CardError(
+            f"input {spec.name} is {spec.datatype} {list(spec.shape)}; a file goes in as BYTES [1]"
+        )
+    return Passthrough(spec)
 
 
 def preprocessing(parameters: ImageParameters, served: ServedModel) -> Preprocessing:

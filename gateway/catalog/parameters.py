@@ -110,15 +110,23 @@ class ImageParameters(_Parameters):
         return self
 
 
-class _Scores(BaseModel):
+class Scores(BaseModel):
     """The keys of a model that answers with one score a label."""
 
     activation: Activation = Activation.SOFTMAX
     top_k: int = Field(default=5, ge=1, le=1000)
 
 
-class ClassificationParameters(ImageParameters, _Scores):
+class ClassificationParameters(ImageParameters, Scores):
     task: Literal[Task.IMAGE_CLASSIFICATION]
+    input: Literal["pixels"] = "pixels"
+
+
+class EncodedParameters(_Parameters, Scores):
+    """The keys of a classifier that takes the file itself and prepares the picture in Triton."""
+
+    task: Literal[Task.IMAGE_CLASSIFICATION]
+    input: Literal["encoded"]
 
 
 class DetectionParameters(ImageParameters):
@@ -139,7 +147,7 @@ class DetectionParameters(ImageParameters):
         return self
 
 
-class TextParameters(_Parameters, _Scores):
+class TextParameters(_Parameters, Scores):
     """`max_tokens` counts the tokens that the tokenizer itself adds; the last three are names of inputs."""
 
     task: Literal[Task.TEXT_CLASSIFICATION]
@@ -157,7 +165,7 @@ class TextParameters(_Parameters, _Scores):
         return self
 
 
-Parameters = ClassificationParameters | DetectionParameters | TextParameters
+Parameters = ClassificationParameters | EncodedParameters | DetectionParameters | TextParameters
 _BY_TASK: Mapping[str, type[Parameters]] = {
     Task.IMAGE_CLASSIFICATION: ClassificationParameters,
     Task.OBJECT_DETECTION: DetectionParameters,
@@ -181,6 +189,8 @@ def parse(parameters: Mapping[str, str]) -> Parameters:
     kind = _BY_TASK.get(ours["task"])
     if kind is None:
         raise CardError(f"{PREFIX}task is {ours['task']!r}; there is {', '.join(_BY_TASK)}")
+    if kind is ClassificationParameters and ours.get("input") == "encoded":
+        kind = EncodedParameters
     return _validated(kind, ours)
 
 

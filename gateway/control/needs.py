@@ -1,5 +1,7 @@
 """What stands against unloading a model or one of its versions; pure."""
 
+from collections.abc import Sequence
+
 from gateway.canary import Route
 from gateway.catalog import Card, ModelCard
 
@@ -12,9 +14,9 @@ def needed_versions(card: Card | None, route: Route | None) -> frozenset[str]:
     return frozenset() if card is None else frozenset({card.default_version})
 
 
-def reasons_to_keep(card: Card | None, route: Route | None) -> list[str]:
-    """Sentences, each with what needs the whole model; none where nothing does."""
-    reasons = []
+def reasons_to_keep(card: Card | None, route: Route | None, ensembles: Sequence[str]) -> list[str]:
+    """Sentences, each with what needs the whole model; none where nothing does. `ensembles` have it as a step."""
+    reasons = [f"It is a step of the ensemble {name}." for name in ensembles]
     if route is not None:
         reasons.append(f"It has a route, which sends callers to version {route.stable}.")
         if route.salt and route.canary is not None:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.catalog import Activation, ModelCard
-from gateway.catalog.parameters import ClassificationParameters, TextParameters
+from gateway.catalog.parameters import Scores
 from gateway.domain import Array
 from gateway.errors import UpstreamInvalidResponse
 from gateway.schemas import ClassifyOptions, ClassifyResult, Prediction
@@ -24,7 +24,7 @@ def decode(
     Raises UpstreamInvalidResponse where the scores are not what the card says.
     """
     parameters = card.parameters
-    assert isinstance(parameters, ClassificationParameters | TextParameters)  # noqa: S101  # the catalog finds by task
+    assert isinstance(parameters, Scores)  # noqa: S101  # the catalog finds by task
     rows = output.reshape(output.shape[0], -1).astype(np.float64)
     if rows.shape[1] != len(card.labels):
         raise _invalid(f"{rows.shape[1]} scores for {len(card.labels)} labels")

@@ -53,6 +53,13 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """One picture for a network that takes the file itself."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
     """The size to resize to, and where the canvas lies on it (negative offsets crop, positive ones pad)."""
 
@@ -62,14 +69,21 @@ class _Plan:
     top: int
 
 
-def sample(preprocessing: Preprocessing) -> bytes:
-    """A picture of noise in the network's own size, as PNG: always the same, and an input that any model can take."""
-    noise = np.random.default_rng(0).integers(
-        0, 256, (preprocessing.height, preprocessing.width, 3), np.uint8
-    )
+def sample(width: int, height: int) -> bytes:
+    """A picture of noise as PNG: always the same, and an input that any model can take."""
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).save(file, "PNG")
     return file.getvalue()
+
+
+def checked(data: bytes, limits: Limits) -> File:
+    """A JPEG, PNG or WebP that is passed on as it is: its header is sound, and its size within limits.
+
+    Raises InputError. What only its decoder would find is the model's to refuse.
+    """
+    open_image(data, limits)
+    return File(data)
 
 
 def encode(data: bytes, preprocessing: Preprocessing, limits: Limits) -> Encoded:

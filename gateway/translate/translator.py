@@ -6,18 +6,19 @@ from typing import TypeVar
 
 import numpy as np
 
-from gateway.catalog import ModelCard, Tokenization
-from gateway.domain import Array, Content, Tensor
+from gateway.catalog import ModelCard, Passthrough, Tokenization
+from gateway.datatypes import BYTES
+from gateway.domain import Array, Content, RawTensor, Tensor
 from gateway.errors import InputError
 from gateway.pool import WorkerPool
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
-from gateway.translate import classify, detect, image, text
+from gateway.translate import classify, detect, elements, image, text
 from gateway.translate.decode import Limits
 from gateway.translate.labels import class_ids
 from gateway.translate.tokenizer import Tokenizers
 
-Encoded = image.Encoded | text.Encoded
-_Kind = TypeVar("_Kind", image.Encoded, text.Encoded)
+Encoded = image.Encoded | image.File | text.Encoded
+_Kind = TypeVar("_Kind", image.Encoded, image.File, text.Encoded)
 
 
 class Translator:
@@ -44,14 +45,19 @@ class Translator:
         if isinstance(content, str):
             return await self._pool.run(self._tokenizers.of(card.name).encode, content)
         try:
+            if isinstance(card.encoding, Passthrough):
+                return await self._pool.run(image.checked, content, self._limits)
             return await self._pool.run(image.encode, content, card.preprocessing, self._limits)
         except InputError as error:
             return error
 
-    def stack(self, items: Sequence[Encoded], card: ModelCard) -> list[Tensor]:
+    def stack(self, items: Sequence[Encoded], card: ModelCard) -> Sequence[Tensor | RawTensor]:
         """The network's input tensors for one batch."""
         if isinstance(card.encoding, Tokenization):
             return text.stack(_all_of(text.Encoded, items), card.encoding)
+        if isinstance(card.encoding, Passthrough):
+            files = [elements.one_string(item.data) for item in _all_of(image.File, items)]
+            return [RawTensor(card.encoding.file.name, BYTES, (len(files), 1), b"".join(files))]
         arrays = [item.array for item in _all_of(image.Encoded, items)]
         return [Tensor(card.served.inputs[0].name, np.stack(arrays))]
 

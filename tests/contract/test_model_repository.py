@@ -10,13 +10,15 @@ from onnx import TensorProto
 from stack import ROOT
 from tritonclient.grpc import model_config_pb2
 
-from gateway.catalog import Task
+from gateway.catalog import Passthrough, Task
 from gateway.catalog.card import read_card, read_tensor_card
 from gateway.translate.tokenizer import Tokenizers
 from gateway.upstream.codec import served_model
 
 REPOSITORY = ROOT / "model_repository"
-MODELS = sorted(path for path in REPOSITORY.iterdir() if path.is_dir() and path.name != "words_stream")
+# Code or a plan in place of a network: nothing to hold a graph, batches or warm-up against.
+WITHOUT_NETWORK = ("digits_ensemble", "digits_preprocess", "words_stream")
+MODELS = sorted(path for path in REPOSITORY.iterdir() if path.is_dir() and path.name not in WITHOUT_NETWORK)
 STREAMING = REPOSITORY / "words_stream"  # which has no task, and code in place of a network
 # What each machine may decide for itself; everything else is what callers see.
 OF_THE_MACHINE = (
@@ -69,12 +71,23 @@ def test_both_configurations_are_the_same_to_callers(folder: Path) -> None:
     )
 
 
-def test_the_model_that_streams_is_the_same_to_callers_and_has_no_task() -> None:
-    gpu, cpu = read(STREAMING / "config.pbtxt"), read(STREAMING / "configs" / "cpu.pbtxt")
-    assert text_format.MessageToString(seen_by_callers(gpu)) == text_format.MessageToString(
-        seen_by_callers(cpu)
+@pytest.mark.parametrize("name", WITHOUT_NETWORK)
+def test_both_configurations_of_what_has_no_network_are_one(name: str) -> None:
+    gpu, cpu = REPOSITORY / name / "config.pbtxt", REPOSITORY / name / "configs" / "cpu.pbtxt"
+    assert gpu.read_text() == cpu.read_text()
+
+
+def test_the_ensemble_is_described_as_the_model_at_its_end_is() -> None:
+    ensemble, classifier = (
+        read_card(served_model(read(REPOSITORY / name / "configs" / "cpu.pbtxt"), ["1"]))
+        for name in ("digits_ensemble", "digits_classifier")
     )
-    served = served_model(cpu, versions(STREAMING))
+    assert isinstance(ensemble.encoding, Passthrough)
+    assert (ensemble.labels, ensemble.outputs[0].shape) == (classifier.labels, classifier.outputs[0].shape)
+
+
+def test_the_model_that_streams_has_no_task() -> None:
+    served = served_model(read(STREAMING / "configs" / "cpu.pbtxt"), versions(STREAMING))
     assert served.decoupled
     assert read_tensor_card(served).default_version == "1"
 

@@ -55,13 +55,14 @@ class VersionState:
 class ModelState:
     """A model of the repository. `card` is None where it cannot be called; `route` where it has none of its own.
 
-    `reason` is why it cannot be called although Triton serves it.
+    `reason` is why it cannot be called although Triton serves it; `ensembles` are those of which it is a step.
     """
 
     name: str
     versions: tuple[VersionState, ...]
     card: Card | None
     route: Route | None
+    ensembles: tuple[str, ...]
     reason: str = ""
 
 
@@ -173,7 +174,8 @@ class ModelControl:
         ]
         live = self.routes().get(name)
         card, reason = self.catalog.known(name)
-        return ModelState(name, tuple(versions), card, live.route if live else None, reason)
+        ensembles = tuple(self.catalog.ensembles_with(name))
+        return ModelState(name, tuple(versions), card, live.route if live else None, ensembles, reason)
 
 
 __all__ = ["READY", "ModelCard", "ModelControl", "ModelState", "Repository", "VersionState"]

@@ -72,6 +72,14 @@ def versions(answer: httpx.Response) -> dict[str, str]:
     return {each["version"]: each["state"] for each in answer.json()["versions"]}
 
 
+def runs(process: psutil.Process, model: str) -> bool:
+    """Whether this is a process of the model; what ends while it is looked at is none."""
+    try:
+        return any(f"/{model}/" in word for word in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
 def until(true: Callable[[], Any], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not true():
@@ -206,8 +214,7 @@ def test_a_process_that_died_is_found_and_healed(
 ) -> None:
     def stubs() -> list[psutil.Process]:
         family = psutil.Process(parts.triton.popen.pid).children(recursive=True)
-        alive = [process for process in family if process.status() != psutil.STATUS_ZOMBIE]
-        return [process for process in alive if any(f"/{model}/" in word for word in process.cmdline())]
+        return [process for process in family if runs(process, model)]
 
     def call() -> int:
         return admin.post(f"/v2/models/{model}/{path}", json=document).status_code

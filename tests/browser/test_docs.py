@@ -1,7 +1,11 @@
-"""The API's description as people read it: offline, under the pages' policy, in both themes."""
+"""The API's description as people read it: offline, in both themes; and the code for pages that the guides show."""
 
+import re
+
+import httpx
 from playwright.sync_api import Page, expect
 from processes import RunningStack
+from stack import ROOT
 
 
 def test_the_description_opens_with_its_examples_and_errors(page: Page, stack: RunningStack) -> None:
@@ -17,3 +21,33 @@ def test_the_description_opens_with_its_examples_and_errors(page: Page, stack: R
     page.get_by_role("button", name="Use the light theme").click()
     expect(page.locator("html.dark-mode")).not_to_be_attached()
     assert {host for host in hosts if host.startswith("http")} == {stack.url}
+
+
+STREAM = """async ([token, picture]) => {
+  const image = new Image();
+  image.src = picture;
+  await image.decode();
+  const camera = document.createElement("canvas");
+  [camera.width, camera.height] = [image.naturalWidth, image.naturalHeight];
+  camera.getContext("2d").drawImage(image, 0, 0);
+  return new Promise((done) => {
+    const answers = [];
+    const draw = (detections) => {
+      answers.push(detections.map(({ label }) => label));
+      if (answers.length === 3) done(answers);
+    };
+    CODE
+  });
+}"""
+
+
+def test_the_guides_code_for_a_stream_works_on_a_page(
+    page: Page, stack: RunningStack, client: httpx.Client
+) -> None:
+    guide = (ROOT / "docs" / "streams.md").read_text()
+    (code,) = re.findall(r"^```js\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    code = code.replace("wss://gateway.example", stack.url.replace("http", "ws"))
+    token = client.post("/v1/tokens", json={"origins": [stack.url]}).json()["token"]
+    page.goto(stack.url)
+    answers = page.evaluate(STREAM.replace("CODE", code), [token, "/assets/samples/scene.jpg"])
+    assert answers[0] == answers[1] == answers[2] != []

@@ -300,10 +300,10 @@ def test_every_view_is_without_barriers_in_both_themes_and_fits(
         assert barriers_in_both_themes(page) == []
 
 
-def test_it_says_when_triton_is_away_and_still_rolls_back(
+def test_it_says_when_triton_is_away_and_rolls_back_all_the_same_and_when_redis_is(
     stage: RunningStack, watched_page: Watched, route: Callable[..., None]
 ) -> None:
-    """The last one here: Triton does not come back."""
+    """The last one here: neither comes back."""
     watched_page.expected += ["503", "502"]
     page = sign_in(watched_page.page, stage)
     route(canary="2", weight=1000)
@@ -317,6 +317,8 @@ def test_it_says_when_triton_is_away_and_still_rolls_back(
     page.get_by_role("group", name="Actions").get_by_role("button", name="Roll back").click()
     page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
     expect(page.get_by_text("All callers are on version 1 again.")).to_be_visible()
+    stage.redis.stop()
+    expect(page.locator("#banner")).to_contain_text("Redis does not answer", timeout=PATIENCE)
 
 
 def until_answered(stage: RunningStack, path: str, headers: dict[str, str], status: int) -> None:

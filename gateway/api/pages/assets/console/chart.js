@@ -8,7 +8,7 @@ const MARGIN = { top: 8, right: 8, bottom: 20, left: 44 };
 /**
  * `format` turns a value into text. `draw` takes lines ({ name, label, tone, dashed, points: [[second, value|null]] }),
  * the seconds `from` and `to`, and marks ({ at, text }): moments when the route changed. `floor` is the least top of
- * the scale, `ceiling` its greatest.
+ * the scale, `ceiling` its greatest; `low` writes the marks at the foot, for values that are mostly high.
  */
 export class Chart {
   #plot = s("svg", { class: "plot", height: HEIGHT, role: "img" });
@@ -17,11 +17,12 @@ export class Chart {
   #last = null;
   #at = null;
 
-  constructor(title, { format, floor = 1, ceiling = Infinity }) {
+  constructor(title, { format, floor = 1, ceiling = Infinity, low = false }) {
     this.title = title;
     this.format = format;
     this.floor = floor;
     this.ceiling = ceiling;
+    this.markY = low ? HEIGHT - MARGIN.bottom - 6 : MARGIN.top + 9;
     this.element = h("figure", { class: "card chart" },
       h("figcaption", {}, h("h3", {}, title), this.#legend), h("div", { class: "frame" }, this.#plot, this.#reading));
     this.#plot.addEventListener("pointermove", (event) => this.#point(event.offsetX));
@@ -42,6 +43,8 @@ export class Chart {
       this.#hours(data, x),
       data.marks.map((mark) => this.#mark(mark, x)),
       data.lines.map((line) => path(line, x, y)),
+      values.length === 0 && s("text", { class: "nothing", x: width / 2, y: HEIGHT / 2 - 14, "text-anchor": "middle" },
+        "Nothing measured yet"),
       this.#at !== null && this.#cursor(data, x, y));
     this.#describe(data);
   }
@@ -68,7 +71,7 @@ export class Chart {
     const late = at > from + 0.85 * (to - from);
     return s("g", { class: "mark" },
       s("line", { x1: x(at), x2: x(at), y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),
-      s("text", { x: x(at) + (late ? -4 : 4), y: MARGIN.top + 9, "text-anchor": late ? "end" : "start" }, text));
+      s("text", { x: x(at) + (late ? -4 : 4), y: this.markY, "text-anchor": late ? "end" : "start" }, text));
   }
 
   #point(offset) {

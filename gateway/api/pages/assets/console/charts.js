@@ -12,7 +12,7 @@ export function charts(store, model) {
   const requests = new Chart("Requests", { format: format.rate });
   const errors = new Chart("Errors", { format: format.share, floor: 0.05, ceiling: 1 });
   const latency = new Chart("Latency", { format: format.milliseconds, floor: 5 });
-  const agreement = new Chart("Agreement of mirrored answers", { format: format.share, floor: 1, ceiling: 1 });
+  const agreement = new Chart("Agreement of mirrored answers", { format: format.share, floor: 1, ceiling: 1, low: true });
   const element = h("div", { class: "charts" }, [requests, errors, latency, agreement].map((chart) => chart.element));
   let opened = null;
 
@@ -23,7 +23,8 @@ export function charts(store, model) {
     const to = traffic.now - (traffic.now % traffic.width);
     opened ??= to;
     const from = to - Math.min(LONGEST, Math.max(SHORTEST, to - opened));
-    const all = [...traffic.versions]
+    const known = new Map([route.stable, route.canary].filter(Boolean).map((version) => [version, new Map()]));
+    const all = [...new Map([...known, ...traffic.versions])]
       .map(([version, points]) => ({ version, tone: toneOf(version, route), points: even(points, from, to, traffic.width) }))
       .filter((line) => line.tone !== "other" || line.points.some(({ requests, compared }) => requests || compared))
       .sort((one, other) => RANK[one.tone] - RANK[other.tone]);
@@ -36,7 +37,7 @@ export function charts(store, model) {
     errors.draw({ ...shared, lines: drawn((point) => (point.requests ? point.errors / point.requests : null)) });
     latency.draw({ ...shared, lines: drawn((point) => point.p95_ms).flatMap((line, index) => [
       { ...line, name: `${line.name}, 95th percentile`, label: `${line.label} p95` },
-      { ...drawn((point) => point.p50_ms, { dashed: true })[index], name: `${line.name}, median`, label: `${line.label} p50` },
+      { ...drawn((point) => point.p50_ms, { dashed: true })[index], name: `${line.name}, median`, label: "p50" },
     ]) });
     agreement.draw({ ...shared, lines: drawn(agreed).filter((line) => line.points.some((point) => point[1] !== null)) });
   }

@@ -7,7 +7,7 @@ export const percent = (basisPoints) => `${trim(basisPoints / 100, 2)} %`;
 export const share = (value) => (value === null || value === undefined ? "–" : `${trim(value * 100, 2)} %`);
 
 export const milliseconds = (value) =>
-  value === null || value === undefined ? "–" : value >= 1000 ? `${trim(value / 1000, 2)} s` : `${trim(value, 1)} ms`;
+  value === null || value === undefined ? "–" : value >= 1000 ? `${trim(value / 1000, 2)} s` : `${trim(value, value < 10 ? 1 : 0)} ms`;
 
 export const rate = (value) => (value === null || value === undefined ? "–" : `${trim(value, value < 10 ? 1 : 0)}/s`);
 

@@ -1,6 +1,6 @@
 // The console: who is signed in, which view is open, and whether everything behind it answers.
 
-import { fill, h } from "../shared/dom.js";
+import { fill, h, refill } from "../shared/dom.js";
 import { session, signOut, whoami } from "./admin.js";
 import { keys } from "./keys.js";
 import { followHealth } from "./live.js";
@@ -50,10 +50,14 @@ function enter(me) {
   fill(who, h("span", { class: "small muted name" }, `${me.tenant} · ${me.key}`),
     h("button", { class: "button quiet", type: "button", onclick: out }, "Sign out"));
   go();
-  addEventListener("hashchange", go);
+  const turn = () => {
+    go();
+    main.focus(); // whoever reads aloud is told of the new view
+  };
+  addEventListener("hashchange", turn);
   const stops = [store.subscribe(draw), followHealth((parts) => store.set({ health: parts }))];
   leave = () => {
-    removeEventListener("hashchange", go);
+    removeEventListener("hashchange", turn);
     stops.forEach((stop) => stop());
     open.stop();
     leave = () => {};
@@ -65,7 +69,7 @@ async function out() {
     await signOut();
     ask();
   } catch (problem) {
-    if (problem.status !== 401) fill(banner, problemNotice(problem));
+    if (problem.status !== 401) refill(banner, problem.message, () => problemNotice(problem));
   }
 }
 
@@ -73,8 +77,8 @@ function ask(over = false) {
   leave();
   fill(who);
   fill(tabs);
-  fill(status);
-  fill(banner);
+  refill(status, null, () => null);
+  refill(banner, null, () => null);
   document.querySelectorAll("dialog").forEach((dialog) => dialog.close());
   const door = signin(enter, over);
   fill(main, door.element);
@@ -83,23 +87,22 @@ function ask(over = false) {
 
 /** What is away, and what that means for who looks at the page. */
 function troubles({ health, connected }) {
-  if (health === null) return "The gateway does not answer. What you see is what it said last; the page goes on by itself when it is back.";
+  if (health === null) return ["The gateway does not answer. What you see is what it said last; the page goes on by itself when it is back."];
+  const found = [];
   if (health.triton === false) {
-    return "Triton does not answer. Requests get 503 until it does. You can roll back, freeze and send less to a canary; more traffic needs a pre-flight, which cannot pass now.";
+    found.push("Triton does not answer. Requests get 503 until it does. You can roll back, freeze and send less to a canary; more traffic needs a pre-flight, which cannot pass now.");
   }
-  if (health.routes_fresh === false) return "Redis does not answer. All workers go on with the routes they have; changes do not pass until it is back.";
-  if (connected === false) return "The live view is interrupted, and is tried again.";
-  return null;
+  if (health.routes_fresh === false) {
+    found.push("Redis does not answer. All workers go on with the routes they have; changes do not pass until it is back.");
+  } else if (connected === false) found.push("The live view is interrupted, and is tried again.");
+  return found;
 }
 
-let told = null;
-
 function drawHealth(store) {
-  const text = troubles(store);
-  if (text === told && status.firstChild) return;
-  told = text;
-  fill(banner, text && notice("bad", text));
-  fill(status, h("span", { class: `dot ${text ? "bad" : "good"}` }), h("span", {}, text ? "Trouble" : "Live"));
+  const found = troubles(store);
+  refill(banner, found, () => found.map((text) => notice("bad", text)));
+  refill(status, found.length > 0, () => [
+    h("span", { class: `dot ${found.length ? "bad" : "good"}` }), h("span", {}, found.length ? "Trouble" : "Live")]);
 }
 
 session.addEventListener("over", () => ask(true));

@@ -1,6 +1,6 @@
 // The plan of a rollout: its steps and where it stands, and the form that begins one.
 
-import { fill, h } from "../shared/dom.js";
+import { h, refill } from "../shared/dom.js";
 import { routes } from "./admin.js";
 import * as format from "./format.js";
 import { ask, field, toast } from "./parts.js";
@@ -19,7 +19,7 @@ export function plan(store, model, versions) {
     begin.hidden = runs;
     begin.disabled = route.frozen || versions().filter((version) => version !== route.stable).length === 0;
     list.hidden = route.steps.length === 0;
-    fill(list, route.steps.map((step, index) => h("li", {
+    refill(list, [route.steps, route.step, runs], () => route.steps.map((step, index) => h("li", {
       class: !runs ? "idle" : index < route.step ? "done" : index === route.step ? "here" : "ahead",
       "aria-current": runs && index === route.step ? "step" : null,
     }, h("b", { class: "number" }, format.percent(step.weight)))));

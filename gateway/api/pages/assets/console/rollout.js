@@ -1,6 +1,6 @@
 // One model's route: how it stands, what may be done about it, and what its versions answer, live.
 
-import { fill, h } from "../shared/dom.js";
+import { h, refill } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { routes } from "./admin.js";
 import { charts } from "./charts.js";
@@ -25,9 +25,12 @@ export function phaseBadge(route) {
 }
 
 export function rollout(store, model, versions) {
-  const title = h("div", { class: "title" });
+  const badges = h("span", { class: "badges" });
+  const facts = h("p", { class: "muted small" });
+  const title = h("div", { class: "title" }, h("h1", {}, model), badges, facts);
   const verdict = h("div", {});
-  const actions = h("div", { class: "buttons", role: "group", "aria-label": "Actions" });
+  const buttons = ACTIONS.map((action) => ({ action, button: actionButton(store, model, action) }));
+  const actions = h("div", { class: "buttons", role: "group", "aria-label": "Actions" }, buttons.map(({ button }) => button));
   const views = [
     split(store, model, () => versions(model)),
     plan(store, model, () => versions(model)),
@@ -39,37 +42,26 @@ export function rollout(store, model, versions) {
   const element = h("div", { class: "rollout" },
     h("header", { class: "head" }, title, actions), verdict,
     h("div", { class: "two" }, splitView, planView), chartsView, rest);
-  let offered = "";
 
   function update() {
     const route = store.routes.get(model);
     if (!route) return;
-    fill(title,
-      h("h1", {}, model), phaseBadge(route), route.frozen && h("span", { class: "badge" }, icon("lock"), "frozen"),
-      h("p", { class: "muted small" }, [route.reason, route.since && format.ago(route.since), applied(store.workers, route)].filter(Boolean).join(" · ")));
-    fill(verdict, said(route, store.reports.get(model)));
-    offer(route);
+    refill(badges, [route.phase, route.frozen], () =>
+      [phaseBadge(route), route.frozen && h("span", { class: "badge" }, icon("lock"), "frozen")]);
+    facts.textContent = [route.reason, route.since && format.ago(route.since), applied(store.workers, route)]
+      .filter(Boolean).join(" · ");
+    const decision = store.reports.get(model)?.decision;
+    refill(verdict, [route.phase, route.reason, route.under_way, decision], () => said(route, decision));
+    for (const { action, button } of buttons) button.hidden = !action.when(route);
     for (const view of views) view.update();
-  }
-
-  /** Rebuilt only when other actions are possible: who is about to press a button keeps it. */
-  function offer(route) {
-    const possible = ACTIONS.filter((action) => action.when(route));
-    const key = possible.map((action) => action.name).join();
-    if (key === offered) return;
-    offered = key;
-    fill(actions, possible.map((action) => h("button",
-      { class: `button ${action.tone ?? ""}`, type: "button", onclick: () => act(store, model, action) },
-      icon(action.icon), action.label)));
   }
 
   return { element, update };
 }
 
 /** The guard's last word, while there is something to judge. */
-function said(route, report) {
+function said(route, decision) {
   if (route.phase === "rolled-back") return notice("bad", h("b", {}, "Rolled back. "), route.reason);
-  const decision = report?.decision;
   if (!route.under_way || !decision) return null;
   const kind = { healthy: "good", insufficient: "info", "roll-back": "bad" }[decision.verdict];
   const word = { healthy: "Healthy. ", insufficient: "Not enough to judge yet. ", "roll-back": "To be rolled back. " }[decision.verdict];
@@ -111,6 +103,11 @@ const ACTIONS = [
   },
   { name: "unfreeze", label: "Unfreeze", icon: "lock", when: (route) => route.frozen, done: () => "Changes pass again." },
 ];
+
+function actionButton(store, model, action) {
+  return h("button", { class: `button ${action.tone ?? ""}`, type: "button", hidden: true, onclick: () => act(store, model, action) },
+    icon(action.icon), action.label);
+}
 
 function act(store, model, action) {
   const reason = h("input", { maxlength: "500", placeholder: "for the log" });

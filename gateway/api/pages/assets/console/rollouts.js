@@ -1,6 +1,6 @@
 // All routes at a glance, and the one that is looked at.
 
-import { fill, h } from "../shared/dom.js";
+import { fill, h, refill } from "../shared/dom.js";
 import { read } from "./admin.js";
 import * as format from "./format.js";
 import { Stream } from "./live.js";
@@ -63,7 +63,7 @@ function link(model) {
   return {
     element,
     update(route, current) {
-      fill(badge, route.phase === "steady" && !route.under_way ? null : phaseBadge(route));
+      refill(badge, [route.phase, route.under_way], () => (route.phase === "steady" ? null : phaseBadge(route)));
       weight.firstChild.style.setProperty("width", `${route.weight / 100}%`);
       weight.hidden = !route.under_way;
       text.textContent = course(route);

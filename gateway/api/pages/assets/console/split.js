@@ -1,6 +1,6 @@
 // How the callers are split between stable version and canary: as it is, as it would be, and what the pre-flight says.
 
-import { fill, h } from "../shared/dom.js";
+import { fill, h, refill } from "../shared/dom.js";
 import { routes } from "./admin.js";
 import * as format from "./format.js";
 import { field, notice, problemNotice, toast, workButton } from "./parts.js";
@@ -15,7 +15,7 @@ export function split(store, model, versions) {
   const answer = h("div", { class: "answer", "aria-live": "polite" });
   const apply = workButton({ disabled: true }, "No change", send);
   const reset = h("button", { class: "button quiet", type: "button", hidden: true, onclick: () => draft(null) }, "Reset");
-  const controls = h("fieldset", { class: "controls" },
+  const controls = h("fieldset", { class: "controls", disabled: true },
     h("legend", { class: "visually-hidden" }, "Change the split"),
     field("Canary", canary), field("Weight of the canary", slider), field("Percent", exact),
     h("div", { class: "buttons" }, apply, reset));
@@ -89,9 +89,9 @@ export function split(store, model, versions) {
   function drawBar(now, shown) {
     const part = (version, tone, weight, role) => h("div", { class: `side ${tone}`, style: { "flex-grow": weight } },
       h("span", {}, h("b", {}, `Version ${version}`), h("small", {}, role)), h("strong", { class: "number" }, format.percent(weight)));
-    fill(bar,
+    refill(bar, [now.stable, shown.canary, shown.weight, wanted !== null], () => [
       part(now.stable, "stable", FULL - shown.weight, "stable"),
-      shown.canary ? part(shown.canary, "canary", shown.weight, wanted ? "canary, if you apply" : "canary") : null);
+      shown.canary ? part(shown.canary, "canary", shown.weight, wanted ? "proposed" : "canary") : null]);
     bar.classList.toggle("draft", wanted !== null);
     bar.setAttribute("aria-label", `Version ${now.stable} ${format.percent(FULL - shown.weight)}`
       + (shown.canary ? `, version ${shown.canary} ${format.percent(shown.weight)}` : ""));

@@ -22,6 +22,16 @@ export function fill(parent, ...children) {
   return parent;
 }
 
+const keys = new WeakMap();
+
+/** Fills `parent` with what `build` makes, only where `key` is another than last time: no churn for who reads aloud. */
+export function refill(parent, key, build) {
+  const text = JSON.stringify(key);
+  if (keys.get(parent) === text) return;
+  keys.set(parent, text);
+  fill(parent, build());
+}
+
 function filled(element, props, children) {
   for (const [name, value] of Object.entries(props ?? {})) set(element, name, value);
   element.append(...flat(children));

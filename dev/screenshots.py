@@ -1,13 +1,15 @@
 """`make screenshots`: every page in both themes, as docs/images/<name>-<theme>.png, from a real stack.
 
 A scene is a function that brings a page to where it is worth a picture; add yours to `SCENES`. With names as arguments
-only those are taken.
+(`make screenshots ONLY="console-keys console-models"`) only those are taken.
 """
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Literal
 
+import console_scenes
 import playground_scenes
 from browser import chromium
 from playwright.sync_api import Page
@@ -20,6 +22,7 @@ IMAGES = ROOT / "docs" / "images"
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 _WIDTH, _HEIGHT = 1280, 860
 _PHONE_WIDTH, _PHONE_HEIGHT = 375, 812
+_KEPT = 300_000  # bytes of a picture that two versions disagree about
 
 
 def problem(page: Page, stack: RunningStack) -> None:
@@ -38,16 +41,22 @@ SCENES: Mapping[str, Scene] = {
     "playground-compare": playground_scenes.compare,
     "playground-live": playground_scenes.live,
     "playground-phone": playground_scenes.boxes,
+    **console_scenes.SCENES,
 }
 """A scene whose name ends in `-phone` is taken at a phone's width."""
 
 
 def main(names: list[str]) -> None:
+    wanted = names or list(SCENES)
     IMAGES.mkdir(exist_ok=True)
-    with running_stack() as stack, chromium() as browser:
-        for name in names or SCENES:
-            phone = name.endswith("-phone")
+    with ExitStack() as open_parts:
+        stack = open_parts.enter_context(running_stack(workers=2, keep_disagreements=_KEPT))
+        browser = open_parts.enter_context(chromium())
+        if any(name in console_scenes.SCENES for name in wanted):
+            open_parts.enter_context(console_scenes.rollouts(stack))
+        for name in wanted:
             for theme in THEMES:
+                phone = name.endswith("-phone")
                 page = browser.new_page(
                     color_scheme=theme,
                     reduced_motion="reduce",

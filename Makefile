@@ -11,7 +11,7 @@ SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup programs up check format test accuracy counted screenshots secrets image bench-limits bench-overload bench-mirror bench-hot-path fuzz train lock clean export-models bench-models
+.PHONY: help setup programs up check format test accuracy counted screenshots secrets image bench-limits bench-overload bench-mirror bench-hot-path fuzz train lock clean export-models bench-models trace
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ bench-hot-path: setup ## What the door costs: CPU a request with all of it on an
 
 counted: setup ## 10,000 requests to two workers, one killed half-way: does /metrics agree with the client?
 	$(BIN)/python dev/counted.py
+
+trace: setup ## One request as the trace that arrives at a collector, Triton's own spans included
+	$(BIN)/python dev/one_trace.py
 
 screenshots: setup programs ## Pictures of every page in both themes, into docs/images
 	$(BIN)/python dev/screenshots.py $(ONLY)

@@ -91,12 +91,14 @@ def running(part: Part) -> Iterator[Process]:
 
 
 @contextmanager
-def running_stack(repository: Path | None = None, **settings: object) -> Iterator[RunningStack]:
-    """All three parts, ready; `settings` are the gateway's."""
+def running_stack(
+    repository: Path | None = None, triton_traces: str | None = None, /, **settings: object
+) -> Iterator[RunningStack]:
+    """All three parts, ready; `settings` are the gateway's. `triton_traces` is where Triton sends its own spans."""
     at = free_addresses()
     with (
         running(redis(at)) as redis_process,
-        running(triton(at, repository)) as triton_process,
+        running(triton(at, repository, traces=triton_traces)) as triton_process,
         running(gateway(at, **settings)) as gateway_process,
     ):
         wait_ready(f"{at.gateway_url}/readyz", gateway_process, triton_process)

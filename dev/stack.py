@@ -70,14 +70,22 @@ class Part:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def triton(at: Addresses, repository: Path | None = None) -> Part:
-    """On `repository`, or on what the launcher takes by itself: MODEL_REPOSITORY, else model_repository/."""
+def triton(at: Addresses, repository: Path | None = None, *, traces: str | None = None) -> Part:
+    """On `repository`, or on what the launcher takes by itself: MODEL_REPOSITORY, else model_repository/.
+
+    `traces` is where it sends its spans, by OTLP over HTTP.
+    """
     if not TRITON_PYTHON.exists():
         raise StackError(f"{TRITON_PYTHON.relative_to(ROOT)} is missing: run `make setup`")
     command = [str(TRITON_PYTHON), str(ROOT / "triton" / "launch.py")]
+    if repository is not None:
+        command += ["--repository", str(repository)]
+    if traces is not None:
+        command += ["--", "--trace-config=mode=opentelemetry", f"--trace-config=opentelemetry,url={traces}"]
+        command += ["--trace-config=rate=1", "--trace-config=level=TIMESTAMPS"]
     return Part(
         "triton",
-        command if repository is None else [*command, "--repository", str(repository)],
+        command,
         {
             "TRITON_ADDRESS": at.triton_address,
             "TRITON_HTTP_PORT": str(at.triton_http_port),

@@ -23,6 +23,7 @@ from gateway.assembly.far_side import far_side
 from gateway.assembly.inference import path
 from gateway.assembly.part import Part, opened
 from gateway.assembly.rollouts import rollouts, routing
+from gateway.assembly.tracing import tracing
 from gateway.errors import GatewayError
 from gateway.readings import Readings
 from gateway.settings import Settings
@@ -32,17 +33,21 @@ from gateway.telemetry.metrics import Metrics
 
 def create_app() -> ASGIApp:
     """What uvicorn calls in every worker: settings from the environment, then the application."""
-    settings = Settings()
-    configure_logs(level=settings.log_level, style=settings.log_format)
-    return build(settings)
+    settings, metrics = Settings(), Metrics()
+    lines = configure_logs(
+        level=settings.log_level, style=settings.log_format, dropped=metrics.worker.line_dropped
+    )
+    return build(settings, metrics, Part(resources=[lines]))
 
 
-def build(settings: Settings) -> ASGIApp:
-    """The application for these settings. Services open when its lifespan starts and close in reverse.
+def build(settings: Settings, metrics: Metrics | None = None, *around: Part) -> ASGIApp:
+    """The application for these settings. Services open when its lifespan starts and close in reverse; those of
+    `around` open first.
 
     Raises AccessFileError, RoutesFileError.
     """
-    metrics = Metrics()
+    metrics = metrics or Metrics()
+    traces = tracing(settings, metrics)
     bodies = BodyReader(
         limit=settings.max_body_bytes, budget=settings.max_buffered_bytes, seconds=settings.body_timeout
     )
@@ -71,7 +76,17 @@ def build(settings: Settings) -> ASGIApp:
         ],
         tasks=[readings.run],
     )
-    parts = [entry.part, routes.part, far.part, models.part, way.part, operators, watching]
+    parts = [
+        *around,
+        traces.part,
+        entry.part,
+        routes.part,
+        far.part,
+        models.part,
+        way.part,
+        operators,
+        watching,
+    ]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -93,4 +108,10 @@ def build(settings: Settings) -> ASGIApp:
         request_max_body_size=None,
         logging_config=None,
     )
-    return RequestContext(app, clock=time.monotonic, requests=metrics.requests, origins=settings.cors_origins)
+    return RequestContext(
+        app,
+        clock=time.monotonic,
+        requests=metrics.requests,
+        origins=settings.cors_origins,
+        tracing=traces.tracer,
+    )

@@ -217,8 +217,10 @@ class DataPlane:
         with job.timeline.stage(Stage.QUEUE) as queueing:
             async with self._admission.slot(job.lane, job.priority, job.deadline) as permit:
                 queueing.end()
-                call = self._infer_call(job, asked.inputs, asked.outputs, asked.parameters)
-                with job.timeline.stage(Stage.TRITON):
+                with job.timeline.call(job.target, streams=True) as lap:
+                    call = self._infer_call(
+                        job, asked.inputs, asked.outputs, asked.parameters, lap.traceparent
+                    )
                     started = self._deadlines.clock()
                     seconds: list[float] = []
                     answers = self._upstream.stream(call)
@@ -422,8 +424,8 @@ class DataPlane:
         with job.timeline.stage(Stage.QUEUE) as queueing:
             async with self._admission.slot(job.lane, job.priority, job.deadline, wait=waits) as permit:
                 queueing.end()
-                call = self._infer_call(job, inputs, outputs, parameters)
-                with job.timeline.stage(Stage.TRITON):
+                with job.timeline.call(job.target) as lap:
+                    call = self._infer_call(job, inputs, outputs, parameters, lap.traceparent)
                     started = self._deadlines.clock()
                     return await self._followed(job, send(call), permit), self._deadlines.clock() - started
 
@@ -433,6 +435,7 @@ class DataPlane:
         inputs: Sequence[Tensor | RawTensor],
         outputs: Sequence[WantedOutput] | None,
         parameters: Mapping[str, Parameter] | None,
+        traceparent: str | None,
     ) -> InferCall:
         return InferCall(
             job.target,
@@ -445,6 +448,7 @@ class DataPlane:
             typical=self._admission.typical(job.lane),
             outputs=outputs,
             parameters=parameters or {},
+            traceparent=traceparent,
         )
 
     async def _followed(self, job: _Job, sent: Awaitable[_Outcome], permit: Permit) -> _Outcome:

@@ -198,7 +198,7 @@ class InferCall:
 
     Both in seconds: `usual` is what requests to this model have by default, `typical` the median latency of its calls
     (0 where it is not known). `outputs` None asks for all that the model has. `parameters` are the caller's own, for
-    the model's code to read.
+    the model's code to read. `traceparent` (W3C) is what Triton's own spans join, None where nothing is traced.
     """
 
     target: ModelVersion
@@ -211,6 +211,7 @@ class InferCall:
     typical: float = 0.0
     outputs: Sequence[WantedOutput] | None = None
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    traceparent: str | None = None
 
     @property
     def wanted(self) -> Sequence[WantedOutput]:

@@ -147,6 +147,27 @@ class Settings(BaseSettings):
         "auto", description="`auto`: readable on a terminal, JSON elsewhere."
     )
 
+    trace_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#@]+/[^\s?#]*$",
+        description="Where spans are sent, by OTLP over HTTP: for instance http://collector:4318/v1/traces. Without it "
+        "nothing is traced.",
+    )
+    trace_ratio: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of requests that is traced, where the caller's trace does not decide it.",
+    )
+    trace_slow: float = Field(
+        1.0,
+        ge=0,
+        description="Seconds to the begin of an answer from which on a request is traced whatever the share.",
+    )
+    trace_service: str = Field(
+        "triton-gateway", pattern=r"^\S{1,100}$", description="Name of this service in traces."
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _secrets_from_files(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,8 +1,8 @@
-"""Around the whole application, unknown paths included: request ids, stage times, counts and the access line."""
+"""Around the whole application, unknown paths too: request ids, stage times, counts, traces and the access line."""
 
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, cast
 
@@ -15,6 +15,8 @@ from gateway.priority import render
 from gateway.ratelimit import headers as quota_headers
 from gateway.telemetry.requests import Finished
 from gateway.telemetry.timeline import Timeline, server_timing
+from gateway.telemetry.trace import Trace
+from gateway.telemetry.tracing import Traced
 
 _WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 
@@ -37,19 +39,36 @@ class Requests(Protocol):
     def finished(self, request: Finished) -> None: ...
 
 
+class Tracing(Protocol):
+    """Decides which requests are traced, and sends their spans."""
+
+    def begin(self, headers: Sequence[bytes]) -> Trace: ...
+
+    def answers(self, trace: Trace, status: int, seconds: float, *, known: bool) -> None: ...
+
+    def over(self, request: Traced) -> None: ...
+
+
 class RequestContext:
-    """Gives every request an id and a start time, tells both in its answer, and counts and logs it when it ends.
+    """Gives every request an id and a start time, tells both in its answer, and counts, logs and traces it at its end.
 
     It wraps the application from the outside because Litestar's own middleware does not run for unknown paths. Pages of
     `origins` may read how long their requests took.
     """
 
     def __init__(
-        self, app: ASGIApp, *, clock: Callable[[], float], requests: Requests, origins: Iterable[str]
+        self,
+        app: ASGIApp,
+        *,
+        clock: Callable[[], float],
+        requests: Requests,
+        origins: Iterable[str],
+        tracing: Tracing | None = None,
     ) -> None:
         self._app = app
         self._clock = clock
         self._requests = requests
+        self._tracing = tracing
         self._origins = frozenset(origin.encode() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,22 +81,33 @@ class RequestContext:
             await self._app(scope, receive, send)
 
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        context = Context(_request_id(scope), self._clock(), Timeline(self._clock))
+        trace = self._trace(scope)
+        context = Context(_request_id(scope), self._clock(), Timeline(self._clock, trace))
         attach(scope, context)
-        exchange = _Exchange(scope, context, send, self._requests, self._clock, self._timing_origin(scope))
-        with structlog.contextvars.bound_contextvars(request_id=context.request_id), self._under_way(scope):
+        exchange = _Exchange(
+            scope,
+            context,
+            send,
+            self._requests,
+            self._clock,
+            timing_origin=self._timing_origin(scope),
+            tracing=self._tracing,
+        )
+        ids = {"request_id": context.request_id, "trace_id": trace.trace_id if trace else None}
+        with structlog.contextvars.bound_contextvars(**ids), self._under_way(scope):
             try:
                 await self._app(scope, receive, exchange.send)
             finally:
                 exchange.count()
                 context.end(exchange.status)
                 exchange.log()
+                exchange.trace()
 
     async def _connect(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
         """A WebSocket is counted and logged as its handshake; what goes over it is for its handler to count."""
         context = Context(_request_id(scope), self._clock(), Timeline(self._clock))
         attach(scope, context)
-        exchange = _Exchange(scope, context, send, self._requests, self._clock, None)
+        exchange = _Exchange(scope, context, send, self._requests, self._clock)
         with structlog.contextvars.bound_contextvars(request_id=context.request_id):
             try:
                 await self._app(scope, receive, exchange.send_to_socket)
@@ -97,6 +127,11 @@ class RequestContext:
         finally:
             self._requests.over()
 
+    def _trace(self, scope: HTTPScope) -> Trace | None:
+        if self._tracing is None or scope["path"] in _PROBES:
+            return None
+        return self._tracing.begin([value for name, value in scope["headers"] if name == b"traceparent"])
+
     def _timing_origin(self, scope: HTTPScope) -> bytes | None:
         """The page's origin, where it may read timings."""
         if not self._origins:
@@ -115,7 +150,9 @@ class _Exchange:
         send: Send,
         requests: Requests,
         clock: Callable[[], float],
-        timing_origin: bytes | None,
+        *,
+        timing_origin: bytes | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._scope = scope
         self._context = context
@@ -123,6 +160,7 @@ class _Exchange:
         self._requests = requests
         self._clock = clock
         self._timing_origin = timing_origin
+        self._tracing = tracing
         self._counted = False
         self.status = 0
 
@@ -130,6 +168,7 @@ class _Exchange:
         """The next piece of the answer. It is counted before its last byte leaves: who has it finds it counted."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self._decide()
             message["headers"] = [*message["headers"], *self._headers()]
         elif message["type"] == "http.response.body" and not message.get("more_body"):
             self.count()
@@ -169,6 +208,30 @@ class _Exchange:
         self._counted = True
         self._requests.finished(self._context.finished(self._route, self.status, self._clock()))
 
+    def _decide(self) -> None:
+        context, trace = self._context, self._context.timeline.trace
+        if self._tracing is not None and trace is not None:
+            seconds = self._clock() - context.started
+            self._tracing.answers(trace, self.status, seconds, known=context.principal is not None)
+
+    def trace(self) -> None:
+        """What there is to say of it is complete."""
+        context, trace = self._context, self._context.timeline.trace
+        if self._tracing is None or trace is None:
+            return
+        now = self._clock()
+        finished = context.finished(self._route, self.status, now)
+        self._tracing.over(
+            Traced(
+                trace,
+                finished,
+                str(self._scope.get("method")),
+                self._scope["scheme"],
+                context.request_id,
+                now,
+            )
+        )
+
     def log(self) -> None:
         context, target = self._context, self._context.timeline.target
         log = _log.debug if self._route in _PROBES else _log.info
@@ -184,6 +247,10 @@ class _Exchange:
             key=context.principal.id if context.principal else None,
             tenant=context.principal.tenant if context.principal else None,
             ms=round((self._clock() - context.started) * 1000, 1),
+            stages={
+                stage.value: round(seconds * 1000, 2) for stage, seconds in context.timeline.seconds().items()
+            }
+            or None,
         )
 
     @property
@@ -193,6 +260,9 @@ class _Exchange:
     def _headers(self) -> list[tuple[bytes, bytes]]:
         """Stage times are for callers who are known: they would help to guess a key."""
         found = _headers(self._context)
+        trace = self._context.timeline.trace
+        if trace is not None and trace.kept is not None:
+            found.append((b"traceparent", trace.traceparent(trace.span_id).encode()))
         if self._context.principal is not None:
             total = self._clock() - self._context.started
             found.append((b"server-timing", server_timing(self._context.timeline, total).encode()))

@@ -70,7 +70,7 @@ REQUESTS = _counter(
     "Answered requests. route: its template. model, version, variant: who was to answer, where that was decided. "
     "priority: the class applied. code: the HTTP status, 499 where the caller had left.",
     ("route", *_VARIANT, "priority", "code"),
-    most=430,
+    most=424,
     kept=("code",),
 )
 PROBLEMS = _counter(
@@ -215,6 +215,16 @@ FRESH = _gauge(
 )
 ROUTES_UNREADABLE = _gauge(
     "gateway_routes_unreadable", "Routes in Redis that a worker cannot read.", across=Across.MOST
+)
+SPANS = _counter(
+    "gateway_trace_spans_total",
+    "Spans of traced requests. outcome: sent; failed where the collector did not take them; dropped for lack of room.",
+    ("outcome",),
+    most=3,
+)
+LOG_LINES_DROPPED = _counter(
+    "gateway_log_lines_dropped_total",
+    "Log lines given up because nobody took them from this process fast enough.",
 )
 WORKERS = _gauge("gateway_workers", "Workers that live.", across=Across.SUM)
 

@@ -2,10 +2,13 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, Processor
+
+from gateway.telemetry.lines import Lines
 
 _SHARED: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
@@ -29,8 +32,13 @@ def _tells_no_query(record: logging.LogRecord) -> bool:
     return '"WebSocket %s"' not in str(record.msg)
 
 
-def configure_logs(*, level: str, style: Literal["auto", "console", "json"]) -> None:
-    """Sets up structlog and the standard library's logging for this process; lines go to stderr."""
+def configure_logs(
+    *, level: str, style: Literal["auto", "console", "json"], dropped: Callable[[], None]
+) -> Lines:
+    """Sets up structlog and the standard library's logging for this process; lines go to stderr.
+
+    `dropped` hears of each line that is given up while the result is open.
+    """
     readable = style == "console" or (style == "auto" and sys.stderr.isatty())
     shared = (*(_READABLE if readable else _SHARED), _without_blanks)
     render: list[Processor] = (
@@ -47,7 +55,7 @@ def configure_logs(*, level: str, style: Literal["auto", "console", "json"]) -> 
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler()
+    handler = Lines(sys.stderr.fileno(), dropped)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -58,3 +66,4 @@ def configure_logs(*, level: str, style: Literal["auto", "console", "json"]) -> 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    return handler

@@ -144,6 +144,8 @@ class WorkerMetrics:
         self._generation = Gauge(table.CATALOG_GENERATION, registry)
         self._fresh = Gauge(table.FRESH, registry)
         self._unreadable = Gauge(table.ROUTES_UNREADABLE, registry)
+        self._spans = Counter(table.SPANS, registry)
+        self._lines_dropped = Counter(table.LOG_LINES_DROPPED, registry)
         Gauge(table.WORKERS, registry).set(1)
 
     def catalog(self, *, models: int, generation: int) -> None:
@@ -155,3 +157,9 @@ class WorkerMetrics:
 
     def routes(self, *, unreadable: int) -> None:
         self._unreadable.set(unreadable)
+
+    def spans(self, outcome: str, spans: int) -> None:
+        self._spans.add((outcome,), float(spans))
+
+    def line_dropped(self) -> None:
+        self._lines_dropped.add()

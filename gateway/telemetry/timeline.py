@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from gateway.domain import ModelVersion
+from gateway.telemetry.trace import Trace, new_span_id
 
 
 class Stage(StrEnum):
@@ -20,20 +21,42 @@ class Stage(StrEnum):
     POST = "post"
 
 
+class Stretch(NamedTuple):
+    """A stage from one moment to another, in seconds; `error` is the name of what ended it, if that was an error.
+
+    For calls to Triton `target` is who was called, and `span_id` what was told of the trace; 0 where nothing was.
+    """
+
+    stage: Stage
+    start: float
+    end: float
+    error: str
+    target: ModelVersion | None
+    streams: bool
+    span_id: int
+
+
 class Timeline:
-    """`clock` is monotonic, in seconds. `target` is the version that is to answer, as soon as one is chosen."""
+    """`clock` is monotonic, in seconds. `target` is the version that is to answer, as soon as one is chosen. `trace` is
+    what the request is part of, where it may be traced.
+    """
 
-    __slots__ = ("_clock", "_spans", "fell_back", "target")
+    __slots__ = ("clock", "fell_back", "stretches", "target", "trace")
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._spans: list[tuple[Stage, float, float]] = []
+    def __init__(self, clock: Callable[[], float], trace: Trace | None = None) -> None:
+        self.clock = clock
+        self.trace = trace
+        self.stretches: list[Stretch] = []
         self.target: ModelVersion | None = None
         self.fell_back = False
 
     def stage(self, stage: Stage) -> "Lap":
         """`with timeline.stage(Stage.POST):`; a stage may come more than once, and beside itself."""
-        return Lap(self._spans, stage, self._clock)
+        return Lap(self, stage)
+
+    def call(self, target: ModelVersion, *, streams: bool = False) -> "Lap":
+        """The stage in which Triton is called."""
+        return Lap(self, Stage.TRITON, target, streams=streams)
 
     def chosen(self, target: ModelVersion) -> None:
         """A second version was chosen because the first one could not answer."""
@@ -43,18 +66,19 @@ class Timeline:
     def seconds(self) -> dict[Stage, float]:
         """By stage. Batches of one request run side by side: an instant counts once, however many share it."""
         found: dict[Stage, float] = {}
-        for stage, start, end in self._spans:
-            if stage in found:
+        for stretch in self.stretches:
+            if stretch.stage in found:
                 return self._merged()
-            found[stage] = end - start
+            found[stretch.stage] = stretch.end - stretch.start
         return found
 
     def _merged(self) -> dict[Stage, float]:
         """Where a stage came more than once."""
         found: dict[Stage, float] = {}
         ends: dict[Stage, float] = {}
-        for stage, start, end in sorted(self._spans, key=_start):
-            begins = max(start, ends.get(stage, start))
+        for stretch in sorted(self.stretches, key=_start):
+            stage, end = stretch.stage, stretch.end
+            begins = max(stretch.start, ends.get(stage, stretch.start))
             found[stage] = found.get(stage, 0.0) + max(0.0, end - begins)
             ends[stage] = max(end, ends.get(stage, end))
         return found
@@ -63,30 +87,52 @@ class Timeline:
 class Lap:
     """One stretch of a stage; it ends with its block, or before that by `end`."""
 
-    __slots__ = ("_clock", "_over", "_spans", "_stage", "_started")
+    __slots__ = ("_over", "_span_id", "_stage", "_started", "_streams", "_target", "_timeline")
 
     def __init__(
-        self, spans: list[tuple[Stage, float, float]], stage: Stage, clock: Callable[[], float]
+        self, timeline: Timeline, stage: Stage, target: ModelVersion | None = None, *, streams: bool = False
     ) -> None:
-        self._spans = spans
+        self._timeline = timeline
         self._stage = stage
-        self._clock = clock
+        self._target = target
+        self._streams = streams
         self._started = 0.0
         self._over = False
+        self._span_id = 0
+
+    @property
+    def traceparent(self) -> str | None:
+        """For whoever is called in this stretch: the header under which it joins the request's trace, if any."""
+        trace = self._timeline.trace
+        if trace is None:
+            return None
+        self._span_id = self._span_id or new_span_id()
+        return trace.traceparent(self._span_id)
 
     def __enter__(self) -> Self:
-        self._started = self._clock()
+        self._started = self._timeline.clock()
         return self
 
-    def end(self) -> None:
+    def end(self, error: str = "") -> None:
         if not self._over:
             self._over = True
-            self._spans.append((self._stage, self._started, self._clock()))
+            timeline = self._timeline
+            timeline.stretches.append(
+                Stretch(
+                    self._stage,
+                    self._started,
+                    timeline.clock(),
+                    error,
+                    self._target,
+                    self._streams,
+                    self._span_id,
+                )
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.end()
+        self.end("" if kind is None else kind.__name__)
 
 
 def server_timing(timeline: Timeline, total: float) -> str:
@@ -96,5 +142,5 @@ def server_timing(timeline: Timeline, total: float) -> str:
     return ", ".join([*entries, f"total;dur={total * 1000:.2f}"])
 
 
-def _start(span: tuple[Stage, float, float]) -> float:
-    return span[1]
+def _start(stretch: Stretch) -> float:
+    return stretch.start

@@ -105,7 +105,11 @@ class TritonClient:
 
     async def _model_infer(self, call: InferCall) -> service_pb2.ModelInferResponse:
         request, timeout = self._request(call)
-        return await _translated(self._send_infer(codec.serialized(request, call.inputs), timeout=timeout))
+        return await _translated(
+            self._send_infer(
+                codec.serialized(request, call.inputs), timeout=timeout, metadata=_metadata(call)
+            )
+        )
 
     def _request(self, call: InferCall) -> tuple[service_pb2.ModelInferRequest, float]:
         """The message without the tensors' bytes, and the seconds that the call has. Raises DeadlineExceeded."""
@@ -125,7 +129,7 @@ class TritonClient:
         request.parameters["triton_enable_empty_final_response"].bool_param = True
         failure = ""
         try:
-            replies = self._send_stream(timeout=timeout)
+            replies = self._send_stream(timeout=timeout, metadata=_metadata(call))
             await replies.write(codec.serialized(request, call.inputs))
             await replies.done_writing()
             async for reply in replies:
@@ -231,6 +235,10 @@ class TritonClient:
         metadata = await _translated(self._stub.ServerMetadata(request, timeout=_CONTROL_TIMEOUT))
         found = re.match(r"(\d+)\.(\d+)\.(\d+)", metadata.version)
         return tuple(map(int, found.groups())) if found else ()
+
+
+def _metadata(call: InferCall) -> tuple[tuple[str, str], ...] | None:
+    return None if call.traceparent is None else (("traceparent", call.traceparent),)
 
 
 def _entry(found: service_pb2.RepositoryIndexResponse.ModelIndex) -> RepositoryEntry:

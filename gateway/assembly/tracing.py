@@ -1,0 +1,32 @@
+"""Traces of requests, where there is somebody to send them to."""
+
+import time
+from dataclasses import dataclass
+
+from gateway.assembly.part import Part
+from gateway.settings import Settings
+from gateway.telemetry.export import SpanExport
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Tracer
+
+
+@dataclass(frozen=True)
+class Traces:
+    """`tracer` is None where nothing is traced."""
+
+    tracer: Tracer | None
+    part: Part
+
+
+def tracing(settings: Settings, metrics: Metrics) -> Traces:
+    if settings.trace_endpoint is None:
+        return Traces(None, Part())
+    export = SpanExport(
+        settings.trace_endpoint,
+        service=settings.trace_service,
+        upstream=settings.triton_url,
+        clock=time.monotonic,
+        told=metrics.worker.spans,
+    )
+    tracer = Tracer(export, ratio=settings.trace_ratio, slow=settings.trace_slow)
+    return Traces(tracer, Part(resources=[export]))

@@ -1,0 +1,139 @@
+"""Requests with a secret in every field that a caller writes, each of its own, so that a leak names its field."""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from support.hostile import BOUNDARY, segment, tiff_block, with_segments
+
+_CREDENTIALS = ("authorization", "x-api-key", "cookie")
+_HEADERS = (
+    *("user-agent", "referer", "origin", "accept", "accept-language", "cookie", "tracestate", "baggage"),
+    *("traceparent", "x-request-id", "x-forwarded-for", "forwarded", "via", "priority", "x-request-timeout"),
+    *("x-model-version", "content-encoding", "content-language", "sec-websocket-protocol", "x-anything"),
+)
+
+
+def secret(place: str) -> str:
+    """What is planted there: of letters and digits, so that it stays whole wherever it goes."""
+    return f"hush{place.replace('-', '')}hush"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """`key` says whether a good key is sent with it."""
+
+    place: str
+    method: str = "POST"
+    path: str = "/v1/classify"
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    key: bool = True
+
+
+def everywhere(jpeg: bytes) -> Iterator[Planted]:
+    """In a request with this sound image, or about it."""
+    yield from _in_headers(jpeg)
+    yield from _in_addresses(jpeg)
+    yield from _in_bodies(jpeg)
+
+
+def _in_headers(jpeg: bytes) -> Iterator[Planted]:
+    image = {"content-type": "image/jpeg"}
+    for name in _HEADERS:
+        value = (
+            f"{secret(name)}." if name == "x-request-id" else secret(name)
+        )  # well-formed ids are for the log
+        yield Planted(name, body=jpeg, headers={**image, name: value})
+    yield Planted(
+        "tracestate",
+        body=jpeg,
+        headers={
+            **image,
+            "traceparent": f"00-{0xABC:032x}-{1:016x}-01",
+            "tracestate": f"vendor={secret('tracestate')}",
+        },
+    )
+    for name in _CREDENTIALS:
+        for form in (
+            "{}",
+            "Bearer {}",
+            "Basic {}",
+            "Bearer gw_dev_{}_{}",
+            "gw_dev_{}_{}",
+            "__Host-console={}",
+        ):
+            value = form.format(secret(name), secret(name))
+            yield Planted(name, body=jpeg, headers={**image, name: value}, key=False)
+    yield Planted("jwt", body=jpeg, headers={**image, "authorization": f"Bearer {_token('jwt')}"}, key=False)
+    yield Planted("content-type", body=jpeg, headers={"content-type": f"image/{secret('content-type')}"})
+
+
+def _in_addresses(jpeg: bytes) -> Iterator[Planted]:
+    image = {"content-type": "image/jpeg"}
+    for name in ("model", "version", "top_k", "api_key", "access_token"):
+        yield Planted("query", path=f"/v1/classify?{name}={secret('query')}", body=jpeg, headers=image)
+    yield Planted("query", path=f"/v1/classify?{secret('query')}=1", body=jpeg, headers=image)
+    yield Planted("query", "GET", path=f"/v1/detect/stream?key={secret('query')}")
+    for path in ("/{}", "/v1/{}", "/v2/models/{}/infer", "/v2/models/digits_classifier/versions/{}/infer"):
+        yield Planted("path", path=path.format(secret("path")), body=b"{}")
+    for path in ("/problems/{}", "/assets/{}", "/admin/v1/keys/{}", "/v2/models/{}"):
+        yield Planted("path", "GET", path.format(secret("path")))
+
+
+def _in_bodies(jpeg: bytes) -> Iterator[Planted]:
+    said = secret("json")
+    for document in (
+        {"inputs": [{"text": said}]},
+        {"inputs": [{"text": said}], "model": "languages_bert"},
+        {"inputs": [{"image": said}]},
+        {"inputs": [{"url": f"https://example.org/{said}"}]},
+        {"inputs": [{"text": "x"}], "model": said},
+        {"inputs": [{"text": "x"}], "classes": [said]},
+        {"inputs": [{"text": "x"}], said: 1},
+        [said],
+    ):
+        yield _json("json", "/v1/classify", document)
+    yield Planted("json", body=f'{{"{said}'.encode(), headers={"content-type": "application/json"})
+    for tensor in (
+        {"name": said, "datatype": "UINT8", "shape": [1], "data": [1]},
+        {"name": "images", "datatype": said, "shape": [1], "data": [1]},
+        {"name": "images", "datatype": "UINT8", "shape": [1, 1, 32, 32], "data": [said]},
+    ):
+        yield _json("json", "/v2/models/digits_classifier/infer", {"inputs": [tensor], "id": said})
+    form = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
+    for line in (
+        f'form-data; name="image"; filename="{secret("filename")}"',
+        f'form-data; name="{secret("filename")}"',
+        f"form-data; {secret('filename')}",
+    ):
+        yield Planted("filename", body=_form(line, jpeg), headers=form)
+    text = secret("exif").encode() + b"\0"
+    exif = tiff_block((0x010E, 2, len(text), (26).to_bytes(4, "little")), extra=text)
+    image = {"content-type": "image/jpeg"}
+    yield Planted("exif", body=with_segments(jpeg, segment(0xE1, exif), segment(0xFE, text)), headers=image)
+    yield Planted("exif", body=with_segments(jpeg, segment(0xE1, exif))[:-200], headers=image)
+    yield Planted("image", body=secret("image").encode() * 50, headers=image)
+
+
+def _json(place: str, path: str, document: object) -> Planted:
+    return Planted(
+        place, path=path, body=json.dumps(document).encode(), headers={"content-type": "application/json"}
+    )
+
+
+def _form(disposition: str, content: bytes) -> bytes:
+    head = f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\nContent-Type: image/jpeg\r\n\r\n"
+    return head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def _token(place: str) -> str:
+    """A JSON web token whose every part can be read by whoever decodes it."""
+    parts = [
+        {"alg": "RS256", "kid": secret(place)},
+        {"sub": secret(place), "iss": f"https://{secret(place)}"},
+    ]
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
+    return ".".join([*encoded, quote(secret(place))])

@@ -42,7 +42,8 @@ class Lines(logging.Handler):
             self.handleError(record)
 
     def __enter__(self) -> Self:
-        self._waiting = waiting = []
+        waiting: list[bytes] = []
+        self._waiting = waiting
         self._closing.clear()
         self._thread = threading.Thread(target=self._run, args=(waiting,), name="log-lines", daemon=True)
         self._thread.start()

@@ -78,7 +78,8 @@ def test_the_log_line_has_the_trace_the_version_and_the_stages(traced: RunningSt
     trace_id = f"{0xA2:032x}"
     with traced.client() as client:
         answer = classify(client, trace_id)
-    (line,) = map(json.loads, lines(traced, answer.headers["x-request-id"]))
+    found = map(json.loads, lines(traced, answer.headers["x-request-id"]))
+    (line,) = [each for each in found if each["event"] == "request"]
     assert line["trace_id"] == trace_id
     assert list(line["stages"]) == ["auth", "limit", "body", "decode", "queue", "triton", "post"]
     assert (line["model"], line["version"], line["variant"]) == ("digits_classifier", "1", "stable")

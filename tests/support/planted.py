@@ -75,7 +75,7 @@ def _in_addresses(jpeg: bytes) -> Iterator[Planted]:
     image = {"content-type": "image/jpeg"}
     for name in ("model", "version", "top_k", "api_key", "access_token"):
         yield Planted("query", path=f"/v1/classify?{name}={secret('query')}", body=jpeg, headers=image)
-    yield Planted("query", path=f"/v1/classify?{secret('query')}=1", body=jpeg, headers=image)
+    yield Planted("option", path=f"/v1/classify?{secret('option')}=1", body=jpeg, headers=image)
     yield Planted("query", "GET", path=f"/v1/detect/stream?key={secret('query')}")
     for path in ("/{}", "/v1/{}", "/v2/models/{}/infer", "/v2/models/digits_classifier/versions/{}/infer"):
         yield Planted("path", path=path.format(secret("path")), body=b"{}")

@@ -34,7 +34,8 @@ def doctor(redis_url: str | None, no_probe: bool, as_json: bool) -> None:
     broken or open, with 0 where there are only warnings.
     """
     settings = load_settings()
-    configure_logs(level="critical", style="console")  # what the catalog notices is among the findings
+    # What the catalog notices is among the findings.
+    configure_logs(level="critical", style="console", dropped=lambda: None)
     report = asyncio.run(_examine(settings, redis_url or settings.redis_url, probes=not no_probe))
     if as_json:
         print_json({**asdict(report), "errors": report.errors})

@@ -11,7 +11,7 @@ SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup programs up check format test accuracy counted screenshots secrets image bench-limits bench-overload bench-mirror bench-hot-path fuzz train lock clean export-models bench-models trace
+.PHONY: help setup programs up check format test accuracy counted screenshots secrets image sbom audit bench-limits bench-overload bench-mirror bench-hot-path fuzz train lock clean export-models bench-models trace
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,12 @@ accuracy: setup ## Held-out accuracy of the demo models, offline and through a r
 
 secrets: setup ## Draw the secrets that compose.yaml mounts, into secrets/
 	@$(BIN)/python dev/deployment_secrets.py
+
+sbom: setup ## What the gateway is made of, as CycloneDX, into .run/sbom.json
+	$(BIN)/cyclonedx-py requirements requirements/gateway.txt --pyproject pyproject.toml --output-reproducible -o .run/sbom.json
+
+audit: setup ## What is known against the locked packages; needs PyPI's advisories, and fails where it cannot ask
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements/gateway.txt
 
 image: ## Build the gateway's image and that of Triton on CPU (ENGINE=podman or buildah where there is no docker)
 	$(ENGINE) build $(ENGINE_FLAGS) -f gateway/Dockerfile -t triton-gateway .

@@ -72,9 +72,11 @@ def test_both_configurations_are_the_same_to_callers(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WITHOUT_NETWORK)
-def test_both_configurations_of_what_has_no_network_are_one(name: str) -> None:
-    gpu, cpu = REPOSITORY / name / "config.pbtxt", REPOSITORY / name / "configs" / "cpu.pbtxt"
-    assert gpu.read_text() == cpu.read_text()
+def test_both_configurations_of_what_has_no_network_are_the_same_to_callers(name: str) -> None:
+    gpu, cpu = (
+        seen_by_callers(read(REPOSITORY / name / path)) for path in ("config.pbtxt", "configs/cpu.pbtxt")
+    )
+    assert text_format.MessageToString(gpu) == text_format.MessageToString(cpu)
 
 
 def test_the_ensemble_is_described_as_the_model_at_its_end_is() -> None:

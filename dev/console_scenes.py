@@ -76,7 +76,7 @@ def preflight(page: Page, stack: RunningStack) -> None:
     """A weight that is about to be applied, with the answer to it unfolded."""
     _open(page, stack, f"rollouts/{DETECTOR}")
     page.get_by_label("Weight of the canary").fill("20")
-    page.get_by_text("checks").click(timeout=90_000)
+    page.get_by_text("checks").click()
 
 
 def disagreements(page: Page, stack: RunningStack) -> None:

@@ -33,6 +33,7 @@ _READY = """
   Ready in {seconds:.0f} s.
 
     Playground    {url}/playground
+    Console       {url}/console
     API           {url}/docs
     Readiness     {url}/readyz
     Triton        http://{triton_host}:{triton_port}   (HTTP; behind the gateway, not for callers)

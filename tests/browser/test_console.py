@@ -106,6 +106,12 @@ def test_signing_in_leaves_a_cookie_and_nothing_of_the_key(
     until_answered(stage, "/console/session", ended, 401)
 
 
+@pytest.mark.parametrize("model", ["digits_detector", "languages_bert"])
+def test_a_link_to_a_model_opens_that_one(stack: RunningStack, page: Page, model: str) -> None:
+    sign_in(page, stack, f"#/rollouts/{model}")
+    expect(page.get_by_role("heading", level=1)).to_have_text(model)
+
+
 def test_the_slider_moves_traffic_once_the_preflight_has_answered(
     stage: RunningStack, page: Page, route: Callable[..., None]
 ) -> None:

@@ -5,6 +5,7 @@ import { routes } from "./admin.js";
 import * as format from "./format.js";
 
 const MOST_BOXES = 40;
+const HEIGHT = 230; // pixels of a picture with boxes, at most
 const AT_FIRST = 6; // different ones that are shown until somebody asks for all
 const MOST_ELEMENTS = 4; // of an output
 const MEDIA_TYPES = { "/9j/": "image/jpeg", "iVBO": "image/png", "UklG": "image/webp" };
@@ -99,7 +100,7 @@ function scene(sample) {
     s("rect", { class: `box ${tone}`, x: box.x_min, y: box.y_min, width: box.x_max - box.x_min, height: box.y_max - box.y_min },
       s("title", {}, label)));
   const count = (side) => side.detections.length;
-  return h("div", { class: "picture scene" },
+  return h("div", { class: "picture scene", style: { "max-width": `${Math.round((HEIGHT * width) / height)}px` } },
     from ? h("img", { src: from, alt: "" }) : h("span", { class: "muted small" }, "not kept"),
     s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
       "aria-label": `Boxes: ${count(sample.stable)} of the stable version, ${count(sample.canary)} of the canary` },

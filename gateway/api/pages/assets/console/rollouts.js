@@ -33,8 +33,7 @@ export function rollouts(store, [wanted]) {
 
   function update() {
     const routes = [...store.routes.values()].sort((one, other) => one.model.localeCompare(other.model));
-    const name = wanted && store.routes.has(wanted) ? wanted : routes.find((route) => route.under_way)?.model ?? routes[0]?.model;
-    if (name && !model) open(name);
+    if (!model && areAllKnown(store)) open(store.routes.has(wanted) ? wanted : (routes.find((route) => route.under_way) ?? routes[0]).model);
     if (drawn.size !== routes.length || routes.some((route) => !drawn.has(route.model))) {
       drawn.clear();
       fill(list, routes.map((route) => {
@@ -71,6 +70,12 @@ function link(model) {
       else element.removeAttribute("aria-current");
     },
   };
+}
+
+/** The stream names the models first; their routes may come in several pieces. */
+function areAllKnown({ models, routes }) {
+  const names = Object.keys(models);
+  return names.length > 0 && names.every((name) => routes.has(name));
 }
 
 function course(route) {

@@ -98,7 +98,7 @@ def running_stack(
     at = free_addresses()
     with (
         running(redis(at)) as redis_process,
-        running(triton(at, repository, traces=triton_traces)) as triton_process,
+        running_triton(triton(at, repository, traces=triton_traces), at) as triton_process,
         running(gateway(at, **settings)) as gateway_process,
     ):
         wait_ready(f"{at.gateway_url}/readyz", gateway_process, triton_process)
@@ -110,6 +110,34 @@ def running_stack(
             key=create_key(at, "tests", "infer", "pin-version"),
             admin_key=create_key(at, "operators", *ADMINISTRATION),
         )
+
+
+@contextmanager
+def running_triton(part: Part, at: Addresses) -> Iterator[Process]:
+    """A Triton that has begun to listen, or ended a second time.
+
+    Where a busy machine starves it, Triton 2.51 can die while its models start, of a lock that it shares with their
+    processes (`boost::interprocess::lock_exception`); it is started once more then, and no other end is forgiven.
+    """
+    with running(part) as first:
+        if _listens_or_ended(first, at) or "lock_exception" not in first.log.read_text():
+            yield first
+            return
+    with running(part) as second:
+        yield second
+
+
+def _listens_or_ended(process: Process, at: Addresses) -> bool:
+    """Whether it listens, once it does or has ended or the time is up."""
+    end = time.monotonic() + READY_SECONDS
+    while process.popen.poll() is None and time.monotonic() < end:
+        with (
+            contextlib.suppress(OSError),
+            contextlib.closing(socket.create_connection((at.triton_address, at.triton_grpc_port), timeout=1)),
+        ):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def wait_ready(url: str, *needed: Process) -> None:

@@ -30,9 +30,8 @@ def main() -> int:
 
 
 def complete(spans: Sequence[Received]) -> bool:
-    """Whether the gateway's own span has come, and the last one of Triton's."""
-    names = {span.name for span in spans}
-    return _TRITONS_LAST in names and any(span.kind == "server" and span.parent_id for span in spans)
+    """Whether the gateway's spans have come, and Triton's."""
+    return {_TRITONS_LAST, "post"} <= {span.name for span in spans}
 
 
 def drawn(spans: Sequence[Received], parent_id: str) -> str:

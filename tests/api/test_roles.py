@@ -186,9 +186,8 @@ def test_a_route_lets_in_whom_it_should_and_nobody_else(
     answer = guarded.ask(headers_of(role, guarded, page_token), method, address_of(path))
     if need == PUBLIC or need in MAY.get(role, ()):
         assert answer.status_code not in (401, 403, 405, 429, 500), answer.text
-        assert (
-            '"overloaded"' not in answer.text
-        )  # its credential could be checked; Triton's absence is no matter
+        # Its credential could be checked; Triton's absence is no matter.
+        assert answer.status_code != 503 or '"overloaded"' not in answer.text
     elif role in STRANGERS:
         assert answer.status_code == 401, answer.text
         assert answer.headers["www-authenticate"].startswith("Bearer")

@@ -41,6 +41,7 @@ def generate_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
         operation_class=GenerateOperation,
         operation_id=operation_id,
         summary="Generate, answer by answer",
+        media_type="text/event-stream",
         description="Server-sent events, one an answer. What goes wrong on the way is an event with `error`.",
         responses=protocol_failures(*_FAILURES),
         tags=_TAGS,

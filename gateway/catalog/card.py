@@ -6,7 +6,6 @@ Triton knows names, datatypes and shapes; what it cannot know (labels, resizing,
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from gateway.catalog.inputs import (
     Passthrough,
@@ -30,28 +29,9 @@ from gateway.catalog.parameters import (
 from gateway.domain import ServedModel, TensorSpec
 
 
-class Card(Protocol):
-    """What a call needs to know of its model, whatever the model does."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def served(self) -> ServedModel: ...
-
-    @property
-    def capacity(self) -> int: ...
-
-    @property
-    def timeout(self) -> float | None: ...
-
-    @property
-    def default_version(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
-class TensorCard:
-    """A model that names no task: it is called with its own tensors, on /v2."""
+class Card:
+    """What a call needs to know of its model, whatever the model does."""
 
     served: ServedModel
     parameters: GeneralParameters
@@ -62,33 +42,36 @@ class TensorCard:
 
     @property
     def capacity(self) -> int:
+        """Calls to a version that Triton can put to use at once, from all gateways together."""
         return self.parameters.capacity_of(self.served)
 
     @property
     def timeout(self) -> float | None:
+        """Seconds that a request has where it asks for nothing else; None where the model does not say."""
         return self.parameters.timeout
 
     @property
     def default_version(self) -> str:
+        """The version that answers when none is asked for; it may be one that is not ready."""
         return self.parameters.version_of(self.served)
 
 
 @dataclass(frozen=True, slots=True)
-class ModelCard:
+class TensorCard(Card):
+    """A model that names no task: it is called with its own tensors, on /v2."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard(Card):
     """All that the gateway needs to serve one model on /v1. `encoding` says how its inputs are made.
 
     `outputs` are those that are read, in the order in which they are: one, or a detector's logits and boxes.
     """
 
-    served: ServedModel
     parameters: Parameters
     encoding: Preprocessing | Passthrough | Tokenization
     outputs: tuple[TensorSpec, ...]
     batch_limit: int
-
-    @property
-    def name(self) -> str:
-        return self.served.name
 
     @property
     def task(self) -> Task:
@@ -109,21 +92,6 @@ class ModelCard:
         """Of a model for texts."""
         assert isinstance(self.encoding, Tokenization)  # noqa: S101  # the catalog finds by task
         return self.encoding
-
-    @property
-    def capacity(self) -> int:
-        """Calls to a version that Triton can put to use at once, from all gateways together."""
-        return self.parameters.capacity_of(self.served)
-
-    @property
-    def timeout(self) -> float | None:
-        """Seconds that a request has where it asks for nothing else; None where the model does not say."""
-        return self.parameters.timeout
-
-    @property
-    def default_version(self) -> str:
-        """The version that answers when none is asked for; it may be one that is not ready."""
-        return self.parameters.version_of(self.served)
 
 
 def read_card(served: ServedModel) -> ModelCard:

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from gateway.canary import Route
 from gateway.canary.route import BrokenRoute, from_document
 from gateway.canary.store import RouteStore
-from gateway.catalog import Catalog
+from gateway.catalog import Card, Catalog
 from gateway.doctor import server
 from gateway.doctor.finding import Finding, Report, error
 from gateway.doctor.keeping import redis_report
@@ -76,17 +76,22 @@ class Examination:
 
     async def _models(self, *, probes: bool) -> list[Finding]:
         findings: list[Finding] = []
+        cards: list[Card] = []
         for name in sorted({entry.model for entry in await self.triton.repository()}):
             card, reason = self.catalog.known(name)
-            if card is None:
-                findings += [_uncallable(name, reason)] if reason else []
-                continue
+            if card is not None:
+                cards.append(card)
+            elif reason:
+                findings.append(_uncallable(name, reason))
+        steps = {step for card in cards for step in card.served.steps}
+        for card in cards:
+            name, is_step = card.name, card.name in steps
             config = await self.triton.config(name, card.served.versions[-1])
             findings += queue_findings(name, config, self.triton.release)
-            findings += version_findings(card, config)
-            if probes and can_probe(card.served):
+            findings += version_findings(card, config, is_step=is_step)
+            if probes and not is_step and can_probe(card.served):
                 for version in card.served.versions:
-                    findings += await probe(self.triton, card.served, version, self.clock)
+                    findings += await probe(self.triton, card, version, self.clock)
         return findings
 
     async def _routes(self) -> list[Finding]:

@@ -4,10 +4,14 @@ A Python-based backend of an old Triton in an environment with numpy 2 answers O
 check tells.
 """
 
+import io
 import math
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from PIL import Image
+
+from gateway.catalog import Card, ModelCard, Passthrough
 from gateway.datatypes import BYTES, SIZES
 from gateway.doctor.finding import Finding, error, warning
 from gateway.domain import (
@@ -22,6 +26,7 @@ from gateway.domain import (
     Variant,
 )
 from gateway.errors import BackendDied, GatewayError, UpstreamInvalidResponse
+from gateway.translate.elements import one_string
 
 SECONDS = 10.0
 _FREE = 8  # what a free dimension is given
@@ -31,12 +36,11 @@ class Infers(Protocol):
     async def infer(self, call: InferCall) -> dict[str, Array]: ...
 
 
-async def probe(
-    triton: Infers, model: ServedModel, version: str, clock: Callable[[], float]
-) -> list[Finding]:
-    subject = f"model {model.name}"
+async def probe(triton: Infers, card: Card, version: str, clock: Callable[[], float]) -> list[Finding]:
+    """What a step of an ensemble does is seen where the ensemble is called."""
+    subject = f"model {card.name}"
     try:
-        await triton.infer(_call(model, version, clock() + SECONDS))
+        await triton.infer(_call(card, version, clock() + SECONDS))
     except UpstreamInvalidResponse as failure:
         return [
             error(
@@ -53,7 +57,7 @@ async def probe(
                 subject,
                 "process-died",
                 f"the process of version {version} is gone, though Triton says that it is ready: {failure.internal}",
-                f"gateway models heal {model.name}",
+                f"gateway models heal {card.name}",
             )
         ]
     except GatewayError as failure:
@@ -73,16 +77,24 @@ def can_probe(model: ServedModel) -> bool:
     return not model.decoupled and all(spec.datatype in {*SIZES, BYTES} for spec in model.inputs)
 
 
-def _call(model: ServedModel, version: str, until: float) -> InferCall:
+def _call(card: Card, version: str, until: float) -> InferCall:
+    model, encoded = card.served, isinstance(card, ModelCard) and isinstance(card.encoding, Passthrough)
     return InferCall(
         target=ModelVersion(model.name, version, Variant.PINNED),
         model=model,
-        inputs=list(_zeros(model)),
+        inputs=[_picture(model.inputs[0])] if encoded else list(_zeros(model)),
         deadline=Deadline(until),
         priority=Priority.BATCH,
         request_id="doctor",
         usual=SECONDS,
     )
+
+
+def _picture(spec: TensorSpec) -> RawTensor:
+    """For a model that takes the file itself, which no zeros are."""
+    file = io.BytesIO()
+    Image.new("RGB", (_FREE, _FREE)).save(file, "PNG")
+    return RawTensor(spec.name, BYTES, (1, 1), one_string(file.getvalue()))
 
 
 def _zeros(model: ServedModel) -> Iterator[RawTensor]:

@@ -8,8 +8,8 @@ from gateway.catalog import Card, ModelCard
 from gateway.doctor.finding import Finding, error, warning
 
 
-def version_findings(card: Card, config: Mapping[str, Any]) -> Iterator[Finding]:
-    """For a model that can be called."""
+def version_findings(card: Card, config: Mapping[str, Any], *, is_step: bool) -> Iterator[Finding]:
+    """For a model that can be called. `is_step`: an ensemble calls it, so that it need not have a task."""
     subject, ready = f"model {card.name}", card.served.versions
     policy = config.get("version_policy") or {}
     if "latest" in policy and int(policy["latest"].get("num_versions") or 1) == 1:
@@ -42,7 +42,7 @@ def version_findings(card: Card, config: Mapping[str, Any]) -> Iterator[Finding]
             "gateway.default_version is not set: a new version has all the traffic in the moment that it is loaded.",
             f'Set the parameter gateway.default_version to "{card.default_version}", and move on with a canary.',
         )
-    if not isinstance(card, ModelCard) and not card.served.decoupled:
+    if not isinstance(card, ModelCard) and not card.served.decoupled and not is_step:
         yield warning(
             subject,
             "no-task",

@@ -81,7 +81,7 @@ async def test_a_model_may_say_how_long_its_requests_have(
     started = time.monotonic()
     late = await gateway.post("/v1/classify?model=hasty", content=PNG, headers=RAW)
     assert late.status_code == 504
-    assert 0.25 < time.monotonic() - started < 0.8
+    assert 0.25 < time.monotonic() - started < SLOW
     patient = {**RAW, "x-request-timeout": "1900"}
     assert (await gateway.post("/v1/classify?model=hasty", content=PNG, headers=patient)).status_code == 200
 
@@ -96,12 +96,12 @@ async def test_a_caller_who_leaves_keeps_the_place_in_flight_until_the_call_ends
         with pytest.raises(httpx.ReadTimeout):
             await gateway.post("/v1/classify", content=PNG, headers=headers, timeout=0.3)
 
-    started = time.monotonic()
     await asyncio.gather(*(leave() for _ in range(4)))
     refused = await gateway.get("/v1/models", headers=headers)
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
-    await asyncio.sleep(SLOW + 0.3 - (time.monotonic() - started))
-    assert (await gateway.get("/v1/models", headers=headers)).status_code == 200
+    async with asyncio.timeout(SLOW + 10):
+        while (await gateway.get("/v1/models", headers=headers)).status_code != 200:
+            await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize(

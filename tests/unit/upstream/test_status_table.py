@@ -49,6 +49,7 @@ class Row:
     opens_after: int | None
     retry_after: float | None = None
     calls: int = 1
+    seconds: float = 5.0
 
 
 def says(code: grpc.StatusCode, message: str = "") -> Behaviour:
@@ -68,7 +69,7 @@ async def answers_for_another_version(request: Request, _: object) -> Response:
 
 
 async def answers_later(_: Request, __: object) -> Response:
-    await asyncio.sleep(5)
+    await asyncio.sleep(30)
     raise AssertionError("the deadline came first")
 
 
@@ -130,7 +131,7 @@ ROWS = {
     "UNAVAILABLE for another reason": Row(
         says(Code.UNAVAILABLE, "words nobody has seen"), 503, "upstream_unavailable", FAILED, 1
     ),
-    "the deadline passes": Row(answers_later, 504, "deadline_exceeded", FAILED),
+    "the deadline passes": Row(answers_later, 504, "deadline_exceeded", FAILED, seconds=0.2),
     "the model is not known": Row(says(Code.NOT_FOUND, UNKNOWN_MODEL), 503, "model_unavailable", FAILED, 2),
     "it refuses our tensor": Row(
         says(Code.INVALID_ARGUMENT, "unexpected shape for input"), 502, "upstream_contract_violation", NEUTRAL
@@ -184,15 +185,15 @@ async def guarded(url: str) -> AsyncIterator[GuardedTriton]:
         )
 
 
-def call(seconds: float = 0.2) -> InferCall:
+def call(seconds: float) -> InferCall:
     images = Tensor("images", np.zeros((1, 3, 8, 8), np.uint8))
     deadline = Deadline(time.monotonic() + seconds)
     return InferCall(CANARY, MODEL, [images], deadline, Priority.STANDARD, "request-1", usual=0.2)
 
 
-async def failure(upstream: GuardedTriton) -> GatewayError:
+async def failure(upstream: GuardedTriton, seconds: float = 5.0) -> GatewayError:
     with pytest.raises(GatewayError) as caught:
-        await upstream.infer(call())
+        await upstream.infer(call(seconds))
     return caught.value
 
 
@@ -200,7 +201,7 @@ async def failure(upstream: GuardedTriton) -> GatewayError:
 async def test_what_the_caller_gets(row: Row) -> None:
     triton = FakeTriton(infer=row.behaviour)
     async with serving(triton) as url, guarded(url) as upstream:
-        error = await failure(upstream)
+        error = await failure(upstream, row.seconds)
     assert (KINDS[error.code].status, error.code) == (row.status, row.code)
     assert error.retry_after == row.retry_after
     assert (row.retry_after is not None) == (row.status == 503)
@@ -212,7 +213,7 @@ async def test_what_the_breaker_makes_of_it(row: Row) -> None:
     triton = FakeTriton(infer=row.behaviour)
     async with serving(triton) as url, guarded(url) as upstream:
         for _ in range(FAILED + 2):
-            error = await failure(upstream)
+            error = await failure(upstream, row.seconds)
             if isinstance(error, OutOfService):
                 break
     assert isinstance(error, OutOfService) == (row.opens_after is not NEUTRAL)
@@ -223,7 +224,7 @@ def test_every_status_code_of_grpc_has_a_row() -> None:
     async def code_of(row: Row) -> grpc.StatusCode | None:
         triton = FakeTriton(infer=row.behaviour)
         async with serving(triton) as url, guarded(url) as upstream:
-            internal = (await failure(upstream)).internal
+            internal = (await failure(upstream, row.seconds)).internal
         return next((code for code in Code if internal.startswith(f"{code.name}:")), None)
 
     async def codes() -> set[grpc.StatusCode | None]:
@@ -250,7 +251,7 @@ async def test_a_second_call_mends_a_connection_that_broke_once() -> None:
 
     triton.infer = breaks_once
     async with serving(triton) as url, guarded(url) as upstream:
-        outputs = await upstream.infer(call())
+        outputs = await upstream.infer(call(5.0))
     assert outputs["scores"].tolist() == [pytest.approx([0.5, 0.3, 0.2])]
     assert len(triton.requests) == 2
 

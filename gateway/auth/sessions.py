@@ -103,10 +103,7 @@ class SessionTokens:
         origins = frozenset(claims["origins"])
         if origin not in origins:
             raise invalid_token("not from one of its origins")
-        record = self._ring.find(claims["sub"])
-        if record is None or not record.is_active(self._clock()):
-            raise invalid_token("its API key is gone")
-        key = record.principal()
+        key = key_of(claims, self._ring, self._clock())
         return replace(
             key,
             scopes=frozenset(scope for scope in claims["scope"].split() if covers(key.scopes, scope)),
@@ -114,6 +111,14 @@ class SessionTokens:
             origins=origins,
             expires_at=float(claims["exp"]),
         )
+
+
+def key_of(claims: Claims, ring: KeyRing, now: float) -> Principal:
+    """Who holds the key that these claims came from. Raises InvalidToken where it is gone."""
+    record = ring.find(claims["sub"])
+    if record is None or not record.is_active(now):
+        raise invalid_token("its API key is gone")
+    return record.principal()
 
 
 def require_key(principal: Principal) -> None:

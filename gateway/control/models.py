@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from gateway.canary import Route
 from gateway.canary.table import Live
-from gateway.catalog import Card, Catalog, ModelCard
+from gateway.catalog import Card, Catalog
 from gateway.catalog.policy import kept
 from gateway.control.needs import needed_versions, reasons_to_keep
 from gateway.domain import RepositoryEntry, WantedConfig
@@ -176,6 +176,3 @@ class ModelControl:
         card, reason = self.catalog.known(name)
         ensembles = tuple(self.catalog.ensembles_with(name))
         return ModelState(name, tuple(versions), card, live.route if live else None, ensembles, reason)
-
-
-__all__ = ["READY", "ModelCard", "ModelControl", "ModelState", "Repository", "VersionState"]

@@ -58,10 +58,19 @@ def test_a_stream_goes_on_after_the_gateway_was_away(server: AdminServer) -> Non
     assert waits == [0.5, 1.0]
 
 
+# Tests that run in the background have children who ignore what ends the command.
+WATCH = """
+import signal, sys
+from gateway.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main(["canary", "watch", *sys.argv[1:]], prog_name="gateway")
+"""
+
+
 def watching(server: AdminServer, *words: str, **pipes: Any) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "GATEWAY_URL": server.url, "GATEWAY_ADMIN_KEY": KEY, "TERM": "xterm"}
     environment |= {"COLUMNS": "170", "LINES": "30", "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-P", "-m", "gateway", "canary", "watch", *words]
+    command = [sys.executable, "-P", "-c", WATCH, *words]
     return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, **pipes)
 
 

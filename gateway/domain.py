@@ -162,10 +162,10 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class WantedConfig:
-    """A model's configuration as it shall be: whole, as JSON, and the version policy in it, as in `ServedModel`."""
+    """A model's configuration as it shall be: whole, as JSON, and what would be served by it, without its versions."""
 
     text: str
-    version_policy: str
+    served: ServedModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,12 +173,16 @@ class RouteConflict(RequestError):
     code = "route_conflict"
 
 
-class PreflightFailed(RequestError):
-    code = "preflight_failed"
+class ReasonedError(RequestError):
+    """One that has several reasons, each a sentence for whoever may act on it."""
 
-    def __init__(self, detail: str, reasons: Sequence[str]) -> None:
+    def __init__(self, detail: str, reasons: Sequence[str] = ()) -> None:
         super().__init__(detail)
         self.reasons = tuple(reasons)
+
+
+class PreflightFailed(ReasonedError):
+    code = "preflight_failed"
 
 
 class PreconditionRequired(RequestError):
@@ -189,15 +193,11 @@ class PreconditionFailed(RequestError):
     code = "precondition_failed"
 
 
-class ModelInUse(RequestError):
+class ModelInUse(ReasonedError):
     code = "model_in_use"
 
-    def __init__(self, detail: str, reasons: Sequence[str]) -> None:
-        super().__init__(detail)
-        self.reasons = tuple(reasons)
 
-
-class ModelNotLoaded(RequestError):
+class ModelNotLoaded(ReasonedError):
     code = "model_not_loaded"
 
 

@@ -11,6 +11,7 @@ from gateway.api.model_schemas import LoadRequest, ModelView, RepositoryView, Un
 from gateway.api.parsing import read_json
 from gateway.auth.scopes import ADMIN_MODELS
 from gateway.control import ModelControl, ModelState
+from gateway.errors import ModelNotLoaded
 
 _CHANGES = (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504)
 _LOOKS = (401, 403, 404, 429, 502, 503, 504)
@@ -34,13 +35,18 @@ def model_control_routes(control: ModelControl, bodies: BodyReader) -> Router:
         status_code=200,
         operation_class=AdminOperation.taking(LoadRequest),
         summary="Load a model, or again where its files changed or with another configuration",
-        description="Returns when it serves. What served before goes on until then, and where it cannot be loaded.",
+        description="Returns when it serves. What served before goes on until then, and where Triton cannot load it.",
         responses=failures(*_CHANGES),
     )
     async def load(request: HttpRequest, model: FromPath[str]) -> ModelView:
         async with bodies.read(request) as body:
             wanted = read_json(request, body or b"{}", LoadRequest)
-        return _audited("model_loaded", request, await control.load(model, wanted.config, force=wanted.force))
+        try:
+            state = await control.load(model, wanted.config, force=wanted.force)
+        except ModelNotLoaded:
+            _log.info("model_not_loaded", model=model, actor=context_of(request).caller.id)
+            raise
+        return _audited("model_loaded", request, state)
 
     @post(
         "/{model:str}/unload",

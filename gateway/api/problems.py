@@ -15,8 +15,7 @@ from gateway.api.context import HttpRequest, context_of
 from gateway.errors import (
     ClientDisconnected,
     GatewayError,
-    ModelInUse,
-    PreflightFailed,
+    ReasonedError,
     UpstreamError,
     ValidationFailed,
 )
@@ -190,7 +189,7 @@ def from_gateway(request: HttpRequest, error: GatewayError) -> Response[bytes]:
         headers["WWW-Authenticate"] = 'Bearer realm="gateway"'
     if KINDS[error.code].status in (408, 413) or isinstance(error, ClientDisconnected):
         headers["Connection"] = "close"  # part of the body may still be on its way
-    reasons = list(error.reasons) if isinstance(error, PreflightFailed | ModelInUse) else None
+    reasons = list(error.reasons) if isinstance(error, ReasonedError) and error.reasons else None
     return _response(request, error.code, str(error), headers, fields_of(error), reasons)
 
 

@@ -23,6 +23,7 @@ from gateway.catalog.parameters import (
     Parameters,
     Task,
     TextParameters,
+    has_task,
     parse,
     parse_general,
 )
@@ -92,6 +93,11 @@ class ModelCard(Card):
         """Of a model for texts."""
         assert isinstance(self.encoding, Tokenization)  # noqa: S101  # the catalog finds by task
         return self.encoding
+
+
+def card_of(served: ServedModel) -> ModelCard | TensorCard:
+    """The card of any model. Raises CardError."""
+    return read_card(served) if has_task(served.parameters) else read_tensor_card(served)
 
 
 def read_card(served: ServedModel) -> ModelCard:

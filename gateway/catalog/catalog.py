@@ -7,12 +7,14 @@ from typing import Protocol
 
 import structlog
 
-from gateway.catalog.card import Card, ModelCard, TensorCard, read_card, read_tensor_card
-from gateway.catalog.parameters import CardError, Task, has_task
+from gateway.catalog.card import Card, ModelCard, TensorCard, card_of
+from gateway.catalog.parameters import CardError, Task
 from gateway.domain import ServedModel
 from gateway.errors import FieldError, GatewayError, ModelNotFound, ModelUnavailable, ValidationFailed
 
 _log = structlog.stdlib.get_logger("gateway.catalog")
+
+_ON_THE_WAY = ("LOADING", "UNLOADING")  # nothing is wrong with such a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,12 @@ class Catalog:
         broken = dict(inventory.unavailable)
         for served in inventory.served:
             try:
-                if has_task(served.parameters):
-                    card = read_card(served)
+                card = card_of(served)
+                if isinstance(card, ModelCard):
                     await self._prepare(card)
                     cards[served.name] = card
                 else:
-                    tensor_cards[served.name] = read_tensor_card(served)
+                    tensor_cards[served.name] = card
             except CardError as error:
                 broken[served.name] = str(error)
         return _Snapshot(cards, tensor_cards, broken)
@@ -223,4 +225,5 @@ def _report(before: _Snapshot, after: _Snapshot) -> None:
         _log.info("model_gone", model=name)
     for name, reason in after.broken.items():
         if before.broken.get(name) != reason:
-            _log.warning("model_unavailable", model=name, reason=reason)
+            log = _log.info if reason in _ON_THE_WAY else _log.warning
+            log("model_unavailable", model=name, reason=reason)

@@ -2,7 +2,7 @@
 tensors. `docs/models.md` lists every key.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -180,7 +180,12 @@ def has_task(parameters: Mapping[str, str]) -> bool:
 
 def parse_general(parameters: Mapping[str, str]) -> GeneralParameters:
     """The parameters of a model that has no task. Raises CardError where there are more."""
-    return _validated(GeneralParameters, _ours(parameters))
+    ours = _ours(parameters)
+    if useless := ours.keys() - GeneralParameters.model_fields.keys():
+        raise CardError(
+            f"{PREFIX}task is missing, and without it nothing reads {_listed(useless)}; there is {', '.join(_BY_TASK)}"
+        )
+    return _validated(GeneralParameters, ours)
 
 
 def parse(parameters: Mapping[str, str]) -> Parameters:
@@ -195,7 +200,14 @@ def parse(parameters: Mapping[str, str]) -> Parameters:
 
 
 def _ours(parameters: Mapping[str, str]) -> Mapping[str, str]:
-    return {key.removeprefix(PREFIX): value for key, value in parameters.items() if key.startswith(PREFIX)}
+    """Without the prefix, in an order that does not depend on Triton's."""
+    return {
+        key.removeprefix(PREFIX): value for key, value in sorted(parameters.items()) if key.startswith(PREFIX)
+    }
+
+
+def _listed(keys: Iterable[str]) -> str:
+    return ", ".join(f"{PREFIX}{key}" for key in sorted(keys))
 
 
 def _validated(kind: type[_Kind], ours: Mapping[str, str]) -> _Kind:

@@ -1,15 +1,15 @@
 """Models are listed, loaded and unloaded here, and what a route or a default needs is not taken away by mistake."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from gateway.canary import Route
 from gateway.canary.table import Live
-from gateway.catalog import Card, Catalog
+from gateway.catalog import Card, CardError, Catalog, card_of
 from gateway.catalog.policy import kept
-from gateway.control.needs import needed_versions, reasons_to_keep
+from gateway.control.needs import reasons_against, reasons_to_keep
 from gateway.domain import RepositoryEntry, WantedConfig
 from gateway.errors import (
     ControlDisabled,
@@ -65,6 +65,11 @@ class ModelState:
     ensembles: tuple[str, ...]
     reason: str = ""
 
+    @property
+    def serves(self) -> bool:
+        """Whether any version of it does."""
+        return any(version.state == READY for version in self.versions)
+
 
 @dataclass(frozen=True)
 class ModelControl:
@@ -94,14 +99,17 @@ class ModelControl:
     ) -> ModelState:
         """Loads it; loaded already, again where its files changed, or with `change` merged into its configuration.
 
-        Raises ModelNotFound, ModelInUse for a change that takes a version away which is needed (unless `force`),
-        ModelNotLoaded, ControlDisabled.
+        Raises ModelNotFound; ModelInUse for a change that takes away what is needed (unless `force`); ValidationFailed
+        for one with which the model could not be called; ModelNotLoaded, ControlDisabled.
         """
         async with self._turn:
             state = await self.model(name)
             config = None if change is None else await self._config(state, change, force=force)
-            await self._ask(self.triton.load(name, config))
-            return await self._seen(name)
+            await self._ask(self.triton.load(name, config), serves=state.serves)
+            loaded = await self._seen(name)
+            if loaded.card is None and loaded.reason:
+                raise ModelNotLoaded("Triton has loaded the model, but it cannot be called.", [loaded.reason])
+            return loaded
 
     async def unload(self, name: str, *, force: bool = False) -> ModelState:
         """Raises ModelNotFound, ModelInUse for what a route or a default needs (unless `force`), ControlDisabled."""
@@ -109,7 +117,7 @@ class ModelControl:
             state = await self.model(name)
             if not force and (reasons := reasons_to_keep(state.card, state.route, state.ensembles)):
                 raise ModelInUse("The model is needed.", reasons)
-            await self._ask(self.triton.unload(name))
+            await self._ask(self.triton.unload(name), serves=state.serves)
             return await self._seen(name)
 
     async def heal(self, name: str) -> ModelState:
@@ -119,14 +127,14 @@ class ModelControl:
         """
         async with self._turn:
             await self.model(name)
-            await self._ask(self.triton.unload(name))
-            await self._ask(self.triton.load(name))
+            await self._ask(self.triton.unload(name), serves=False)
+            await self._ask(self.triton.load(name), serves=False)
             return await self._seen(name)
 
     async def _config(self, state: ModelState, change: Mapping[str, Any], *, force: bool) -> str:
         if change.get("name", state.name) != state.name:
             raise ValidationFailed.of("/config/name", "The name of a model is that of its folder.")
-        if not any(version.state == READY for version in state.versions):
+        if not state.serves:
             raise ModelNotLoaded(
                 "Its configuration can be changed only while it is loaded: load it as it is first."
             )
@@ -135,23 +143,33 @@ class ModelControl:
         except ValueError as error:
             raise ValidationFailed.of("/config", f"This is no configuration of a model: {error}.") from None
         every = [version.version for version in state.versions]
-        lost = needed_versions(state.card, state.route) - kept(config.version_policy, every)
-        if lost and not force:
-            reasons = [f"Version {version} would be unloaded, and is needed." for version in sorted(lost)]
+        wanted = replace(
+            config.served, versions=tuple(sorted(kept(config.served.version_policy, every), key=int))
+        )
+        try:
+            card = card_of(wanted)
+        except CardError as error:
+            raise ValidationFailed.of(
+                "/config/parameters", f"The model could not be called: {error}."
+            ) from None
+        if not force and (reasons := reasons_against(state.card, state.route, card)):
             raise ModelInUse("The change takes away what is needed.", reasons)
         return config.text
 
-    async def _ask(self, call: Any) -> None:
-        """Awaits a load or an unload, and says in our words what Triton refuses."""
+    async def _ask(self, call: Awaitable[None], *, serves: bool) -> None:
+        """Awaits a load or an unload, and says what Triton refuses; its own words are for operators, who read this.
+
+        `serves`: the model did before.
+        """
         try:
             await call
         except GatewayError as error:
             if _DISABLED in error.internal:
                 raise ControlDisabled("This Triton loads and unloads no model when asked.") from None
             if isinstance(error, UpstreamFailed | UpstreamContractViolation):
-                raise ModelNotLoaded(
-                    "Triton could not load the model; what served before goes on.", internal=error.internal
-                ) from None
+                after = "What served before goes on." if serves else "Nothing of it serves."
+                reasons = [_reason(error.internal), after]
+                raise ModelNotLoaded("Triton could not load the model.", reasons) from None
             raise
 
     async def _seen(self, name: str) -> ModelState:
@@ -176,3 +194,10 @@ class ModelControl:
         card, reason = self.catalog.known(name)
         ensembles = tuple(self.catalog.ensembles_with(name))
         return ModelState(name, tuple(versions), card, live.route if live else None, ensembles, reason)
+
+
+def _reason(said: str) -> str:
+    """What Triton said of a model, in one line. Of a configuration that it cannot read it tells only its own log."""
+    line = (said.splitlines() or ["it gave no reason"])[0]
+    unread = "failed to poll from model repository" in line
+    return f"{line}. Its config.pbtxt cannot be read: Triton's log says where." if unread else line

@@ -160,7 +160,7 @@ class TritonClient:
                 and (entry.reason or entry.model not in unavailable)
             ):
                 # One version may say why while another only goes with it.
-                unavailable[entry.model] = f"{entry.state}: {entry.reason}"
+                unavailable[entry.model] = ": ".join(filter(None, (entry.state, entry.reason)))
         served = await asyncio.gather(*(self._served(name, sorted(v, key=int)) for name, v in ready.items()))
         return Inventory(tuple(served), {n: r for n, r in unavailable.items() if n not in ready})
 
@@ -209,8 +209,8 @@ class TritonClient:
         """
         request = service_pb2.ModelConfigRequest(name=model)
         answer = await _translated(self._stub.ModelConfig(request, timeout=_CONTROL_TIMEOUT))
-        wanted, text = described.patched(answer.config, change)
-        return WantedConfig(text, codec.version_policy(wanted.version_policy))
+        wanted, text = described.patched(answer.config, _spelled_out(change))
+        return WantedConfig(text, codec.served_model(wanted, ()))
 
     async def open_interfaces(self) -> list[str]:
         """Those interfaces that a gateway never uses and that answer all the same, by Triton's names for them."""
@@ -235,6 +235,17 @@ class TritonClient:
         metadata = await _translated(self._stub.ServerMetadata(request, timeout=_CONTROL_TIMEOUT))
         found = re.match(r"(\d+)\.(\d+)\.(\d+)", metadata.version)
         return tuple(map(int, found.groups())) if found else ()
+
+
+def _spelled_out(change: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Triton wraps each parameter of a model into a message; a plain string will do for callers."""
+    parameters = change.get("parameters")
+    if not isinstance(parameters, Mapping):
+        return change
+    wrapped = {
+        key: {"string_value": value} if isinstance(value, str) else value for key, value in parameters.items()
+    }
+    return {**change, "parameters": wrapped}
 
 
 def _metadata(call: InferCall) -> tuple[tuple[str, str], ...] | None:

@@ -29,7 +29,9 @@ def patched(message: _M, change: Mapping[str, Any]) -> tuple[_M, str]:
     try:
         json_format.Parse(text, wanted)
     except json_format.ParseError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(
+            str(error).partition("\n")[0].partition(" Available Fields")[0].rstrip(".")
+        ) from None
     return wanted, text
 
 

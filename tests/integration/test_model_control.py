@@ -177,6 +177,45 @@ def test_a_change_that_cannot_be_is_refused_and_the_model_serves_on(
     assert admin.get("/v2/models/echo/ready").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("parameters", "status", "says"),
+    [
+        ({"gateway.labels": None}, 422, "gateway.labels is missing"),
+        ({"gateway.labels": "one\ntwo"}, 422, "10"),
+        ({"gateway.task": None}, 422, "gateway.task is missing"),
+        ({"gateway.default": "false"}, 409, "no longer be the default"),
+    ],
+    ids=["no labels", "too few labels", "no task", "no default"],
+)
+def test_a_change_of_what_the_gateway_needs_is_checked_before_triton_sees_it(
+    admin: httpx.Client, parameters: dict[str, str | None], status: int, says: str
+) -> None:
+    """Strings will do for parameters, though Triton's own form has each in a message."""
+    answer = admin.post(f"{BASE}/digits_classifier/load", json={"config": {"parameters": parameters}})
+    assert answer.status_code == status
+    assert says in answer.text
+    assert classify(admin).status_code == 200
+
+
+def test_files_that_load_and_cannot_be_called_are_told_of(
+    admin: httpx.Client, repository: Path, gateway_models: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    shutil.copytree(repository / "echo", repository / "wrong")
+    config = repository / "wrong" / "config.pbtxt"
+    text = config.read_text().replace('name: "echo"', 'name: "wrong"')
+    config.write_text(text + 'parameters { key: "gateway.resize" value { string_value: "crop" } }')
+    done = gateway_models("load", "wrong")
+    assert done.returncode == 1
+    assert "cannot be called" in done.stderr
+    assert "gateway.task is missing, and without it nothing reads gateway.resize" in done.stderr
+    config.write_text(text.replace("TYPE_INT8", "INT8"))
+    done = gateway_models("load", "wrong")
+    assert done.returncode == 1
+    assert "Its config.pbtxt cannot be read: Triton's log says where." in done.stderr
+    config.write_text(text)
+    assert gateway_models("load", "wrong").returncode == 0
+
+
 def test_a_model_that_failed_is_loaded_once_its_files_are_mended(
     admin: httpx.Client, repository: Path
 ) -> None:

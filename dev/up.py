@@ -40,7 +40,7 @@ _READY = """
 
     Demo key      {key}
     Admin key     {admin_key}
-                  both in .run/keys.env, as GATEWAY_KEY and GATEWAY_ADMIN_KEY
+                  . .run/keys.env  sets GATEWAY_URL, GATEWAY_KEY and GATEWAY_ADMIN_KEY
 
   A picture of one digit, and one of several:
 
@@ -79,6 +79,10 @@ def main() -> int:
     return 0 if stopped else 1
 
 
+def _exports(**values: str) -> str:
+    return "".join(f"export {name}={value}\n" for name, value in values.items())
+
+
 def announce() -> None:
     """Waits for readiness, says how to use the stack, and then watches: the runner stops all when this ends."""
     at = Addresses.from_environment(os.environ)
@@ -91,7 +95,9 @@ def announce() -> None:
         time.sleep(0.2)
     key = create_key(at, "demo", "infer", "pin-version")
     admin_key = create_key(at, "operators", *ADMINISTRATION)
-    private_file(RUN / "keys.env", f"GATEWAY_KEY={key}\nGATEWAY_ADMIN_KEY={admin_key}\n")
+    private_file(
+        RUN / "keys.env", _exports(GATEWAY_URL=at.gateway_url, GATEWAY_KEY=key, GATEWAY_ADMIN_KEY=admin_key)
+    )
     text = _READY.format(
         key=key,
         admin_key=admin_key,

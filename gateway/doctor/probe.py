@@ -6,12 +6,13 @@ check tells.
 
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
+import numpy as np
 from PIL import Image
 
-from gateway.catalog import Card, ModelCard, Passthrough
+from gateway.catalog import Activation, Card, ModelCard, Passthrough
 from gateway.datatypes import BYTES, SIZES
 from gateway.doctor.finding import Finding, error, warning
 from gateway.domain import (
@@ -30,6 +31,7 @@ from gateway.translate.elements import one_string
 
 SECONDS = 10.0
 _FREE = 8  # what a free dimension is given
+_ROUNDED = 0.01  # how far a sum of FP16 is from 1
 
 
 class Infers(Protocol):
@@ -40,7 +42,7 @@ async def probe(triton: Infers, card: Card, version: str, clock: Callable[[], fl
     """What a step of an ensemble does is seen where the ensemble is called."""
     subject = f"model {card.name}"
     try:
-        await triton.infer(_call(card, version, clock() + SECONDS))
+        outputs = await triton.infer(_call(card, version, clock() + SECONDS))
     except UpstreamInvalidResponse as failure:
         return [
             error(
@@ -69,7 +71,25 @@ async def probe(triton: Infers, card: Card, version: str, clock: Callable[[], fl
                 "Nothing, if its inputs cannot be zeros; else look at Triton's log.",
             )
         ]
-    return []
+    return list(_score_findings(card, version, outputs))
+
+
+def _score_findings(card: Card, version: str, outputs: Mapping[str, Array]) -> Iterator[Finding]:
+    """A softmax of what is a softmax already keeps the order and makes every score tiny: nobody notices."""
+    if (
+        not isinstance(card, ModelCard)
+        or getattr(card.parameters, "activation", None) is not Activation.SOFTMAX
+    ):
+        return
+    scores = outputs[card.outputs[0].name].astype(np.float64)
+    rows = scores.reshape(len(scores), -1)
+    if len(card.labels) > 1 and (rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=_ROUNDED):
+        yield warning(
+            f"model {card.name}",
+            "scores-twice",
+            f"version {version} answers probabilities that sum to 1, and the gateway makes a softmax of them again.",
+            "Set the parameter gateway.activation to none.",
+        )
 
 
 def can_probe(model: ServedModel) -> bool:

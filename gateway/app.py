@@ -25,6 +25,7 @@ from gateway.assembly.part import Part, opened
 from gateway.assembly.rollouts import rollouts, routing
 from gateway.assembly.tracing import tracing
 from gateway.errors import GatewayError
+from gateway.fetch import ImageUrls, Outside, internet
 from gateway.readings import Readings
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure_logs
@@ -40,9 +41,11 @@ def create_app() -> ASGIApp:
     return build(settings, metrics, Part(resources=[lines]))
 
 
-def build(settings: Settings, metrics: Metrics | None = None, *around: Part) -> ASGIApp:
+def build(
+    settings: Settings, metrics: Metrics | None = None, *around: Part, outside: Outside | None = None
+) -> ASGIApp:
     """The application for these settings. Services open when its lifespan starts and close in reverse; those of
-    `around` open first.
+    `around` open first. `outside` is how images by URL are reached; the internet by default.
 
     Raises AccessFileError, RoutesFileError.
     """
@@ -55,7 +58,8 @@ def build(settings: Settings, metrics: Metrics | None = None, *around: Part) -> 
     routes = routing(settings, metrics)
     far = far_side(settings)
     models = control(settings, far, routes, metrics, bodies)
-    way = path(settings, metrics, entry.access, far, routes, bodies, died=models.healer.died)
+    urls = ImageUrls(settings.image_hosts, outside or internet(), metrics.requests.fetch_ended)
+    way = path(settings, metrics, entry.access, far, routes, bodies, urls, died=models.healer.died)
     operators = rollouts(settings, routes, far.catalog, way.dataplane, metrics, bodies)
     readings = Readings(
         metrics,

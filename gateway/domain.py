@@ -15,6 +15,13 @@ Content = bytes | str
 """What one input of a request holds: an image as a file's bytes, or a text."""
 
 
+@dataclass(frozen=True, slots=True)
+class ImageUrl:
+    """Where an image is to be fetched from, as the caller wrote it."""
+
+    text: str
+
+
 class Variant(StrEnum):
     """Why this version answers."""
 

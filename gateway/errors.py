@@ -11,7 +11,6 @@ GatewayError
 │   ├── ClientDisconnected
 │   ├── UnsupportedMediaType
 │   ├── UnsupportedEncoding
-│   ├── UrlNotAllowed
 │   ├── AmbiguousCredentials
 │   ├── Unauthenticated             no credential at all
 │   ├── InvalidKey                  never says which part is wrong
@@ -31,6 +30,8 @@ GatewayError
 │   ├── VersionNotFound
 │   └── InputError                  one input of the request is at fault; in a batch the others still answer
 │       ├── InvalidBase64
+│       ├── UrlNotAllowed
+│       ├── ImageFetchFailed
 │       ├── ImageMissing
 │       ├── ImageEmpty
 │       ├── ImageTooLarge
@@ -133,10 +134,6 @@ class UnsupportedEncoding(RequestError):
     code = "unsupported_encoding"
 
 
-class UrlNotAllowed(RequestError):
-    code = "url_not_allowed"
-
-
 class AmbiguousCredentials(RequestError):
     code = "ambiguous_credentials"
 
@@ -219,6 +216,14 @@ class InputError(RequestError):
 
 class InvalidBase64(InputError):
     code = "invalid_base64"
+
+
+class UrlNotAllowed(InputError):
+    code = "url_not_allowed"
+
+
+class ImageFetchFailed(InputError):
+    code = "image_fetch_failed"
 
 
 class ImageMissing(InputError):

@@ -91,7 +91,10 @@ class ImageInput(_Public):
 
     image: str | None = Field(default=None, description="JPEG, PNG or WebP in standard base64, with padding.")
     url: str | None = Field(
-        default=None, max_length=2048, description="Fetching by URL is off: 422 url_not_allowed."
+        default=None,
+        max_length=2048,
+        description="Where to fetch the image: https, from a host that the operator allows, without a redirect, within "
+        "3 seconds and 10 MB. Where none is allowed every URL is 422 url_not_allowed.",
     )
 
     @model_validator(mode="before")

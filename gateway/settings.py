@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.fetch import is_host
+
 _MIB = 1024 * 1024
 _FROM_FILES = ("key_pepper", "token_secret", "redis_url")  # those that hold a secret
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
@@ -60,6 +62,11 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Origins of pages that may call, separated by commas; exact, for instance https://app.example.",
+    )
+    image_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts that images may be fetched from where a request names them by URL, separated by commas; "
+        "exact names, for instance images.example. Empty: none are fetched.",
     )
     model_repository: Path | None = Field(
         None,
@@ -192,6 +199,17 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("image_hosts", mode="before")
+    @classmethod
+    def _hosts(cls, value: object) -> object:
+        """Names only: neither an address nor a wildcard says whom the operator trusts."""
+        if not isinstance(value, str):
+            return value
+        hosts = tuple(part.strip().lower() for part in value.split(",") if part.strip())
+        if wrong := [host for host in hosts if not is_host(host)]:
+            raise ValueError(f"{wrong[0]!r} is not the name of a host such as images.example")
+        return hosts
 
     @field_validator("cors_origins", mode="before")
     @classmethod

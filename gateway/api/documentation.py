@@ -170,6 +170,7 @@ def _body(request: type[BaseModel], texts: Mapping[str, str]) -> RequestBody:
     )
     examples: dict[str, Example | Reference] = {
         "one image": Example(value={"inputs": [{"image": _RAMP}]}),
+        "one image by its URL": Example(value={"inputs": [{"url": "https://images.example/a.jpg"}]}),
         **{name: Example(value={"inputs": [{"text": text}]}) for name, text in texts.items()},
     }
     content: Mapping[str, BodyMediaType] = {

@@ -10,6 +10,7 @@ from gateway.api.asking import named_in, pinned_by, preference_of, timeout_of, u
 from gateway.api.body import BodyReader, while_connected
 from gateway.api.context import Connection, Context, HttpRequest, context_of
 from gateway.api.documentation import ClassifyOperation, DetectOperation, failures, operation_id
+from gateway.api.image_urls import Fetching
 from gateway.api.parsing import media_type, parse
 from gateway.api.problems import input_problem
 from gateway.calls import Answer, Call
@@ -46,6 +47,7 @@ class Intake:
         priorities: PriorityPolicy,
         access: Access,
         callers: Callers,
+        fetching: Fetching,
         *,
         max_inputs: int,
         max_pixels: int,
@@ -54,6 +56,7 @@ class Intake:
         self._priorities = priorities
         self._access = access
         self._callers = callers
+        self._fetching = fetching
         self._max_inputs = max_inputs
         self._max_pixels = max_pixels
 
@@ -63,7 +66,7 @@ class Intake:
         options: type[_Options],
         work: Callable[[Call[_Options]], Awaitable[Answer[_Result]]],
     ) -> Answer[_Result]:
-        """Runs `work` on the request's call, and holds the body's memory for just as long.
+        """Runs `work` on the request's call, and holds the memory of the body, and of what was fetched, as long.
 
         Raises GatewayError.
         """
@@ -78,8 +81,11 @@ class Intake:
                 body, content_type, request.scope["query_string"], options, self._max_inputs
             )
             context.payload = len(body)
-            call = await self.call(request, context, inputs, asked, within=timeout, pinned=pinned)
-            answer = await while_connected(request, work(call))
+            async with self._fetching.contents(request, context, inputs, timeout) as (contents, paid):
+                call = await self.call(
+                    request, context, contents, asked, within=timeout, pinned=pinned, paid=paid
+                )
+                answer = await while_connected(request, work(call))
         self.note(answer, context)
         return answer
 
@@ -92,15 +98,17 @@ class Intake:
         *,
         within: float | None,
         pinned: str | None,
+        paid: int = 1,
     ) -> Call[_Options]:
-        """What these inputs ask of the data plane, charged for what they cost beyond one unit; `within` is in seconds.
+        """What these inputs ask of the data plane, charged for what they cost beyond the units `paid`; `within` is in
+        seconds.
 
         Raises ValidationFailed, RateLimited.
         """
         context.images = [len(image) for image in inputs if isinstance(image, bytes)]
         asked = _with_version(asked, pinned)
         context.priority = self._priority(connection, context, asked.priority)
-        await self._access.charge_more(context, _cost(inputs, self._max_pixels) - 1)
+        await self._access.charge_more(context, _cost(inputs, self._max_pixels) - paid)
         return Call(
             inputs=inputs,
             options=asked,

@@ -11,7 +11,7 @@ from multipart import MultipartError, ParserLimitReached, PushMultipartParser, p
 from pydantic import BaseModel
 
 from gateway.api.context import HttpRequest
-from gateway.domain import Content
+from gateway.domain import Content, ImageUrl
 from gateway.errors import (
     BodyTooLarge,
     ImageMissing,
@@ -20,7 +20,6 @@ from gateway.errors import (
     MalformedJson,
     MalformedMultipart,
     UnsupportedMediaType,
-    UrlNotAllowed,
     ValidationFailed,
 )
 from gateway.schemas import (
@@ -33,7 +32,7 @@ from gateway.schemas import (
     validated,
 )
 
-Inputs = list[Content | InputError]
+Inputs = list[Content | ImageUrl | InputError]
 _Options = TypeVar("_Options", ClassifyOptions, DetectOptions)
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -62,7 +61,8 @@ def media_type(content_type: str | None) -> tuple[str, Mapping[str, str]]:
 def parse(
     body: bytes, content_type: str | None, query: bytes, options: type[_Options], max_inputs: int
 ) -> tuple[Inputs, _Options]:
-    """What each input holds, or the reason why it holds nothing, and the options. All are images, or all are texts.
+    """What each input holds, or where it is to be fetched, or the reason why it holds nothing; and the options. All
+    are images, or all are texts.
 
     Raises RequestError of the kind that fits.
     """
@@ -142,11 +142,11 @@ def _reason(error: ValueError) -> str:
     )
 
 
-def _content(item: ImageInput, position: int) -> Content | InputError:
+def _content(item: ImageInput, position: int) -> Content | ImageUrl | InputError:
     if isinstance(item, ClassifyInput) and item.text is not None:
         return item.text
     if item.url is not None:
-        raise UrlNotAllowed("This gateway does not fetch images by URL; send the bytes.")
+        return ImageUrl(item.url)
     try:
         return binascii.a2b_base64(item.image or "", strict_mode=True)
     except ValueError:

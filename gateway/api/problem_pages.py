@@ -23,6 +23,7 @@ _RETRY: Mapping[int, str] = {
     503: "Yes, after the seconds in Retry-After. It cost you nothing.",
     504: "Yes, with more time (X-Request-Timeout) or less to do.",
 }
+_RETRY_OF_CODE: Mapping[str, str] = {"image_fetch_failed": "It may work, once the image's host does."}
 _NO_RETRY = "No: the same request gets the same answer."
 
 
@@ -47,7 +48,7 @@ def problem_routes() -> Router:
             status=str(kind.status),
             cause=_text(CAUSES[code]),
             remedy=_text(kind.remedy),
-            retry=_text(_RETRY.get(kind.status, _NO_RETRY)),
+            retry=_text(_RETRY_OF_CODE.get(code) or _RETRY.get(kind.status, _NO_RETRY)),
             example=_text(shown),
         )
 

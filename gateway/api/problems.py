@@ -99,7 +99,14 @@ KINDS: Mapping[str, Kind] = {
         415, "Unsupported image format", "Convert the image to JPEG, PNG or WebP."
     ),
     "validation_failed": Kind(422, "Validation failed", "Mend the fields in errors; /docs shows the schema."),
-    "url_not_allowed": Kind(422, "URL not allowed", "Send the image itself instead of its URL."),
+    "url_not_allowed": Kind(
+        422, "URL not allowed", "Send the image itself, or ask the operator to allow its host."
+    ),
+    "image_fetch_failed": Kind(
+        422,
+        "Image not fetched",
+        "See that its host answers soon and without a login, or send the image itself.",
+    ),
     "invalid_base64": Kind(
         422,
         "Invalid base64",

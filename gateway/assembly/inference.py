@@ -10,6 +10,7 @@ from gateway.admission import Admission, GatePolicy, LimitPolicy
 from gateway.api.access import Access
 from gateway.api.body import BodyReader
 from gateway.api.generate import generate_routes
+from gateway.api.image_urls import Fetching
 from gateway.api.inference import Intake, inference_routes
 from gateway.api.models import model_routes
 from gateway.api.protocol import protocol_health_routes, protocol_routes
@@ -23,6 +24,7 @@ from gateway.canary import Mirror, Router
 from gateway.canary.shadow import MirrorPolicy
 from gateway.dataplane import DataPlane, Deadlines, Lane
 from gateway.domain import ModelVersion
+from gateway.fetch import ImageUrls
 from gateway.pool import WorkerPool
 from gateway.priority import PriorityPolicy
 from gateway.readings import on_breaker
@@ -53,6 +55,7 @@ def path(
     far: FarSide,
     routing: Routing,
     bodies: BodyReader,
+    urls: ImageUrls,
     *,
     died: Callable[[ModelVersion], None],
 ) -> Path:
@@ -93,6 +96,7 @@ def path(
         PriorityPolicy(),
         access,
         routing.callers,
+        Fetching(urls, bodies, access),
         max_inputs=settings.max_inputs,
         max_pixels=settings.max_image_pixels,
     )
@@ -126,7 +130,7 @@ def path(
             protocol_routes(far.catalog, far.triton),
             protocol_health_routes(far.catalog),
         ],
-        resources=[pool, mirror],
+        resources=[pool, mirror, urls],
     )
     return Path(admission, breakers, dataplane, part)
 

@@ -70,7 +70,7 @@ REQUESTS = _counter(
     "Answered requests. route: its template. model, version, variant: who was to answer, where that was decided. "
     "priority: the class applied. code: the HTTP status, 499 where the caller had left.",
     ("route", *_VARIANT, "priority", "code"),
-    most=424,
+    most=390,
     kept=("code",),
 )
 PROBLEMS = _counter(
@@ -84,9 +84,10 @@ REQUEST_SECONDS = _histogram(
 )
 STAGE_SECONDS = _histogram(
     "gateway_stage_seconds",
-    "Time by stage: auth, limit, body, decode, queue (the turn to call the model), triton, post.",
+    "Time by stage: auth, limit, body, fetch (of images by URL), decode, queue (the turn to call the model), "
+    "triton, post.",
     ("route", "stage"),
-    most=14,
+    most=16,
 )
 IN_FLIGHT = _gauge(
     "gateway_requests_in_flight",
@@ -99,6 +100,12 @@ FRAMES_DROPPED = _counter(
 )
 PAYLOAD_BYTES = _histogram("gateway_payload_bytes", "Size of bodies with images.", buckets=_BYTES)
 IMAGE_BYTES = _histogram("gateway_image_bytes", "Size of each image, encoded.", buckets=_BYTES)
+IMAGE_FETCHES = _counter(
+    "gateway_image_fetches_total",
+    "Images that requests named by URL. outcome: fetched; refused where the URL is not allowed; failed.",
+    ("outcome",),
+    most=3,
+)
 
 SHED = _counter(
     "gateway_shed_total",

@@ -51,6 +51,7 @@ class RequestMetrics:
         self._fallbacks = Counter(table.FALLBACKS, registry)
         self._payload = Histogram(table.PAYLOAD_BYTES, registry)
         self._image = Histogram(table.IMAGE_BYTES, registry)
+        self._fetches = Counter(table.IMAGE_FETCHES, registry)
         self._gauge = Gauge(table.IN_FLIGHT, registry)
         self._open = Gauge(table.STREAMS, registry)
         self._dropped = Counter(table.FRAMES_DROPPED, registry)
@@ -72,6 +73,10 @@ class RequestMetrics:
     def dropped(self, frames: int) -> None:
         """Frames of a stream that nobody will look at."""
         self._dropped.add((), float(frames))
+
+    def fetch_ended(self, outcome: str) -> None:
+        """An image that a request named by URL."""
+        self._fetches.add((outcome,))
 
     def finished(self, request: Finished) -> None:
         target = request.timeline.target

@@ -15,6 +15,7 @@ class Stage(StrEnum):
     AUTH = "auth"
     LIMIT = "limit"
     BODY = "body"  # until the last byte has come
+    FETCH = "fetch"  # of images that the request names by URL
     DECODE = "decode"
     QUEUE = "queue"  # until it is the request's turn to call the model
     TRITON = "triton"

@@ -10,21 +10,24 @@ import uvicorn
 from stack import Addresses, store_environment
 
 from gateway.app import build
+from gateway.fetch import Outside
 from gateway.settings import Settings
 
 
 @asynccontextmanager
 async def served(
-    redis: Addresses, key: str, triton_url: str, **settings: object
+    redis: Addresses, key: str, triton_url: str, *, outside: Outside | None = None, **settings: object
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client, with this key, to a gateway with these settings, its catalog read as often as is allowed."""
+    """A client, with this key, to a gateway with these settings, its catalog read as often as is allowed; `outside`
+    is what it takes for the internet.
+    """
     store = {name.removeprefix("GATEWAY_").lower(): value for name, value in store_environment(redis).items()}
     values = Settings.model_validate({"triton_url": triton_url, "catalog_interval": 0.1, **store, **settings})
     headers = {"x-api-key": key} if key else {}
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
-            build(values),
+            build(values, outside=outside),
             http="httptools",
             ws="wsproto",
             ws_max_size=2 * values.max_frame_bytes,

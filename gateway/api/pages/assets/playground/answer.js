@@ -7,6 +7,7 @@ const STAGES = {
   auth: "who calls",
   limit: "quota",
   body: "receiving",
+  fetch: "fetching the image",
   decode: "decoding the input",
   queue: "waiting for its turn",
   triton: "Triton",

@@ -16,6 +16,7 @@ from gateway.api.metrics import metrics_routes
 from gateway.api.middleware import RequestContext
 from gateway.api.problem_pages import problem_routes
 from gateway.api.problems import from_bug, from_gateway, from_litestar
+from gateway.api.refusals import Refusals
 from gateway.api.static import static_routes
 from gateway.assembly.access import door
 from gateway.assembly.control import control
@@ -113,7 +114,7 @@ def build(
         logging_config=None,
     )
     return RequestContext(
-        app,
+        Refusals(app),
         clock=time.monotonic,
         requests=metrics.requests,
         origins=settings.cors_origins,

@@ -2,11 +2,16 @@
 
 GatewayError
 ├── RequestError                    the caller has to change the request
+│   ├── MalformedHttp               what came is no request, or one that others would read otherwise
+│   ├── HeadersTooLarge
+│   ├── UriTooLong
 │   ├── MalformedJson
 │   ├── MalformedMultipart
 │   ├── ValidationFailed            carries the fields that are wrong
 │   ├── BodyTooLarge
-│   ├── BodyTimeout
+│   ├── RequestTimeout              not all of it came in time
+│   │   ├── HeadTimeout
+│   │   └── BodyTimeout
 │   ├── StreamEnded                 nothing came for too long, or it was open for as long as one may be
 │   ├── ClientDisconnected
 │   ├── UnsupportedMediaType
@@ -81,6 +86,18 @@ class RequestError(GatewayError):
     """The caller has to change the request."""
 
 
+class MalformedHttp(RequestError):
+    code = "malformed_http"
+
+
+class HeadersTooLarge(RequestError):
+    code = "headers_too_large"
+
+
+class UriTooLong(RequestError):
+    code = "uri_too_long"
+
+
 class MalformedJson(RequestError):
     code = "malformed_json"
 
@@ -114,8 +131,18 @@ class BodyTooLarge(RequestError):
     code = "body_too_large"
 
 
-class BodyTimeout(RequestError):
+class RequestTimeout(RequestError):
+    """Not all of it came in time."""
+
     code = "request_timeout"
+
+
+class HeadTimeout(RequestTimeout):
+    """The first line and the headers."""
+
+
+class BodyTimeout(RequestTimeout):
+    """The body."""
 
 
 class StreamEnded(RequestError):

@@ -113,8 +113,16 @@ class Settings(BaseSettings):
         description="Calls in flight to one model version, per worker, at the very most; fewer where the model's "
         "batches and instances make less use of them.",
     )
+    header_timeout: float = Field(
+        5.0, gt=0, le=60, description="Seconds that a caller may take to send the headers of a request."
+    )
     body_timeout: float = Field(
         15.0, gt=0, le=300, description="Seconds that a caller may take to send a body."
+    )
+    max_peer_connections: int = Field(
+        1024,
+        ge=1,
+        description="Connections that one address may hold open to one worker; a proxy in front is one address.",
     )
     max_body_bytes: int = Field(10 * _MIB, ge=1024, description="Largest body of one request.")
     max_tensor_bytes: int = Field(

@@ -90,9 +90,10 @@ def too_large(limit: int) -> BodyTooLarge:
 
 
 def _check_declared(request: HttpRequest, limit: int) -> None:
-    """A length far beyond the cap is refused before a byte is read."""
+    """A length far beyond the cap is refused before a byte is read; a caller that waits to be asked is not asked."""
     declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > limit * _DRAIN_FACTOR:
+    most = limit if "expect" in request.headers else limit * _DRAIN_FACTOR
+    if declared.isascii() and declared.isdigit() and int(declared) > most:
         raise too_large(limit)
 
 

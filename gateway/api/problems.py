@@ -41,6 +41,9 @@ _WAIT = "Try again after the seconds in Retry-After."
 _OPERATOR = "Nothing in the request causes this; tell the operator the request_id."
 
 KINDS: Mapping[str, Kind] = {
+    "malformed_http": Kind(
+        400, "Malformed HTTP", "Let your HTTP library write the request: HTTP/1.1, a path, one Host."
+    ),
     "malformed_json": Kind(
         400, "Malformed JSON", "Send one JSON document in UTF-8, without duplicate keys or NaN."
     ),
@@ -84,9 +87,10 @@ KINDS: Mapping[str, Kind] = {
         428, "Precondition required", "GET it, and send its ETag back as If-Match with the change."
     ),
     "method_not_allowed": Kind(405, "Method not allowed", "Use one of the methods in the Allow header."),
-    "request_timeout": Kind(408, "Request timeout", "Send the whole body without pauses."),
+    "request_timeout": Kind(408, "Request timeout", "Send the whole request without pauses."),
     "body_too_large": Kind(413, "Body too large", "Send a smaller body: fewer images, or smaller ones."),
     "image_too_large": Kind(413, "Image too large", "Scale the image down before sending it."),
+    "uri_too_long": Kind(414, "URI too long", "Send options in the body instead of the query."),
     "unsupported_media_type": Kind(
         415,
         "Unsupported media type",
@@ -118,6 +122,7 @@ KINDS: Mapping[str, Kind] = {
     "image_truncated": Kind(422, "Image truncated", _IMAGE),
     "image_undecodable": Kind(422, "Image undecodable", _IMAGE),
     "stream_ended": Kind(408, "Stream ended", "Open it again; a new stream can follow at once."),
+    "headers_too_large": Kind(431, "Headers too large", "Send fewer and shorter headers."),
     "rate_limited": Kind(
         429, "Rate limited", "Slow down; RateLimit says what is left, Retry-After when to go on."
     ),

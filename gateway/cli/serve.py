@@ -1,11 +1,15 @@
 """`gateway serve`: run the HTTP server."""
 
+import asyncio
 import contextlib
+import functools
+from typing import cast
 
 import click
 import uvicorn
 
 from gateway.cli.check_config import load_settings
+from gateway.http import Bounds, Guard
 from gateway.settings import Settings
 from gateway.telemetry.worker_files import MetricsFolderError, shared_folder
 
@@ -30,6 +34,11 @@ def _share_metrics(settings: Settings, stack: contextlib.ExitStack) -> None:
         raise click.ClickException(f"GATEWAY_METRICS_DIR: {error}") from None
 
 
+def _protocol(settings: Settings) -> type[asyncio.Protocol]:
+    bounds = Bounds(head_seconds=settings.header_timeout, connections=settings.max_peer_connections)
+    return cast("type[asyncio.Protocol]", functools.partial(Guard, bounds=bounds))  # uvicorn only calls it
+
+
 def _run(settings: Settings) -> None:
     uvicorn.run(
         "gateway.app:create_app",
@@ -38,7 +47,7 @@ def _run(settings: Settings) -> None:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",  # h11 accepts framing that invites request smuggling
+        http=_protocol(settings),
         ws="wsproto",
         ws_max_size=2
         * settings.max_frame_bytes,  # up to here a frame is told that it is too large; then the line is cut

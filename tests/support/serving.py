@@ -11,6 +11,7 @@ from stack import Addresses, store_environment
 
 from gateway.app import build
 from gateway.fetch import Outside
+from gateway.http import Guard
 from gateway.settings import Settings
 
 
@@ -28,7 +29,7 @@ async def served(
     server = uvicorn.Server(
         uvicorn.Config(
             build(values, outside=outside),
-            http="httptools",
+            http=Guard,
             ws="wsproto",
             ws_max_size=2 * values.max_frame_bytes,
             ws_per_message_deflate=False,

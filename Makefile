@@ -11,7 +11,7 @@ SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup programs up check format test accuracy counted screenshots secrets image sbom audit bench-limits bench-overload bench-mirror bench-hot-path fuzz train lock clean export-models bench-models trace perf-analyzer
+.PHONY: help setup programs up check format test accuracy counted screenshots secrets image sbom audit bench-limits bench-overload bench-mirror bench-hot-path fuzz hostile train lock clean export-models bench-models trace perf-analyzer
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ screenshots: setup programs ## Pictures of every page in both themes, into docs/
 
 perf-analyzer: setup ## Triton's own load generator, unmodified, through the gateway and past it
 	PYTHONPATH=dev $(BIN)/python benchmarks/perf_analyzer.py
+
+hostile: setup ## Bytes, bodies, pictures and credentials that must not pass, and callers that take their time
+	$(BIN)/pytest -s tests/hostile
 
 fuzz: setup ## schemathesis on both descriptions, SECONDS=120 each
 	$(BIN)/python dev/fuzz.py

@@ -1,0 +1,252 @@
+"""The guard between a transport that only listens and an application of three lines, in virtual time."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.virtual_time import VirtualLoop
+from support.wire import answers
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from gateway.http import Bounds, Guard, refusal_of
+
+GET = b"GET /one HTTP/1.1\r\nHost: a\r\n\r\n"
+CHUNKED = b"POST /two HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Wire(asyncio.Transport):
+    """What the guard says, and whether it has hung up."""
+
+    def __init__(self, address: str = "10.0.0.1") -> None:
+        super().__init__({"peername": (address, 1), "sockname": ("10.0.0.9", 80)})
+        self.said = b""
+        self.closed_at: float | None = None
+        self.paused = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.said += bytes(data)
+
+    def close(self) -> None:
+        if self.closed_at is None:
+            self.closed_at = asyncio.get_running_loop().time()
+
+    def is_closing(self) -> bool:
+        return self.closed_at is not None
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
+class App:
+    """Answers with the body that it read, after `seconds`, or with the error that the guard gave it."""
+
+    def __init__(self) -> None:
+        self.scopes: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self.reads = True
+
+    async def __call__(
+        self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        self.scopes.append(scope)
+        body, more = b"", self.reads
+        while more and refusal_of(scope) is None:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        await asyncio.sleep(self.seconds)
+        error = refusal_of(scope)
+        content = error.code.encode() if error else body
+        length = (b"content-length", str(len(content)).encode())
+        await send({"type": "http.response.start", "status": 400 if error else 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": content})
+
+
+class Server:
+    """A worker's guards, all with one application."""
+
+    def __init__(self, **bounds: Any) -> None:
+        self.app = App()
+        self._config = Config(self.app, http=Guard, lifespan="off", log_config=None, ws="wsproto")
+        self._config.load()
+        self._state = ServerState()
+        self._bounds = Bounds(**bounds)
+
+    def connect(self, address: str = "10.0.0.1") -> tuple[Guard, Wire]:
+        guard = Guard(self._config, self._state, {}, bounds=self._bounds)
+        wire = Wire(address)
+        guard.connection_made(wire)
+        return guard, wire
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Any]]:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        yield runner.run
+
+
+def told(wire: Wire) -> list[tuple[int, bytes]]:
+    return [(answer.status, answer.body) for answer in answers(wire.said)]
+
+
+async def until_closed(wire: Wire) -> float:
+    while wire.closed_at is None:
+        await asyncio.sleep(0.01)
+    return wire.closed_at
+
+
+def test_a_head_has_its_seconds_from_its_first_byte(run: Callable[..., Any]) -> None:
+    async def slow() -> None:
+        guard, wire = Server(head_seconds=5).connect()
+        await asyncio.sleep(4)
+        guard.data_received(GET[:10])
+        await asyncio.sleep(4)
+        guard.data_received(GET[10:20])
+        assert await until_closed(wire) == pytest.approx(9, abs=0.1)
+        assert told(wire) == [(400, b"request_timeout")]
+
+    run(slow())
+
+
+def test_silence_has_them_from_the_connection(run: Callable[..., Any]) -> None:
+    async def silent() -> None:
+        _, wire = Server(head_seconds=5).connect()
+        assert await until_closed(wire) == pytest.approx(5, abs=0.1)
+        assert told(wire) == [(400, b"request_timeout")]
+
+    run(silent())
+
+
+def test_silence_behind_an_answer_ends_without_a_word(run: Callable[..., Any]) -> None:
+    async def resting() -> None:
+        guard, wire = Server().connect()
+        guard.data_received(GET)
+        await asyncio.sleep(1)
+        guard.data_received(b"\r\n")  # which is nothing
+        assert await until_closed(wire) == pytest.approx(5, abs=0.1)
+        assert told(wire) == [(200, b"")]
+
+    run(resting())
+
+
+def test_a_request_that_takes_longer_than_a_head_may_is_left_alone(run: Callable[..., Any]) -> None:
+    async def long() -> None:
+        server = Server(head_seconds=5)
+        server.app.seconds = 60
+        guard, wire = server.connect()
+        guard.data_received(GET)
+        await asyncio.sleep(61)
+        assert told(wire) == [(200, b"")]
+
+    run(long())
+
+
+def test_while_the_guard_does_not_read_nobody_is_late(run: Callable[..., Any]) -> None:
+    """Reading stops when a second request waits for the first; half of a third may be there already."""
+
+    async def pipelined() -> None:
+        server = Server(head_seconds=5)
+        server.app.seconds, server.app.reads = 20, False
+        guard, wire = server.connect()
+        guard.data_received(GET * 2 + GET[:10])
+        assert wire.paused
+        await asyncio.sleep(21)
+        assert not wire.paused
+        guard.data_received(GET[10:])
+        await asyncio.sleep(41)
+        assert told(wire) == [(200, b"")] * 3
+
+    run(pipelined())
+
+
+def test_a_refusal_waits_for_its_turn_and_what_follows_is_thrown_away(run: Callable[..., Any]) -> None:
+    async def mixed() -> None:
+        server = Server()
+        server.app.seconds = 1
+        guard, wire = server.connect()
+        guard.data_received(GET + b"\x00" + GET)
+        guard.data_received(GET)
+        await until_closed(wire)
+        assert told(wire) == [(200, b""), (400, b"malformed_http")]
+
+    run(mixed())
+
+
+def test_trailers_are_not_headers(run: Callable[..., Any]) -> None:
+    async def trailing() -> None:
+        server = Server()
+        guard, wire = server.connect()
+        guard.data_received(CHUNKED + b"2\r\nab\r\n0\r\nX-API-Key: a\r\n\r\n")
+        await asyncio.sleep(0.1)
+        assert told(wire) == [(200, b"ab")]
+        assert [name for name, _ in server.app.scopes[0]["headers"]] == [b"host", b"transfer-encoding"]
+
+    run(trailing())
+
+
+def test_small_extensions_of_many_chunks_do_not_add_up(run: Callable[..., Any]) -> None:
+    async def signed() -> None:
+        guard, wire = Server().connect()
+        chunk = b"1;chunk-signature=" + b"5" * 64 + b"\r\nx\r\n"
+        guard.data_received(CHUNKED + chunk * 5_000 + b"0\r\n\r\n")
+        await asyncio.sleep(0.1)
+        assert told(wire) == [(200, b"x" * 5_000)]
+
+    run(signed())
+
+
+def test_one_address_holds_so_many_connections_and_no_more(run: Callable[..., Any]) -> None:
+    async def crowd() -> None:
+        server = Server(connections=2)
+        first, _ = server.connect()
+        server.connect()
+        _, refused = server.connect()
+        _, other = server.connect("10.0.0.2")
+        await asyncio.sleep(0.1)
+        assert told(refused) == [(400, b"overloaded")]
+        assert refused.is_closing()
+        assert not other.is_closing()
+        first.connection_lost(None)
+        _, next_one = (
+            server.connect()
+        )  # the refused one is still to be lost, as on a real transport for a moment
+        await asyncio.sleep(0.1)
+        assert next_one.is_closing()
+
+    run(crowd())
+
+
+MESSAGES: Sequence[tuple[bytes, list[tuple[int, bytes]]]] = [
+    (GET * 3, [(200, b"")] * 3),
+    (CHUNKED + b"5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n" + GET, [(200, b"hello"), (200, b"")]),
+    (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello" + GET, [(200, b"hello"), (200, b"")]),
+    (GET + b"GET /two HTTP/1.1\r\n\r\n", [(200, b""), (400, b"malformed_http")]),
+    (CHUNKED + b"5\r\nhelloXX", [(400, b"malformed_http")]),
+    (b"GET /" + b"x" * 80 + b" HTTP/1.1\r\nHost: a\r\n\r\n", [(400, b"uri_too_long")]),
+    (GET[:-2] + b"X: y\r\n" * 20 + b"\r\n", [(400, b"headers_too_large")]),
+]
+
+
+@pytest.mark.parametrize(("message", "expected"), MESSAGES, ids=range(len(MESSAGES)))
+@given(cuts=st.lists(st.integers(0, 200), max_size=20))
+def test_where_the_network_cuts_a_request_changes_nothing(
+    message: bytes, expected: list[tuple[int, bytes]], cuts: list[int]
+) -> None:
+    async def cut() -> None:
+        guard, wire = Server(url=60, headers=10).connect()
+        edges = [0, *sorted(edge for edge in cuts if edge < len(message)), len(message)]
+        for start, end in itertools.pairwise(edges):
+            guard.data_received(message[start:end])
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
+        assert told(wire) == expected
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(cut())

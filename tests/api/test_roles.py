@@ -9,6 +9,7 @@ from litestar.routes import WebSocketRoute
 from support.guarded import PAGE, Guarded, corp_token, forged
 
 from gateway.api.middleware import RequestContext
+from gateway.api.refusals import Refusals
 from gateway.app import build
 from gateway.settings import Settings
 
@@ -126,7 +127,8 @@ def table() -> list[Any]:
     secrets = {"key_pepper": "p" * 32, "token_secret": "t" * 32}
     application = build(Settings.model_validate(secrets))
     assert isinstance(application, RequestContext)
-    found: list[Any] = application._app.routes  # type: ignore[attr-defined]
+    assert isinstance(application._app, Refusals)
+    found: list[Any] = application._app._app.routes  # type: ignore[attr-defined]
     return found
 
 

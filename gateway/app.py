@@ -21,7 +21,7 @@ from gateway.api.static import static_routes
 from gateway.assembly.access import door
 from gateway.assembly.control import control
 from gateway.assembly.far_side import far_side
-from gateway.assembly.inference import path
+from gateway.assembly.inference import Reception, path
 from gateway.assembly.part import Part, opened
 from gateway.assembly.rollouts import rollouts, routing
 from gateway.assembly.tracing import tracing
@@ -60,8 +60,16 @@ def build(
     far = far_side(settings)
     models = control(settings, far, routes, metrics, bodies)
     urls = ImageUrls(settings.image_hosts, outside or internet(), metrics.requests.fetch_ended)
-    way = path(settings, metrics, entry.access, far, routes, bodies, urls, died=models.healer.died)
-    operators = rollouts(settings, routes, far.catalog, way.dataplane, metrics, bodies)
+    way = path(
+        settings,
+        metrics,
+        Reception(entry.access, bodies, urls),
+        far,
+        routes,
+        died=models.healer.died,
+        tracing=traces.tracer,
+    )
+    operators = rollouts(settings, entry.access, routes, far.catalog, way.dataplane, metrics, bodies)
     readings = Readings(
         metrics,
         far.catalog,

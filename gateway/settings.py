@@ -201,6 +201,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"{variable}_FILE: {path} cannot be read: {error}") from None
         return found
 
+    @field_validator("trace_endpoint", mode="before")
+    @classmethod
+    def _endpoint(cls, value: object) -> object:
+        """An empty variable is what compose makes of one that is not set."""
+        return value or None
+
     @field_validator("metrics_networks", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:

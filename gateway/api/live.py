@@ -1,12 +1,14 @@
 """/admin/v1/events: routes and reports as server-sent events, for consoles and terminals that watch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from litestar import Router, get
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from pydantic import BaseModel
 
+from gateway.api.access import Access
 from gateway.api.canary_schemas import (
     LoadedVersions,
     WatchQuery,
@@ -15,7 +17,7 @@ from gateway.api.canary_schemas import (
     traffic_view,
     without_images,
 )
-from gateway.api.context import HttpRequest
+from gateway.api.context import Context, HttpRequest, context_of
 from gateway.api.documentation import AdminOperation, failures
 from gateway.api.parsing import read_query
 from gateway.auth.scopes import ADMIN_CANARY
@@ -25,17 +27,23 @@ from gateway.canary.rollouts import Rollouts
 from gateway.canary.route import Route
 from gateway.canary.table import Live
 from gateway.catalog import Catalog
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Overloaded
 from gateway.store import StoreAway
+from gateway.telemetry.timeline import Timeline
 
 _INTERVAL = 1.0
-_LONGEST = 600.0  # seconds of one stream: its key may have been revoked meanwhile, and clients come back by themselves
+_LONGEST = (
+    600.0  # seconds of one stream: clients come back by themselves, to a worker that may have less to do
+)
 _KEEP_ALIVE = 15  # seconds without news
 _SETTLED = 10  # seconds after which a point of traffic does not grow any more
 
 
 class Watch:
-    """What one watcher has been told. `closely` is the model whose traffic it wants to see, too."""
+    """What one watcher has been told. `closely` is the model whose traffic it wants to see, too.
+
+    `admitted` answers whether it may still be told.
+    """
 
     def __init__(
         self,
@@ -44,6 +52,7 @@ class Watch:
         reader: CountsReader,
         catalog: Catalog,
         clock: Callable[[], float],
+        admitted: Callable[[], Awaitable[bool]],
         closely: str | None = None,
     ) -> None:
         self._rollouts = rollouts
@@ -51,15 +60,17 @@ class Watch:
         self._reader = reader
         self._catalog = catalog
         self._clock = clock
+        self._admitted = admitted
         self._closely = closely
         self._told: dict[str, int] = {}
         self._loaded: dict[str, list[str]] = {}
         self._settled = 0
 
     async def messages(self) -> AsyncIterator[ServerSentEventMessage]:
-        """Every route at first, then each change, and once a second a report on each rollout that is under way."""
+        """Every route at first, then each change, and once a second a report on each rollout that is under way; until
+        the watcher may hear no more, or has heard for long."""
         ends, silent = asyncio.get_running_loop().time() + _LONGEST, 0.0
-        while asyncio.get_running_loop().time() < ends:
+        while await self._admitted() and asyncio.get_running_loop().time() < ends:
             said = False
             try:
                 async for message in self._news():
@@ -100,6 +111,7 @@ class Watch:
 
 
 def live_routes(
+    access: Access,
     rollouts: Rollouts,
     reports: Reports,
     reader: CountsReader,
@@ -114,15 +126,32 @@ def live_routes(
         summary="Watch the routes",
         description="Server-sent events. First and at each change: `models`, the versions that are loaded, and `route` "
         "for every route. Once a second: `report` for each rollout, without images; for the model that is asked for by "
-        "name also `traffic`.",
+        "name also `traffic`. The stream ends with the credential that began it.",
         responses=failures(401, 403, 422, 429, 503),
         tags=["canaries"],
     )
-    async def watch(request: HttpRequest) -> ServerSentEvent:
+    async def events(request: HttpRequest) -> ServerSentEvent:
         asked = read_query(request.scope["query_string"], WatchQuery)
-        return ServerSentEvent(Watch(rollouts, reports, reader, catalog, clock, asked.model).messages())
 
-    return Router("/", route_handlers=[watch])
+        async def admitted() -> bool:
+            return await _is_admitted(access, request)
+
+        watch = Watch(rollouts, reports, reader, catalog, clock, admitted, asked.model)
+        return ServerSentEvent(watch.messages())
+
+    return Router("/", route_handlers=[events])
+
+
+async def _is_admitted(access: Access, request: HttpRequest) -> bool:
+    """Whether the credential of this request is still good. Where nobody can tell, it counts as what it was."""
+    looked_at = Context(context_of(request).request_id, 0.0, Timeline(time.monotonic))
+    try:
+        await access.recognise(request, looked_at, ADMIN_CANARY)
+    except Overloaded:
+        return True
+    except GatewayError:
+        return False
+    return True
 
 
 def _message(event: str, view: BaseModel) -> ServerSentEventMessage:

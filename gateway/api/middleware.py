@@ -104,7 +104,7 @@ class RequestContext:
                 exchange.trace()
 
     async def _connect(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
-        """A WebSocket is counted and logged as its handshake; what goes over it is for its handler to count."""
+        """A WebSocket is counted and logged as its handshake; what goes over it is its handler's to count and trace."""
         context = Context(_request_id(scope), self._clock(), Timeline(self._clock))
         attach(scope, context)
         exchange = _Exchange(scope, context, send, self._requests, self._clock)
@@ -128,9 +128,7 @@ class RequestContext:
             self._requests.over()
 
     def _trace(self, scope: HTTPScope) -> Trace | None:
-        if self._tracing is None or scope["path"] in _PROBES:
-            return None
-        return self._tracing.begin([value for name, value in scope["headers"] if name == b"traceparent"])
+        return None if scope["path"] in _PROBES else trace_of(scope, self._tracing)
 
     def _timing_origin(self, scope: HTTPScope) -> bytes | None:
         """The page's origin, where it may read timings."""
@@ -269,6 +267,13 @@ class _Exchange:
         if self._timing_origin is not None:
             found.append((b"timing-allow-origin", self._timing_origin))
         return found
+
+
+def trace_of(scope: HTTPScope | WebSocketScope, tracing: Tracing | None) -> Trace | None:
+    """The trace of a request with these headers, where it may be traced."""
+    if tracing is None:
+        return None
+    return tracing.begin([value for name, value in scope["headers"] if name == b"traceparent"])
 
 
 def _headers(context: Context) -> list[tuple[bytes, bytes]]:

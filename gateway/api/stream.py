@@ -20,7 +20,7 @@ from gateway.api.asking import pinned_by, timeout_of
 from gateway.api.body import BodyReader
 from gateway.api.context import Context, context_of
 from gateway.api.inference import Intake, served_by
-from gateway.api.middleware import Requests
+from gateway.api.middleware import Requests, Tracing, trace_of
 from gateway.api.parsing import load_json
 from gateway.api.problems import KINDS, described, fields_of, log_bug, log_failure
 from gateway.api.stream_frames import Frame, Newest, Places
@@ -43,6 +43,7 @@ from gateway.errors import (
 )
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult, validated
 from gateway.telemetry.timeline import Timeline
+from gateway.telemetry.tracing import Traced
 
 PROTOCOL = "gateway.stream.v1"
 
@@ -95,6 +96,7 @@ class Hall:
     origins: Collection[str]
     bounds: Bounds
     clock: Callable[[], float]
+    tracing: Tracing | None = None
 
 
 class Stream(Generic[_Options, _Result]):
@@ -224,7 +226,8 @@ class Stream(Generic[_Options, _Result]):
         """Answers how many seconds to wait before the next frame is looked at."""
         hall = self._hall
         request_id = f"{self._context.request_id[:48]}-{frame.number}"
-        context = Context(request_id, hall.clock(), Timeline(hall.clock), payload=len(frame.data))
+        timeline = Timeline(hall.clock, trace_of(self._socket.scope, hall.tracing))
+        context = Context(request_id, hall.clock(), timeline, payload=len(frame.data))
         status, failure = 499, None
         hall.requests.begun()
         try:
@@ -237,6 +240,7 @@ class Stream(Generic[_Options, _Result]):
             hall.requests.over()
             hall.requests.finished(context.finished(self._route, status, hall.clock()))
             context.end(status)
+            self._trace(context, status)
         if failure is None:
             await self._say(self._told(frame, dropped, context, answer))
             return 0.0
@@ -266,6 +270,16 @@ class Stream(Generic[_Options, _Result]):
         answer = await self._work(call)
         intake.note(answer, context)
         return answer
+
+    def _trace(self, context: Context, status: int) -> None:
+        """A frame is traced as a request is, as part of the trace in which its stream was opened, if there is one."""
+        tracing, trace = self._hall.tracing, context.timeline.trace
+        if tracing is None or trace is None:
+            return
+        now = self._hall.clock()
+        tracing.answers(trace, status, now - context.started, known=context.principal is not None)
+        finished = context.finished(self._route, status, now)
+        tracing.over(Traced(trace, finished, "GET", self._socket.scope["scheme"], context.request_id, now))
 
     def _told(self, frame: Frame, dropped: int, context: Context, answer: Answer[_Result]) -> FrameAnswer:
         (result,) = answer.results

@@ -30,12 +30,22 @@ from gateway.priority import PriorityPolicy
 from gateway.readings import on_breaker
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Tracer
 from gateway.translate.decode import Limits
 from gateway.translate.translator import Translator
 from gateway.upstream import Breakers, GuardedTriton, RetryBudget
 
 _LATENCY_SHARE = 0.4  # of the deadline may pass in Triton before a limit shrinks
 _LEAST_IN_FLIGHT, _START_IN_FLIGHT = 2, 20  # calls to one model version, per worker
+
+
+@dataclass(frozen=True)
+class Reception:
+    """What takes a request in: who calls, the body, and the images that it only names."""
+
+    access: Access
+    bodies: BodyReader
+    urls: ImageUrls
 
 
 @dataclass(frozen=True)
@@ -51,16 +61,16 @@ class Path:
 def path(
     settings: Settings,
     metrics: Metrics,
-    access: Access,
+    reception: Reception,
     far: FarSide,
     routing: Routing,
-    bodies: BodyReader,
-    urls: ImageUrls,
     *,
     died: Callable[[ModelVersion], None],
+    tracing: Tracer | None,
 ) -> Path:
     """`died` hears of each call that failed because the model's process is gone."""
     clock = time.monotonic
+    access, bodies = reception.access, reception.bodies
     breakers = Breakers(clock=clock, uniform=random.uniform, changed=on_breaker(metrics))
     upstream = GuardedTriton(
         far.triton,
@@ -96,7 +106,7 @@ def path(
         PriorityPolicy(),
         access,
         routing.callers,
-        Fetching(urls, bodies, access),
+        Fetching(reception.urls, bodies, access),
         max_inputs=settings.max_inputs,
         max_pixels=settings.max_image_pixels,
     )
@@ -119,6 +129,7 @@ def path(
         origins=settings.cors_origins,
         bounds=Bounds(settings.max_frame_bytes, idle=settings.stream_idle, length=settings.stream_seconds),
         clock=clock,
+        tracing=tracing,
     )
     part = Part(
         handlers=[
@@ -130,7 +141,7 @@ def path(
             protocol_routes(far.catalog, far.triton),
             protocol_health_routes(far.catalog),
         ],
-        resources=[pool, mirror, urls],
+        resources=[pool, mirror, reception.urls],
     )
     return Path(admission, breakers, dataplane, part)
 

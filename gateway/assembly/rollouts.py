@@ -5,6 +5,7 @@ import socket
 import time
 from dataclasses import dataclass
 
+from gateway.api.access import Access
 from gateway.api.body import BodyReader
 from gateway.api.canaries import canary_routes
 from gateway.api.fleet import fleet_routes
@@ -82,6 +83,7 @@ def routing(settings: Settings, metrics: Metrics) -> Routing:
 
 def rollouts(
     settings: Settings,
+    access: Access,
     routing: Routing,
     catalog: Catalog,
     dataplane: DataPlane,
@@ -113,7 +115,7 @@ def rollouts(
     return Part(
         handlers=[
             canary_routes(changes, reports, routing.callers, catalog, bodies),
-            live_routes(changes, reports, routing.reader, catalog, time.time),
+            live_routes(access, changes, reports, routing.reader, catalog, time.time),
             fleet_routes(routing.fleet),
         ],
         tasks=[routing.lease.run, controller.run, Seed(seeds, changes, clock=time.time).run],

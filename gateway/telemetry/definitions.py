@@ -11,6 +11,7 @@ from enum import StrEnum
 _MODELS = 22
 _VERSIONS = 2 * _MODELS  # a stable version and a canary of each
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_STAGE_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
 _BYTES = (1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0)
 
 
@@ -87,7 +88,8 @@ STAGE_SECONDS = _histogram(
     "Time by stage: auth, limit, body, fetch (of images by URL), decode, queue (the turn to call the model), "
     "triton, post.",
     ("route", "stage"),
-    most=16,
+    most=23,
+    buckets=_STAGE_SECONDS,
 )
 IN_FLIGHT = _gauge(
     "gateway_requests_in_flight",

@@ -20,6 +20,8 @@ _STAGED = {
     "/detect": "/v1/detect",
     "/v1/classify/stream": "/v1/classify",
     "/v1/detect/stream": "/v1/detect",
+    "/v2/models/{model}/infer": "/v2/models/{model}/infer",
+    "/v2/models/{model}/versions/{version}/infer": "/v2/models/{model}/infer",
 }
 
 

@@ -489,6 +489,24 @@ async def test_a_watcher_hears_every_change(admin: httpx.AsyncClient) -> None:
     assert events[-1][1]["model"] == "pets"
 
 
+async def test_a_watcher_whose_key_is_revoked_hears_no_more(
+    admin: httpx.AsyncClient, redis: Addresses
+) -> None:
+    leaving = create_key(redis, "leaving", "admin:canary")
+    keeper = create_key(redis, "keeper", "admin:keys")
+    async with asyncio.timeout(30):
+        while (await admin.get(PATH, headers={"x-api-key": leaving})).status_code != 200:
+            await asyncio.sleep(0.1)
+        async with admin.stream("GET", "/admin/v1/events", headers={"x-api-key": leaving}) as stream:
+            heard = stream.aiter_lines()
+            assert (await anext(heard)).startswith("event:")
+            path = f"/admin/v1/keys/{leaving.split('_')[2]}"
+            assert (await admin.delete(path, headers={"x-api-key": keeper})).status_code == 204
+            async for _ in heard:
+                pass
+        assert (await admin.get("/admin/v1/events", headers={"x-api-key": leaving})).status_code == 401
+
+
 class NothingToRead:
     """A catalog at a moment when Redis does not answer."""
 
@@ -498,7 +516,11 @@ class NothingToRead:
 
 async def test_a_watcher_is_kept_with_comments_that_are_no_events() -> None:
     nothing: Any = NothingToRead()
-    message = await anext(Watch(nothing, nothing, nothing, nothing, time.time).messages())
+
+    async def admitted() -> bool:
+        return True
+
+    message = await anext(Watch(nothing, nothing, nothing, nothing, time.time, admitted).messages())
     assert message.encode() == b": the routes cannot be read at the moment\r\n\r\n"
 
 

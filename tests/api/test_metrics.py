@@ -71,6 +71,18 @@ async def test_requests_are_counted_by_route_version_class_and_code(gateway: htt
     assert found.total("gateway_image_bytes_sum") == found.total("gateway_payload_bytes_sum") == 5 * len(PNG)
 
 
+async def test_tensors_have_their_stages_under_one_route(gateway: httpx.AsyncClient) -> None:
+    tensor = {"name": "images", "datatype": "UINT8", "shape": [1, 3, 8, 8], "data": [0] * 192}
+    for path in ("/v2/models/pets/infer", "/v2/models/pets/versions/1/infer"):
+        reply = await gateway.post(path, json={"inputs": [tensor]})
+        assert reply.status_code == 200, reply.text
+    found = await scrape(gateway)
+    for stage in ("auth", "limit", "body", "decode", "queue", "triton", "post"):
+        assert (
+            found.total("gateway_stage_seconds_count", route="/v2/models/{model}/infer", stage=stage) == 2
+        ), stage
+
+
 async def test_a_failure_counts_under_the_version_that_was_to_answer(
     gateway: httpx.AsyncClient, triton: FakeTriton
 ) -> None:

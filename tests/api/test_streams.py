@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 from exposition import Exposition
+from receiver import receiving
 from stack import Addresses, create_key
 from support.fake_triton import FakeTriton, Request, Response, answer, serving
 from support.pictures import encoded, photo
@@ -76,6 +77,35 @@ async def test_a_frame_is_answered_as_the_same_image_is_over_http(gateway: httpx
             assert told["id"].endswith(f"-{number}")
             assert set(told["timing"]) >= {"auth", "limit", "decode", "queue", "triton", "post", "total"}
         assert stream.headers["x-request-id"] + "-2" == told["id"]
+
+
+async def test_a_frame_is_a_trace_with_its_stages_and_joins_that_of_its_handshake(
+    triton: FakeTriton, serve: Serve
+) -> None:
+    caller = f"00-{0xF4A3E:032x}-{7:016x}-01"
+    with receiving() as receiver:
+        async with ready(triton, serve, trace_endpoint=receiver.url, trace_ratio=0) as client:
+            headers = {"x-api-key": client.headers["x-api-key"], "traceparent": caller}
+            async with connected(str(client.base_url), PATH, headers) as stream:
+                await stream.send(PICTURE)
+                told = await stream.message()
+                await stream.send(b"no picture")
+                assert (await stream.message())["problem"]["code"] == "unsupported_image_format"
+            async with streaming(client) as stream:  # not drawn, and nothing went wrong
+                await stream.send(PICTURE)
+                await stream.message()
+        spans = receiver.spans
+    first, second = sorted((span for span in spans if span.kind == "server"), key=lambda span: span.start)
+    assert {span.trace_id for span in spans} == {f"{0xF4A3E:032x}"}
+    assert first.name == second.name == f"GET {PATH}"
+    assert first.parent_id == second.parent_id == f"{7:016x}"
+    assert first.attributes["gateway.request_id"] == told["id"]
+    assert second.attributes["gateway.problem"] == "unsupported_image_format"
+    stages = {span.attributes["gateway.stage"] for span in spans if span.parent_id == first.span_id}
+    assert stages == {"auth", "limit", "decode", "queue", "triton", "post"}
+    call = next(span for span in spans if span.kind == "client")
+    assert triton.requests[0].id == told["id"]
+    assert call.attributes["gateway.model"] == "finder"
 
 
 async def test_images_are_classified_in_the_same_way(gateway: httpx.AsyncClient, triton: FakeTriton) -> None:

@@ -87,6 +87,23 @@ def test_no_secret_stands_in_the_file() -> None:
                 assert value.startswith("/run/secrets/")
 
 
+def test_the_guide_sends_traces_where_the_collector_takes_them() -> None:
+    """No collector runs here: its configuration is held to its own names, its port and its container's bounds."""
+    collector = yaml.safe_load((ROOT / "observability" / "otel-collector.yml").read_text())
+    for pipeline in collector["service"]["pipelines"].values():
+        for kind in ("receivers", "processors", "exporters"):
+            assert set(pipeline[kind]) == set(collector[kind])
+    assert pipeline["processors"][0] == "memory_limiter"  # what it refuses must not have cost anything yet
+    assert collector["processors"]["memory_limiter"]["limit_mib"] < int(
+        SERVICES["otel-collector"]["mem_limit"].removesuffix("m")
+    )
+    port = collector["receivers"]["otlp"]["protocols"]["http"]["endpoint"].rpartition(":")[2]
+    guide = (ROOT / "docs" / "deploy.md").read_text()
+    assert f"GATEWAY_TRACE_ENDPOINT=http://otel-collector:{port}/v1/traces" in guide
+    assert set(SERVICES["otel-collector"]["networks"]) & set(SERVICES["gateway"]["networks"])
+    assert SERVICES["gateway"]["environment"]["GATEWAY_TRACE_ENDPOINT"] == "${GATEWAY_TRACE_ENDPOINT:-}"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stands for the container's file system: secrets, and what is mounted to be written."""

@@ -56,6 +56,10 @@ def test_a_wrong_setting_is_named_without_a_traceback(name: str, value: str) -> 
     assert "Traceback" not in result.stderr
 
 
+def test_an_empty_endpoint_for_traces_is_none() -> None:
+    assert "GATEWAY_TRACE_ENDPOINT=None\n" in check(GATEWAY_TRACE_ENDPOINT="").stdout
+
+
 def test_secrets_may_stand_in_files(tmp_path: Path) -> None:
     for name, text in (
         ("pepper", "p" * 40),

@@ -90,7 +90,7 @@ async def test_a_frame_is_a_trace_with_its_stages_and_joins_that_of_its_handshak
                 await stream.send(PICTURE)
                 told = await stream.message()
                 await stream.send(b"no picture")
-                assert (await stream.message())["problem"]["code"] == "unsupported_image_format"
+                assert (await stream.message())["problem"]["code"] == "image_undecodable"
             async with streaming(client) as stream:  # not drawn, and nothing went wrong
                 await stream.send(PICTURE)
                 await stream.message()
@@ -100,7 +100,7 @@ async def test_a_frame_is_a_trace_with_its_stages_and_joins_that_of_its_handshak
     assert first.name == second.name == f"GET {PATH}"
     assert first.parent_id == second.parent_id == f"{7:016x}"
     assert first.attributes["gateway.request_id"] == told["id"]
-    assert second.attributes["gateway.problem"] == "unsupported_image_format"
+    assert second.attributes["gateway.problem"] == "image_undecodable"
     stages = {span.attributes["gateway.stage"] for span in spans if span.parent_id == first.span_id}
     assert stages == {"auth", "limit", "decode", "queue", "triton", "post"}
     call = next(span for span in spans if span.kind == "client")

@@ -31,15 +31,18 @@ class Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            line = f"{self.format(record)}\n".encode(errors="backslashreplace")
-            if self._waiting is None:
-                self._write_at_once(line)
-            elif len(self._waiting) < _MOST:
-                self._waiting.append(line)
-            else:
-                self._dropped()
+            self.put(self.format(record).encode(errors="backslashreplace"))
         except Exception:  # noqa: BLE001  # as every handler does: what is logged must not fail for it
             self.handleError(record)
+
+    def put(self, line: bytes) -> None:
+        """Takes a line, without its end. Raises OSError where nobody reads and no thread writes."""
+        if self._waiting is None:
+            self._write_at_once(line + b"\n")
+        elif len(self._waiting) < _MOST:
+            self._waiting.append(line + b"\n")
+        else:
+            self._dropped()
 
     def __enter__(self) -> Self:
         waiting: list[bytes] = []

@@ -10,6 +10,7 @@ from litestar.types import ASGIApp
 
 from gateway.api.access import cors_config
 from gateway.api.body import BodyReader
+from gateway.api.context import KnownRequest
 from gateway.api.documentation import openapi_config
 from gateway.api.health import health_routes
 from gateway.api.metrics import metrics_routes
@@ -108,6 +109,7 @@ def build(
 
     app = Litestar(
         route_handlers=[handler for part in parts for handler in part.handlers],
+        request_class=KnownRequest,
         guards=[entry.access],
         lifespan=[lifespan],
         exception_handlers={

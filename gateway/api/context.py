@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from litestar import Request
 from litestar.connection import ASGIConnection
+from litestar.datastructures import Headers
 from litestar.types import HTTPScope, WebSocketScope
 
 from gateway.domain import Principal, Priority
@@ -19,6 +21,14 @@ HttpRequest = Request[Any, Any, Any]
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 _KEY = "gateway"
+
+
+class KnownRequest(HttpRequest):
+    """Litestar's looks its headers up anew whenever it is asked, which is a dozen times on the path."""
+
+    @cached_property
+    def headers(self) -> Headers:
+        return Headers.from_scope(self.scope)
 
 
 @dataclass(slots=True)

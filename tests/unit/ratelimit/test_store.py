@@ -18,13 +18,21 @@ class Redis:
     def __init__(self, latency: float, *, work: float = 0.0) -> None:
         self._latency = latency
         self._work = work
+        self.asked = 0
 
-    async def execute_command(self, *_: Any, **__: Any) -> str:
+    def pipeline(self, transaction: object) -> "Redis":
+        return self
+
+    def execute_command(self, *_: Any) -> None:
+        self.asked += 1
+
+    async def execute(self, *, raise_on_error: bool) -> list[str]:
+        asked, self.asked = self.asked, 0
         await asyncio.sleep(self._latency)
         for _step in range(2):
             time.sleep(self._work)  # noqa: ASYNC251  # a process that is busy, not one that waits
             await asyncio.sleep(0)
-        return "1 1 0 0 9 0 9 0"
+        return ["1 1 0 0 9 0 9 0"] * asked
 
 
 async def test_an_answer_that_takes_too_long_is_given_up_after_the_timeout() -> None:

@@ -31,11 +31,13 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A place in flight; `shared` says whether the store counts it, or this process alone."""
+    """A place in flight. `shared` says whether the store counts it, or this process alone; `scarce` whether less than
+    half of the caller's places were left when it was taken."""
 
     key: str
     id: str
     shared: bool
+    scarce: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,10 +69,13 @@ class RateLimiter:
 
     def release(self, decision: Decision) -> None:
         """Gives the place in flight back without waiting for it; more than once does no harm."""
-        if decision.lease is None:
+        lease = decision.lease
+        if lease is None:
             return
-        where = self._shared if decision.lease.shared else self._local
-        where.release(decision.lease.key, decision.lease.id)
+        if lease.shared:
+            self._shared.release(lease.key, lease.id, hurry=lease.scarce)
+        else:
+            self._local.release(lease.key, lease.id)
 
     @asynccontextmanager
     async def slot(self, principal: Principal, tier: Tier, cost: int) -> AsyncIterator[Decision]:
@@ -100,7 +103,10 @@ class RateLimiter:
             if not (tier.fail_open or tier.shadow):
                 return _unknown(bounds, cost, self._shared.pause)
             verdict = self._local.charge(bounds, cost, lease)
-        held = Lease(bounds.flight_key, lease, not degraded) if lease and verdict.allowed else None
+        held = None
+        if lease and verdict.allowed:
+            scarce = 2 * verdict.remaining[-1] < bounds.in_flight
+            held = Lease(bounds.flight_key, lease, shared=not degraded, scarce=scarce)
         return _decision(bounds, verdict, tier, cost, degraded, held)
 
 

@@ -16,6 +16,7 @@ _log = structlog.stdlib.get_logger("gateway.ratelimit")
 
 _OWED = 10_000  # places to give back once the store answers again; what is forgotten ends with its lease
 _TOGETHER = 100  # places of one command
+_LINGER = 0.01  # seconds that a place may wait for others to go with, where nobody is short of places
 
 
 class Store(Protocol):
@@ -39,6 +40,7 @@ class SharedLimits:
         self._on_state_change = on_state_change
         self._owed: deque[tuple[str, str]] = deque(maxlen=_OWED)
         self._settling = False
+        self._later: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._last: Plan | None = None
 
@@ -75,10 +77,21 @@ class SharedLimits:
         if self._breaker.closed:
             self._start(self._refund(plan, cost))
 
-    def release(self, flight_key: str, lease: str) -> None:
-        """Gives a place back behind the caller's back, at once or when the store is there again."""
+    def release(self, flight_key: str, lease: str, *, hurry: bool = True) -> None:
+        """Gives a place back behind the caller's back, or when the store is there again. At once where it is short of
+        places, else with those of the next moment.
+        """
         self._owed.append((flight_key, lease))
-        if self._breaker.closed and not self._settling:
+        if hurry:
+            self._settle_soon()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(_LINGER, self._settle_soon)
+
+    def _settle_soon(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if self._owed and self._breaker.closed and not self._settling:
             self._settling = True
             self._start(self._settle())
 
@@ -89,6 +102,7 @@ class SharedLimits:
 
     async def drain(self) -> None:
         """Returns when all that goes on behind is done."""
+        self._settle_soon()
         while self._running:
             await asyncio.wait(self._running)
 

@@ -190,3 +190,27 @@ async def test_a_caller_that_leaves_while_the_store_decides_leaves_no_place_behi
         with pytest.raises(asyncio.CancelledError):
             await call
     assert store.released == taken
+
+
+async def test_places_that_nobody_is_short_of_are_given_back_a_moment_later_and_scarce_ones_at_once() -> None:
+    bench = Bench()
+    few = [await bench.limiter.acquire(ME, tier(in_flight=4), 1) for _ in range(2)]  # 5 are left of 4
+    many = [await bench.limiter.acquire(ME, tier(in_flight=100), 1) for _ in range(2)]  # 5 are left of 100
+    for decision in few:
+        bench.limiter.release(decision)
+    await asyncio.sleep(0)
+    assert bench.store.released == []
+    bench.limiter.release(many[0])
+    await asyncio.sleep(0)
+    assert len(bench.store.released) == 3  # with those that waited
+    bench.limiter.release(many[1])
+    await bench.limiter.drain()
+    assert len(bench.store.released) == 4
+
+
+async def test_a_place_that_lingers_is_given_back_by_itself() -> None:
+    bench = Bench()
+    bench.limiter.release(await bench.limiter.acquire(ME, tier(in_flight=4), 1))
+    async with asyncio.timeout(5):
+        while not bench.store.released:
+            await asyncio.sleep(0.005)

@@ -48,6 +48,7 @@ class Receiver:
     headers: list[Mapping[str, str]] = field(default_factory=list)
     answer: Callable[[], int] = lambda: 200
     url: str = ""
+    closed: bool = False
 
     def of(self, trace_id: str) -> list[Received]:
         return sorted((span for span in self.spans if span.trace_id == trace_id), key=lambda span: span.start)
@@ -83,6 +84,9 @@ def receiving() -> Iterator[Receiver]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:  # the base class's name
+            if receiver.closed:  # a connection that is kept open outlives the listener
+                self.close_connection = True
+                return
             body = self.rfile.read(int(self.headers["content-length"]))
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
@@ -107,6 +111,7 @@ def receiving() -> Iterator[Receiver]:
         try:
             yield receiver
         finally:
+            receiver.closed = True
             server.shutdown()
             thread.join()
 

@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
 from gateway.api.access import cors_config
+from gateway.api.audit import audit_routes
 from gateway.api.body import BodyReader
 from gateway.api.context import KnownRequest
 from gateway.api.documentation import openapi_config
@@ -71,7 +72,7 @@ def build(
     entry = door(settings, metrics, bodies)
     routes = routing(settings, metrics)
     far = far_side(settings)
-    models = control(settings, far, routes, metrics, bodies)
+    models = control(settings, far, routes, metrics, bodies, entry.audit)
     urls = ImageUrls(settings.image_hosts, outside or internet(), metrics.requests.fetch_ended)
     way = path(
         settings,
@@ -97,6 +98,7 @@ def build(
         handlers=[
             health_routes(far.catalog, entry.ring, entry.limiter, entry.issuers, entry.denied, routes.table),
             metrics_routes(readings.scrape, settings.metrics_networks),
+            audit_routes(entry.audit, routes.store),
             static_routes(),
             problem_routes(),
         ],

@@ -65,6 +65,7 @@ _TAGS = (  # in the order in which a reader meets them
     ("canaries", "For operators: traffic between versions."),
     ("model control", "For operators: which models are loaded."),
     ("keys", "For operators: who may call."),
+    ("audit", "For operators: who changed what."),
     ("console", "The session of the console's page."),
     ("health", "Is it alive, would it answer?"),
 )

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import structlog
 from litestar import Router, delete, get, post
 from litestar.params import FromPath
 
@@ -18,12 +17,16 @@ from gateway.auth.scopes import ADMIN_KEYS, require_giving
 from gateway.auth.store import IssuedKey, KeyIsRevoked, KeyStore, KeyStoreAway, UnknownKey
 from gateway.domain import Tier
 from gateway.errors import KeyConflict, KeyNotFound, Overloaded, ValidationFailed
+from gateway.store import Area, Audit
 
-_log = structlog.stdlib.get_logger("gateway.audit")
 
-
-def key_routes(store: KeyStore, ring: KeyRing, tiers: Mapping[str, Tier], bodies: BodyReader) -> Router:
+def key_routes(
+    store: KeyStore, ring: KeyRing, tiers: Mapping[str, Tier], bodies: BodyReader, audit: Audit
+) -> Router:
     """The handlers, bound to their collaborators. Every one needs the scope admin:keys."""
+
+    async def noted(request: HttpRequest, action: str, key_id: str) -> None:
+        await audit.note(context_of(request).caller.id, Area.KEYS, action, key_id)
 
     @post(
         "/",
@@ -43,7 +46,8 @@ def key_routes(store: KeyStore, ring: KeyRing, tiers: Mapping[str, Tier], bodies
         with _translated():
             issued = await store.create(grant)
             await ring.refresh()  # the others hear of it; this worker's caller may use the key at once
-        return _issued("key_created", issued, request)
+        await noted(request, "create", issued.record.id)
+        return _shown(issued)
 
     @get("/", summary="List the keys, revoked ones too", responses=failures(401, 403, 429, 503))
     async def listed() -> KeyList:
@@ -70,14 +74,15 @@ def key_routes(store: KeyStore, ring: KeyRing, tiers: Mapping[str, Tier], bodies
                 request, (await store.get(key_id)).grant
             )  # its new secret will be the caller's to use
             issued = await store.rotate(key_id, overlap=wanted.overlap)
-        return _issued("key_rotated", issued, request)
+        await noted(request, "rotate", key_id)
+        return _shown(issued)
 
     @delete("/{key_id:str}", summary="Revoke a key", responses=failures(401, 403, 404, 429, 503))
     async def revoke(request: HttpRequest, key_id: FromPath[str]) -> None:
         with _translated():
             await store.revoke(key_id)
             await ring.refresh()
-        _audit("key_revoked", key_id, request)
+        await noted(request, "revoke", key_id)
 
     return Router(
         "/admin/v1/keys",
@@ -92,13 +97,8 @@ def _check_giving(request: HttpRequest, grant: Grant) -> None:
     require_giving(context_of(request).caller, grant.scopes, grant.models)
 
 
-def _issued(event: str, issued: IssuedKey, request: HttpRequest) -> NewKey:
-    _audit(event, issued.record.id, request)
+def _shown(issued: IssuedKey) -> NewKey:
     return NewKey(key=issued.secret, **key_fields(issued.record))
-
-
-def _audit(event: str, key_id: str, request: HttpRequest) -> None:
-    _log.info(event, key=key_id, actor=context_of(request).caller.id)
 
 
 @contextmanager

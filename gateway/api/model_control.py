@@ -1,6 +1,5 @@
 """/admin/v1/models: what Triton has loaded, and how it does; models are loaded, unloaded and healed here."""
 
-import structlog
 from litestar import Router, get, post
 from litestar.params import FromPath
 
@@ -10,17 +9,19 @@ from gateway.api.documentation import AdminOperation, failures
 from gateway.api.model_schemas import LoadRequest, ModelView, RepositoryView, UnloadRequest, model_view
 from gateway.api.parsing import read_json
 from gateway.auth.scopes import ADMIN_MODELS
-from gateway.control import ModelControl, ModelState
+from gateway.control import ModelControl
 from gateway.errors import ModelNotLoaded
+from gateway.store import Area, Audit
 
 _CHANGES = (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504)
 _LOOKS = (401, 403, 404, 429, 502, 503, 504)
 
-_log = structlog.stdlib.get_logger("gateway.audit")
 
-
-def model_control_routes(control: ModelControl, bodies: BodyReader) -> Router:
+def model_control_routes(control: ModelControl, bodies: BodyReader, audit: Audit) -> Router:
     """The handlers, bound to their collaborators. Every one needs the scope admin:models."""
+
+    async def noted(request: HttpRequest, action: str, model: str) -> None:
+        await audit.note(context_of(request).caller.id, Area.MODELS, action, model)
 
     @get("/", summary="List the models of the repository", responses=failures(*_LOOKS))
     async def listed() -> RepositoryView:
@@ -44,9 +45,10 @@ def model_control_routes(control: ModelControl, bodies: BodyReader) -> Router:
         try:
             state = await control.load(model, wanted.config, force=wanted.force)
         except ModelNotLoaded:
-            _log.info("model_not_loaded", model=model, actor=context_of(request).caller.id)
+            await noted(request, "load, in vain", model)
             raise
-        return _audited("model_loaded", request, state)
+        await noted(request, "load", state.name)
+        return model_view(state)
 
     @post(
         "/{model:str}/unload",
@@ -59,7 +61,9 @@ def model_control_routes(control: ModelControl, bodies: BodyReader) -> Router:
     async def unload(request: HttpRequest, model: FromPath[str]) -> ModelView:
         async with bodies.read(request) as body:
             wanted = read_json(request, body or b"{}", UnloadRequest)
-        return _audited("model_unloaded", request, await control.unload(model, force=wanted.force))
+        state = await control.unload(model, force=wanted.force)
+        await noted(request, "unload", state.name)
+        return model_view(state)
 
     @post(
         "/{model:str}/heal",
@@ -69,7 +73,9 @@ def model_control_routes(control: ModelControl, bodies: BodyReader) -> Router:
         responses=failures(*_CHANGES),
     )
     async def heal(request: HttpRequest, model: FromPath[str]) -> ModelView:
-        return _audited("model_healed_by_hand", request, await control.heal(model))
+        state = await control.heal(model)
+        await noted(request, "heal", state.name)
+        return model_view(state)
 
     return Router(
         "/admin/v1/models",
@@ -77,8 +83,3 @@ def model_control_routes(control: ModelControl, bodies: BodyReader) -> Router:
         opt={"scope": ADMIN_MODELS},
         tags=["model control"],
     )
-
-
-def _audited(event: str, request: HttpRequest, state: ModelState) -> ModelView:
-    _log.info(event, model=state.name, actor=context_of(request).caller.id)
-    return model_view(state)

@@ -3,7 +3,6 @@
 import time
 from datetime import UTC, datetime
 
-import structlog
 from litestar import Response, Router, delete, post
 from litestar.params import FromPath
 
@@ -16,9 +15,7 @@ from gateway.auth import DeniedTokens, DenyList, SessionTokens
 from gateway.auth.scopes import ADMIN_KEYS
 from gateway.auth.sessions import require_key
 from gateway.errors import Overloaded
-from gateway.store import StoreAway
-
-_log = structlog.stdlib.get_logger("gateway.audit")
+from gateway.store import Area, Audit, StoreAway
 
 
 def token_routes(sessions: SessionTokens, bodies: BodyReader) -> Router:
@@ -53,7 +50,7 @@ def token_routes(sessions: SessionTokens, bodies: BodyReader) -> Router:
     return Router("/", route_handlers=[create])
 
 
-def withdrawal_routes(store: DeniedTokens, copy: DenyList) -> Router:
+def withdrawal_routes(store: DeniedTokens, copy: DenyList, audit: Audit) -> Router:
     """Needs the scope admin:keys, like ending a key."""
 
     @delete(
@@ -72,6 +69,6 @@ def withdrawal_routes(store: DeniedTokens, copy: DenyList) -> Router:
             )  # the others see it at their next poll; this worker's caller may count on it now
         except StoreAway as error:
             raise Overloaded("The list cannot be reached.", retry_after=2, internal=str(error)) from None
-        _log.info("token_withdrawn", token=token_id, actor=context_of(request).caller.id)
+        await audit.note(context_of(request).caller.id, Area.KEYS, "end", token_id)
 
     return Router("/admin/v1/tokens", route_handlers=[withdraw], opt={"scope": ADMIN_KEYS})

@@ -27,7 +27,7 @@ from gateway.auth import (
 )
 from gateway.ratelimit import CLIENT_TIMEOUT, RateLimiter, RedisStore
 from gateway.settings import Settings
-from gateway.store import connect
+from gateway.store import Audit, connect
 from gateway.telemetry.metrics import Metrics
 
 STORE_TIMEOUT = 2.0  # seconds; keys and routes are read beside the requests, not in their way
@@ -35,13 +35,14 @@ STORE_TIMEOUT = 2.0  # seconds; keys and routes are read beside the requests, no
 
 @dataclass(frozen=True)
 class Door:
-    """What decides whether a request comes in; `access` is the decision, the rest is what others look at."""
+    """What decides whether a request comes in; `access` is the decision, the rest is what others need."""
 
     access: Access
     ring: KeyRing
     denied: DenyList
     issuers: TrustedIssuers
     limiter: RateLimiter
+    audit: Audit
     part: Part
 
 
@@ -52,6 +53,7 @@ def door(settings: Settings, metrics: Metrics, bodies: BodyReader) -> Door:
     store = KeyStore(redis, hasher=hasher, environment=settings.environment, clock=time.time)
     ring = KeyRing(store, clock=time.monotonic, grace=settings.keys_grace)
     withdrawn = DeniedTokens(redis)
+    audit = Audit(redis)
     denied = DenyList(withdrawn, clock=time.monotonic, wall=time.time)
     sessions = SessionTokens(
         secret=settings.token_secret.get_secret_value().encode(), ring=ring, clock=time.time
@@ -81,11 +83,11 @@ def door(settings: Settings, metrics: Metrics, bodies: BodyReader) -> Door:
     part = Part(
         handlers=[
             token_routes(sessions, bodies),
-            withdrawal_routes(withdrawn, denied),
+            withdrawal_routes(withdrawn, denied, audit),
             console_session_routes(consoles, withdrawn, denied, time.time),
-            key_routes(store, ring, tiers, bodies),
+            key_routes(store, ring, tiers, bodies, audit),
         ],
         resources=[redis, http, limits_redis, limiter],
         tasks=[ring.watch, issuers.watch, denied.watch],
     )
-    return Door(access, ring, denied, issuers, limiter, part)
+    return Door(access, ring, denied, issuers, limiter, audit, part)

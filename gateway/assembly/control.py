@@ -10,7 +10,7 @@ from gateway.assembly.part import Part
 from gateway.assembly.rollouts import Routing
 from gateway.control import Healer, ModelControl, Turns
 from gateway.settings import Settings
-from gateway.store import connect
+from gateway.store import Audit, connect
 from gateway.telemetry.metrics import Metrics
 
 
@@ -23,10 +23,12 @@ class Control:
 
 
 def control(
-    settings: Settings, far: FarSide, routing: Routing, metrics: Metrics, bodies: BodyReader
+    settings: Settings, far: FarSide, routing: Routing, metrics: Metrics, bodies: BodyReader, audit: Audit
 ) -> Control:
     redis = connect(settings.redis_url, timeout=STORE_TIMEOUT)
     models = ModelControl(far.triton, far.catalog, routing.table.routes)
-    healer = Healer(models, Turns(redis), enabled=settings.heal_models, told=metrics.upstream.healing)
-    part = Part(handlers=[model_control_routes(models, bodies)], resources=[redis], tasks=[healer.run])
+    healer = Healer(
+        models, Turns(redis), enabled=settings.heal_models, told=metrics.upstream.healing, audit=audit
+    )
+    part = Part(handlers=[model_control_routes(models, bodies, audit)], resources=[redis], tasks=[healer.run])
     return Control(healer, part)

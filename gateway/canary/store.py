@@ -10,7 +10,6 @@ The user of the gateway needs for all of `gateway.canary` (`>` sets its password
         +xadd +xrange +xrevrange +publish +subscribe +unsubscribe
 """
 
-import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,17 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.errors import ValidationFailed
-from gateway.store import Documents, Position, StoreAway, is_reserved, script, text, translated
+from gateway.store import (
+    Documents,
+    Position,
+    StoreAway,
+    exclusive,
+    is_reserved,
+    moment,
+    script,
+    text,
+    translated,
+)
 
 ROUTES = "gw:{routes}"
 BEFORE = "gw:{routes}:before"
@@ -28,7 +37,6 @@ CHANNEL = "gw:routes"
 EVENTS_KEPT = 5_000
 
 _PAGE = 250
-_EVENT_ID = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")
 
 
 class LostRace(Exception):
@@ -154,7 +162,7 @@ class RouteStore:
         The log is bounded. Raises ValidationFailed for an id that is none.
         """
         found: list[Event] = []
-        start, end = _bound("/after", after, "-"), _bound("/before", before, "+")
+        start, end = exclusive("/after", after, "-"), exclusive("/before", before, "+")
         while len(found) < limit:
             page = await self._page(start, end, oldest_first=after is not None)
             found += [event for event in page if model in (None, event.model)]
@@ -189,7 +197,7 @@ def _event(event_id: str, raw: Mapping[Any, Any]) -> Event:
     try:
         return Event(
             id=event_id,
-            at=int(event_id.partition("-")[0]) / 1000,
+            at=moment(event_id),
             model=fields["model"],
             generation=int(fields["generation"]),
             cause=Cause(fields["actor"], fields["action"], fields["reason"]),
@@ -198,11 +206,3 @@ def _event(event_id: str, raw: Mapping[Any, Any]) -> Event:
         )
     except KeyError as error:
         raise StoreAway(f"{EVENTS} holds what is no event: {error} is missing") from None
-
-
-def _bound(pointer: str, event_id: str | None, otherwise: str) -> str:
-    if event_id is None:
-        return otherwise
-    if not _EVENT_ID.fullmatch(event_id):
-        raise ValidationFailed.of(pointer, "Not an event's id.")
-    return f"({event_id}"

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -13,9 +14,12 @@ from gateway.auth import ApiKey, Grant, IssuedKey, KeyHasher, KeyIsRevoked, KeyS
 from gateway.cli.check_config import load_settings
 from gateway.domain import Priority, Quota
 from gateway.errors import ValidationFailed
-from gateway.store import connect
+from gateway.store import Area, Audit, StoreAway, connect
+
+_ACTOR = "command line"
 
 _T = TypeVar("_T")
+_Changed = TypeVar("_Changed", IssuedKey, ApiKey)
 
 
 @click.group()
@@ -59,13 +63,13 @@ def create(
         quota=None if rate is None else _quota(rate),
         expires_at=None if days is None else time.time() + days * 86_400,
     )
-    _tell(_with_store(lambda store: store.create(grant)), quiet=quiet)
+    _tell(_changed("create", lambda store: store.create(grant)), quiet=quiet)
 
 
 @keys.command("list")
 def list_() -> None:
     """Show every key, without its secret."""
-    for record in _with_store(lambda store: store.records()):
+    for record in _with_store(lambda store, _: store.records()):
         grant = record.grant
         click.echo(
             f"{record.id}  {_state(record):8}  {grant.tenant}  {grant.tier}  {' '.join(sorted(grant.scopes))}"
@@ -78,18 +82,31 @@ def list_() -> None:
 @click.option("--quiet", is_flag=True, help="Print the key and nothing else.")
 def rotate(key_id: str, overlap: float, quiet: bool) -> None:
     """Give a key a new secret."""
-    _tell(_with_store(lambda store: store.rotate(key_id, overlap=overlap)), quiet=quiet)
+    _tell(_changed("rotate", lambda store: store.rotate(key_id, overlap=overlap)), quiet=quiet)
 
 
 @keys.command()
 @click.argument("key_id")
 def revoke(key_id: str) -> None:
     """End a key, on every gateway within two seconds."""
-    _with_store(lambda store: store.revoke(key_id))
+    _changed("revoke", lambda store: store.revoke(key_id))
     click.echo(f"{key_id} is revoked")
 
 
-def _with_store(work: Callable[[KeyStore], Awaitable[_T]]) -> _T:
+def _changed(action: str, change: Callable[[KeyStore], Awaitable[_Changed]]) -> _Changed:
+    """What the change made, noted as a change of the command line's."""
+
+    async def work(store: KeyStore, audit: Audit) -> _Changed:
+        made = await change(store)
+        record = made.record if isinstance(made, IssuedKey) else made
+        with suppress(StoreAway):  # the change is done, and its secret must be shown
+            await audit.keep(_ACTOR, Area.KEYS, action, record.id)
+        return made
+
+    return _with_store(work)
+
+
+def _with_store(work: Callable[[KeyStore, Audit], Awaitable[_T]]) -> _T:
     """Runs `work` on the store of the settings. Raises click.ClickException with what a person can act on."""
     settings = load_settings()
 
@@ -97,7 +114,7 @@ def _with_store(work: Callable[[KeyStore], Awaitable[_T]]) -> _T:
         hasher = KeyHasher(settings.key_pepper.get_secret_value().encode())
         async with connect(settings.redis_url, timeout=2.0) as redis:
             store = KeyStore(redis, hasher=hasher, environment=settings.environment, clock=time.time)
-            return await work(store)
+            return await work(store, Audit(redis))
 
     try:
         return asyncio.run(run())

@@ -10,7 +10,9 @@ from redis.asyncio import Redis
 from gateway.control.models import ModelControl
 from gateway.domain import ModelVersion
 from gateway.errors import GatewayError
-from gateway.store import StoreAway, translated
+from gateway.store import Area, Audit, StoreAway, translated
+
+ACTOR = "healer"
 
 _PAUSE = (
     60.0  # seconds after the first attempt on a model, from all workers together; each further one doubles it
@@ -56,12 +58,19 @@ class Healer:
     """
 
     def __init__(
-        self, control: ModelControl, turns: Taken, *, enabled: bool, told: Callable[[str, str], None]
+        self,
+        control: ModelControl,
+        turns: Taken,
+        *,
+        enabled: bool,
+        told: Callable[[str, str], None],
+        audit: Audit,
     ) -> None:
         self._control = control
         self._turns = turns
         self._enabled = enabled
         self._told = told
+        self._audit = audit
         self._dead: asyncio.Queue[str] = asyncio.Queue()
         self._known: set[str] = set()
 
@@ -102,3 +111,4 @@ class Healer:
         else:
             self._told(model, "healed")
             _log.warning("model_healed", model=model)
+            await self._audit.note(ACTOR, Area.MODELS, "heal", model)

@@ -1,22 +1,30 @@
-"""Redis as the rest of the gateway meets it: a client, one error, documents with their position, and following them."""
+"""Redis as the rest of the gateway meets it: a client, one error, documents and following them, a log of changes."""
 
+from gateway.store.audit import Area, Audit, Note
 from gateway.store.connection import StoreAway, connect, text, translated
 from gateway.store.documents import Documents, Position, Snapshot, is_reserved, script
 from gateway.store.following import Freshness, follow, heed_cancellation, repeat
 from gateway.store.pipelined import Client, Pipelined
+from gateway.store.streams import exclusive, moment, order
 
 __all__ = [
+    "Area",
+    "Audit",
     "Client",
     "Documents",
     "Freshness",
+    "Note",
     "Pipelined",
     "Position",
     "Snapshot",
     "StoreAway",
     "connect",
+    "exclusive",
     "follow",
     "heed_cancellation",
     "is_reserved",
+    "moment",
+    "order",
     "repeat",
     "script",
     "text",

@@ -68,6 +68,7 @@ NEEDS: Mapping[tuple[str, str], str] = {
         ("POST", f"/admin/v1/models/{{model}}/{action}"): "admin:models"
         for action in ("load", "unload", "heal")
     },
+    ("GET", "/admin/v1/audit"): ANY_ADMINISTRATION,
     ("GET", "/admin/v1/events"): "admin:canary",
     ("GET", "/admin/v1/workers"): "admin:canary",
     ("GET", "/admin/v1/canaries"): "admin:canary",

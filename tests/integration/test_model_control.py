@@ -128,6 +128,9 @@ def test_a_model_that_is_needed_is_unloaded_only_by_force(admin: httpx.Client, r
     back = admin.post(f"{BASE}/digits_classifier/load")
     assert versions(back) == {"1": "READY", "2": "READY"}
     assert classify(admin).status_code == 200
+    load, unload = admin.get("/admin/v1/audit?limit=2").json()["changes"]
+    assert (load["area"], load["action"], load["subject"]) == ("models", "load", "digits_classifier")
+    assert (unload["action"], unload["actor"]) == ("unload", admin.headers["x-api-key"].split("_")[2])
 
 
 def test_a_change_of_the_configuration_holds_until_the_model_is_unloaded(admin: httpx.Client) -> None:

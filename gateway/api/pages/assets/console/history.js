@@ -41,15 +41,17 @@ export function history(store, model) {
   return { element, update };
 }
 
-function entry(event) {
+/** A change; `about` is what it changed, where that is not plain. */
+export function entry(event, about = null) {
   const bad = event.action === "rollback";
   return h("li", {},
     h("time", { datetime: event.at, class: "small muted number" }, format.moment(event.at)),
     h("div", {},
-      h("p", {}, h("span", { class: `badge ${bad ? "bad" : event.action === "promote" ? "good" : ""}` }, event.action), " ",
-        h("span", { class: "muted" }, "by "), h("code", {}, event.actor), h("span", { class: "muted" }, ` · generation ${event.generation}`)),
+      h("p", {}, h("span", { class: `badge ${bad ? "bad" : event.action === "promote" ? "good" : ""}` }, event.action), " ", about,
+        h("span", { class: "muted" }, "by "), h("code", {}, event.actor),
+        event.generation && h("span", { class: "muted" }, ` · generation ${event.generation}`)),
       event.reason && h("p", {}, event.reason),
-      h("p", { class: "small muted" }, differences(event.before ?? {}, event.after ?? {}).join(" · "))));
+      event.generation && h("p", { class: "small muted" }, differences(event.before ?? {}, event.after ?? {}).join(" · "))));
 }
 
 const SHOWN = {

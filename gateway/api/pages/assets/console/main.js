@@ -2,6 +2,7 @@
 
 import { fill, h, refill } from "../shared/dom.js";
 import { session, signOut, whoami } from "./admin.js";
+import { audit } from "./audit.js";
 import { keys } from "./keys.js";
 import { followHealth } from "./live.js";
 import { models } from "./models.js";
@@ -16,6 +17,7 @@ const VIEWS = [
   { name: "workers", label: "Workers", scope: "admin:canary", view: workers },
   { name: "models", label: "Models", scope: "admin:models", view: models },
   { name: "keys", label: "Keys", scope: "admin:keys", view: keys },
+  { name: "audit", label: "Audit", scope: null, view: audit }, // of what the scopes allow
 ];
 
 const main = document.querySelector("#main");
@@ -28,19 +30,18 @@ let leave = () => {};
 
 function enter(me) {
   const store = new Store();
-  const offered = VIEWS.filter((view) => me.scopes.includes(view.scope));
+  const offered = VIEWS.filter((view) => view.scope === null || me.scopes.includes(view.scope));
   let open = null;
 
   function go() {
     const [, name, ...rest] = location.hash.split("/");
     const chosen = offered.find((view) => view.name === name) ?? offered[0];
     open?.stop();
-    open = chosen ? chosen.view(store, rest.map(decodeURIComponent), me)
-      : { element: notice("info", "Nothing in the console is for the scopes of this key."), update() {}, stop() {} };
+    open = chosen.view(store, rest.map(decodeURIComponent), me);
     store.set({ connected: null });
     fill(main, open.element);
     fill(tabs, offered.map((view) => h("a", { href: `#/${view.name}`, "aria-current": view === chosen ? "page" : null }, view.label)));
-    document.title = `${chosen?.label ?? "Console"} · Triton gateway`;
+    document.title = `${chosen.label} · Triton gateway`;
   }
 
   const draw = () => {

@@ -1,0 +1,70 @@
+// The audit log: who changed routes, models and keys, when, and what.
+
+import { fill, h } from "../shared/dom.js";
+import { read } from "./admin.js";
+import { entry } from "./history.js";
+import { problemNotice } from "./parts.js";
+import { every } from "./rollouts.js";
+
+const PAGE = 25;
+const INTERVAL = 3000;
+const AREAS = { canaries: "route", models: "model", keys: "key" };
+
+export function audit() {
+  const trouble = h("div", {});
+  const list = h("ol", { class: "log" }, h("li", { class: "muted", role: "status" }, "Reading the log…"));
+  const more = h("button", { class: "button quiet", type: "button", hidden: true, onclick: earlier }, "Earlier changes");
+  const element = h("div", { class: "stack narrow" }, h("h1", {}, "Audit log"),
+    h("p", { class: "muted" }, "Every change of what you may administer, by whom and when, the newest first."),
+    trouble, h("section", { class: "card" }, h("div", { class: "body stack" }, list, more)));
+  let changes = [];
+  let shown = "";
+
+  /** The newest page, joined to what was read of the pages before it. */
+  async function look() {
+    const newest = await page("");
+    if (newest === null) return;
+    const known = new Set(newest.map(key));
+    const last = newest.at(-1);
+    const rest = changes.filter((change) => !known.has(key(change)));
+    if (changes.length === 0) more.hidden = newest.length < PAGE;
+    changes = last && rest.some((change) => change.at > last.at) ? newest : [...newest, ...rest];
+    draw();
+  }
+
+  async function earlier() {
+    const found = await page(`&before=${encodeURIComponent(changes.at(-1).id)}`);
+    if (found === null) return;
+    more.hidden = found.length < PAGE;
+    changes = [...changes, ...found];
+    draw();
+  }
+
+  async function page(before) {
+    try {
+      const found = (await read(`/admin/v1/audit?limit=${PAGE}${before}`)).changes;
+      fill(trouble);
+      return found;
+    } catch (problem) {
+      fill(trouble, problemNotice(problem));
+      return null;
+    }
+  }
+
+  function draw() {
+    const now = changes.map(key).join();
+    if (now === shown && now) return;
+    shown = now;
+    fill(list, changes.length ? changes.map((change) => entry(change, subject(change)))
+      : h("li", { class: "muted" }, "Nothing was changed yet."));
+  }
+
+  return { element, update: () => {}, stop: every(INTERVAL, look) };
+}
+
+const key = ({ id, area }) => `${area} ${id}`;
+
+function subject({ area, subject: name }) {
+  const target = { canaries: `#/rollouts/${encodeURIComponent(name)}`, models: "#/models", keys: "#/keys" }[area];
+  return [h("span", { class: "muted" }, AREAS[area]), " ", h("a", { href: target }, h("code", {}, name)), " "];
+}

@@ -1,0 +1,109 @@
+"""The audit log: every change of routes, models and keys with who made it, for those who may administer such things."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from stack import Addresses, create_key
+
+from gateway.api.audit import Change, newest
+from gateway.store import Area, Audit, connect
+
+LOG = "/admin/v1/audit"
+ROUTE = "/admin/v1/canaries/pets"
+
+
+@pytest.fixture
+async def operator(gateway: httpx.AsyncClient, redis: Addresses) -> AsyncIterator[httpx.AsyncClient]:
+    key = create_key(redis, "operators", "infer", "admin:keys", "admin:canary", "admin:models")
+    async with httpx.AsyncClient(
+        base_url=gateway.base_url, headers={"x-api-key": key}, timeout=10, trust_env=False
+    ) as client:
+        while (await client.get(LOG)).status_code != 200:  # until this worker has heard of the key
+            pass
+        yield client
+
+
+async def changes(client: httpx.AsyncClient, query: str = "", **headers: str) -> list[dict[str, object]]:
+    answer = await client.get(f"{LOG}{query}", headers=headers)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, object]] = answer.json()["changes"]
+    return found
+
+
+def told(change: dict[str, object]) -> tuple[object, ...]:
+    return change["area"], change["action"], change["subject"], change["actor"]
+
+
+async def test_every_change_is_there_with_who_made_it_the_newest_first(
+    operator: httpx.AsyncClient,
+) -> None:
+    me = operator.headers["x-api-key"].split("_")[2]
+    made = (await operator.post("/admin/v1/keys", json={"tenant": "shop", "scopes": ["infer"]})).json()
+    await operator.post(f"/admin/v1/keys/{made['id']}/rotate", json={"overlap": 0})
+    tag = (await operator.get(ROUTE)).headers["etag"]
+    document = {"stable": "1", "canary": "2", "weight": 0}
+    put = await operator.put(ROUTE, json=document, headers={"if-match": tag})
+    assert put.status_code == 200, put.text
+    assert (await operator.delete(f"/admin/v1/keys/{made['id']}")).status_code == 204
+    assert (await operator.delete("/admin/v1/tokens/t-1")).status_code == 204
+    found = await changes(operator, "?limit=6")
+    assert [told(change) for change in found] == [
+        ("keys", "end", "t-1", me),
+        ("keys", "revoke", made["id"], me),
+        ("canaries", "put", "pets", me),
+        ("keys", "rotate", made["id"], me),
+        ("keys", "create", made["id"], me),
+        ("keys", "create", me, "command line"),
+    ]
+    assert found[2]["generation"] == put.json()["generation"]
+    assert isinstance(found[2]["after"], dict)
+    assert found[2]["after"]["canary"] == "2"
+    pages, before = [], ""
+    for _ in range(3):
+        page = await changes(operator, f"?limit=2{before}")
+        pages += page
+        before = f"&before={page[-1]['id']}"
+    assert pages == found
+
+
+async def test_each_sees_the_changes_of_what_it_may_administer(
+    operator: httpx.AsyncClient, redis: Addresses
+) -> None:
+    tag = (await operator.get(ROUTE)).headers["etag"]
+    await operator.put(ROUTE, json={"stable": "1"}, headers={"if-match": tag})
+    for scope, areas in (
+        ("admin:keys", {"keys"}),
+        ("admin:canary", {"canaries"}),
+        ("admin:models", set()),
+    ):
+        key = create_key(redis, "one", scope)
+        while (await operator.get(LOG, headers={"x-api-key": key})).status_code != 200:
+            pass
+        seen = await changes(operator, **{"x-api-key": key})
+        assert {change["area"] for change in seen} == areas
+
+
+@pytest.mark.parametrize("query", ["?limit=0", "?limit=many", "?before=x", "?after=1-1"])
+async def test_a_question_that_is_none_is_refused(operator: httpx.AsyncClient, query: str) -> None:
+    assert (await operator.get(f"{LOG}{query}")).status_code == 422
+
+
+async def test_a_change_that_cannot_be_noted_is_no_failure() -> None:
+    async with connect("redis://127.0.0.1:1/0", timeout=0.2) as nobody:
+        await Audit(nobody).note("me", Area.MODELS, "load", "pets")
+
+
+def test_two_changes_of_one_moment_are_not_parted_by_a_page() -> None:
+    def change(change_id: str, subject: str) -> Change:
+        return Change(
+            id=change_id,
+            at="2026-01-01T00:00:00Z",  # type: ignore[arg-type]
+            area=Area.KEYS,
+            action="create",
+            subject=subject,
+            actor="me",
+        )
+
+    found = newest(2, [change("7-0", "a"), change("10-0", "b"), change("7-0", "c"), change("6-9", "d")])
+    assert [each.subject for each in found] == ["b", "a", "c"]

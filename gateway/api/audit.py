@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.api.canaries import translated
 from gateway.api.canary_schemas import event_view
 from gateway.api.context import HttpRequest, context_of
-from gateway.api.documentation import AdminOperation, failures
+from gateway.api.documentation import failures
+from gateway.api.operations import AdminOperation
 from gateway.api.parsing import read_query
 from gateway.auth.scopes import ADMIN_CANARY, ADMIN_KEYS, ADMIN_MODELS, ANY_ADMINISTRATION, has_scope
 from gateway.canary.store import Event, RouteStore

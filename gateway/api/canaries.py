@@ -34,7 +34,8 @@ from gateway.api.canary_schemas import (
     route_view,
 )
 from gateway.api.context import HttpRequest, context_of
-from gateway.api.documentation import AdminOperation, failures
+from gateway.api.documentation import failures
+from gateway.api.operations import AdminOperation
 from gateway.api.parsing import load_json_object, read_json, read_query
 from gateway.auth.scopes import ADMIN_CANARY
 from gateway.canary import lifecycle

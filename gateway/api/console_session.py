@@ -9,7 +9,8 @@ from litestar.datastructures import Cookie
 
 from gateway.api.admin_schemas import SessionView
 from gateway.api.context import HttpRequest, context_of
-from gateway.api.documentation import EmptyOperation, failures
+from gateway.api.documentation import failures
+from gateway.api.operations import EmptyOperation
 from gateway.api.same_origin import COOKIE
 from gateway.auth import ConsoleSessions, DeniedTokens, DenyList
 from gateway.auth.console import LIFETIME

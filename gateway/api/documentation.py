@@ -1,7 +1,5 @@
 """OpenAPI for what Litestar cannot see: bodies in three forms, read by hand, and the problems that answer them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -13,22 +11,10 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import (
-    Example,
-    OpenAPIResponse,
-    Operation,
-    Parameter,
-    Reference,
-    RequestBody,
-    Schema,
     Tag,
 )
-from litestar.openapi.spec import (
-    OpenAPIMediaType as BodyMediaType,
-)
-from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway.api.admin_schemas import KeyRequest, RotateRequest, TokenRequest
@@ -36,14 +22,13 @@ from gateway.api.canary_schemas import CheckRequest, ReasonRequest, RouteRequest
 from gateway.api.context import HttpRequest
 from gateway.api.examples import with_examples
 from gateway.api.model_schemas import LoadRequest, UnloadRequest
+from gateway.api.operations import COMPONENT
 from gateway.api.pages import read_page
 from gateway.api.problems import KINDS, MEDIA_TYPE
 from gateway.api.static import SECURITY
 from gateway.schemas import (
-    ClassifyOptions,
     ClassifyRequest,
     ClassifyResponse,
-    DetectOptions,
     DetectRequest,
     DetectResponse,
     ModelList,
@@ -52,11 +37,6 @@ from gateway.schemas import (
 )
 from gateway.translate.protocol import InferenceRequest
 
-_COMPONENT = "#/components/schemas/{model}"
-# A PNG of 8 x 8 pixels, from black on the left to light gray.
-_RAMP = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAFElEQVR42mNgUHBIaFhw4AEDZQwAxnUcAYqwUcEAAAAASUVORK5CYII="
-)
 _TAGS = (  # in the order in which a reader meets them
     ("inference", "Images and texts to labels and boxes."),
     ("models", "What your key may call."),
@@ -119,7 +99,7 @@ class _Document(OpenAPIRenderPlugin):
     def render(self, request: HttpRequest, openapi_schema: dict[str, Any]) -> bytes:
         """Litestar's paths, with every schema as pydantic writes it: the bounds that are shown are those checked."""
         _, definitions = models_json_schema(
-            [(model, "validation") for model in _SHOWN], ref_template=_COMPONENT
+            [(model, "validation") for model in _SHOWN], ref_template=COMPONENT
         )
         components = openapi_schema["components"]
         schemas = {**components["schemas"], **definitions["$defs"]}
@@ -159,131 +139,3 @@ def protocol_failures(*statuses: int) -> dict[int, ResponseSpec]:
         )
         for status in statuses
     }
-
-
-def _body(request: type[BaseModel], texts: Mapping[str, str]) -> RequestBody:
-    """An image in any of the three forms; `texts` are examples of inputs that are none, in JSON, by their names."""
-    binary = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-    form = Schema(
-        type=OpenAPIType.OBJECT,
-        properties={"image": Schema(type=OpenAPIType.ARRAY, items=binary, min_items=1)},
-        required=["image"],
-    )
-    examples: dict[str, Example | Reference] = {
-        "one image": Example(value={"inputs": [{"image": _RAMP}]}),
-        "one image by its URL": Example(value={"inputs": [{"url": "https://images.example/a.jpg"}]}),
-        **{name: Example(value={"inputs": [{"text": text}]}) for name, text in texts.items()},
-    }
-    content: Mapping[str, BodyMediaType] = {
-        "image/jpeg": BodyMediaType(schema=binary),
-        "image/png": BodyMediaType(schema=binary),
-        "image/webp": BodyMediaType(schema=binary),
-        "multipart/form-data": BodyMediaType(schema=form),
-        "application/json": BodyMediaType(
-            schema=Reference(ref=_COMPONENT.format(model=request.__name__)),
-            examples=examples,
-        ),
-    }
-    description = (
-        "An image as it is, a form with one or more `image` parts, or JSON. With an image or a form the options stand "
-        "in the query, with JSON in the body. Transparent pixels show white; of an animation the first frame counts."
-    )
-    return RequestBody(content=dict(content), description=description, required=True)
-
-
-def _query(options: type[BaseModel]) -> list[Parameter | Reference]:
-    """The options as query parameters, from the same model that validates them."""
-    schema = options.model_json_schema()
-    needed = schema.get("required", [])
-    return [
-        Parameter(
-            name=name,
-            param_in="query",
-            required=name in needed,
-            description=field["description"],
-            style="form",
-            explode=name != "classes",
-            schema=cast("Schema", field.get("anyOf", [field])[0]),  # the other branch is null: it is absent
-        )
-        for name, field in schema["properties"].items()
-    ]
-
-
-@dataclass
-class ClassifyOperation(Operation):
-    def __post_init__(self) -> None:
-        self.request_body = _body(ClassifyRequest, {"one text": "Vereinigte Staaten"})
-        self.parameters = _query(ClassifyOptions)
-
-
-@dataclass
-class DetectOperation(Operation):
-    def __post_init__(self) -> None:
-        self.request_body = _body(DetectRequest, {})
-        self.parameters = _query(DetectOptions)
-
-
-@dataclass
-class InferOperation(Operation):
-    def __post_init__(self) -> None:
-        schema = Reference(ref=_COMPONENT.format(model="InferenceRequest"))
-        binary = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-        self.request_body = RequestBody(
-            content={
-                "application/json": BodyMediaType(schema=schema),
-                "application/octet-stream": BodyMediaType(schema=binary),
-            },
-            description="JSON, or JSON with Triton's binary tensor data behind it.",
-            required=True,
-        )
-
-
-@dataclass
-class GenerateOperation(Operation):
-    def __post_init__(self) -> None:
-        example = {"TEXT": "one by one", "parameters": {"delay_ms": 100}}
-        schema = Schema(
-            type=OpenAPIType.OBJECT, description="A value or a list for each input.", examples=[example]
-        )
-        self.request_body = RequestBody(
-            content={"application/json": BodyMediaType(schema=schema)}, required=True
-        )
-
-
-@dataclass
-class EmptyOperation(Operation):
-    """One whose 204 sets cookies, which Litestar would describe with a body of JSON."""
-
-    def __post_init__(self) -> None:
-        answers = self.responses or {}
-        cast("OpenAPIResponse", answers["204"]).content = None
-
-
-class AdminOperation:
-    """Operations whose JSON body, or query, is read by hand."""
-
-    @staticmethod
-    def asking(model: type[BaseModel]) -> type[Operation]:
-        """An operation class whose query is `model`."""
-
-        @dataclass
-        class Asking(Operation):
-            def __post_init__(self) -> None:
-                self.parameters = [*(self.parameters or []), *_query(model)]
-
-        return Asking
-
-    @staticmethod
-    def taking(model: type[BaseModel]) -> type[Operation]:
-        """An operation class whose body is `model`."""
-
-        @dataclass
-        class Taking(Operation):
-            def __post_init__(self) -> None:
-                schema = Reference(ref=_COMPONENT.format(model=model.__name__))
-                self.request_body = RequestBody(
-                    content={"application/json": BodyMediaType(schema=schema)},
-                    required=any(field.is_required() for field in model.model_fields.values()),
-                )
-
-        return Taking

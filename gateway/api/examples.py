@@ -8,10 +8,12 @@ from gateway.api.pages import read_page
 from gateway.api.problems import KINDS, MEDIA_TYPE, described
 
 _JSON = "application/json"
+_EVENTS = "text/event-stream"
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 EXAMPLES: Mapping[str, Mapping[str, Any]] = json.loads(read_page("examples.json"))
-"""By method and path, such as "POST /v1/classify": `request` and `answer`, whichever there is one of."""
+"""By method and path, such as "POST /v1/classify": `request` and `answer`, whichever there is one of; an `answer` also
+by the schema that it is of. A text is a stream of events."""
 
 
 def with_examples(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,9 +57,17 @@ def _answer(status: str, path: str, answer: Mapping[str, Any], example: Any) -> 
         codes = [code for code, kind in KINDS.items() if str(kind.status) == status]
         problems = {code: {"value": _problem(code, path)} for code in codes}
         return {**answer, "content": {**content, MEDIA_TYPE: {**content[MEDIA_TYPE], "examples": problems}}}
-    if status.startswith("2") and example is not None:
-        return _exemplified(answer, example)
-    return answer
+    if not status.startswith("2"):
+        return answer
+    if example is None:
+        example = EXAMPLES.get(_schema_of(content), {}).get("answer")
+    return answer if example is None else _exemplified(answer, example)
+
+
+def _schema_of(content: Mapping[str, Any]) -> str:
+    """The name of the schema that an answer in JSON has."""
+    reference: str = content.get(_JSON, {}).get("schema", {}).get("$ref", "")
+    return reference.rpartition("/")[2]
 
 
 def _problem(code: str, path: str) -> Mapping[str, Any]:
@@ -65,11 +75,10 @@ def _problem(code: str, path: str) -> Mapping[str, Any]:
 
 
 def _exemplified(part: Mapping[str, Any], example: Any) -> Mapping[str, Any]:
-    """A body or an answer with this example of its JSON."""
+    """A body or an answer with this example of its JSON, or of its events."""
     content = part.get("content", {})
-    if _JSON not in content:
+    media_type = _EVENTS if isinstance(example, str) else _JSON
+    if media_type not in content:
         return part
-    return {
-        **part,
-        "content": {**content, _JSON: {**content[_JSON], "examples": {"usual": {"value": example}}}},
-    }
+    shown = {**content[media_type], "examples": {"usual": {"value": example}}}
+    return {**part, "content": {**content, media_type: shown}}

@@ -9,7 +9,8 @@ from litestar.response import Stream
 from gateway.api.asking import version_headers
 from gateway.api.body import while_connected
 from gateway.api.context import HttpRequest
-from gateway.api.documentation import GenerateOperation, operation_id, protocol_failures
+from gateway.api.documentation import operation_id, protocol_failures
+from gateway.api.operations import GenerateOperation
 from gateway.api.problems import KINDS
 from gateway.api.tensors import TensorIntake
 from gateway.calls import TensorCall, TensorStream

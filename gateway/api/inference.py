@@ -9,8 +9,9 @@ from gateway.api.access import Access
 from gateway.api.asking import named_in, pinned_by, preference_of, timeout_of, urgency_in, version_headers
 from gateway.api.body import BodyReader, while_connected
 from gateway.api.context import Connection, Context, HttpRequest, context_of
-from gateway.api.documentation import ClassifyOperation, DetectOperation, failures, operation_id
+from gateway.api.documentation import failures, operation_id
 from gateway.api.image_urls import Fetching
+from gateway.api.operations import ClassifyOperation, DetectOperation
 from gateway.api.parsing import media_type, parse
 from gateway.api.problems import input_problem
 from gateway.calls import Answer, Call

@@ -10,7 +10,8 @@ from litestar.params import FromPath
 from gateway.api.admin_schemas import KeyInfo, KeyList, KeyRequest, NewKey, RotateRequest, key_fields
 from gateway.api.body import BodyReader
 from gateway.api.context import HttpRequest, context_of
-from gateway.api.documentation import AdminOperation, failures
+from gateway.api.documentation import failures
+from gateway.api.operations import AdminOperation
 from gateway.api.parsing import read_json
 from gateway.auth import Grant, KeyRing
 from gateway.auth.scopes import ADMIN_KEYS, require_giving

@@ -18,7 +18,8 @@ from gateway.api.canary_schemas import (
     without_images,
 )
 from gateway.api.context import Context, HttpRequest, context_of
-from gateway.api.documentation import AdminOperation, failures
+from gateway.api.documentation import failures
+from gateway.api.operations import AdminOperation
 from gateway.api.parsing import read_query
 from gateway.auth.scopes import ADMIN_CANARY
 from gateway.canary.counts import KEPT, CountsReader
@@ -121,7 +122,7 @@ def live_routes(
     @get(
         "/admin/v1/events",
         opt={"scope": ADMIN_CANARY},
-        operation_class=AdminOperation.asking(WatchQuery),
+        operation_class=AdminOperation.watching(WatchQuery),
         operation_id="events",
         summary="Watch the routes",
         description="Server-sent events. First and at each change: `models`, the versions that are loaded, and `route` "

@@ -5,8 +5,9 @@ from litestar.params import FromPath
 
 from gateway.api.body import BodyReader
 from gateway.api.context import HttpRequest, context_of
-from gateway.api.documentation import AdminOperation, failures
+from gateway.api.documentation import failures
 from gateway.api.model_schemas import LoadRequest, ModelView, RepositoryView, UnloadRequest, model_view
+from gateway.api.operations import AdminOperation
 from gateway.api.parsing import read_json
 from gateway.auth.scopes import ADMIN_MODELS
 from gateway.control import ModelControl

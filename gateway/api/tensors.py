@@ -12,7 +12,8 @@ from gateway.api.asking import named_in, pinned_by, preference_of, timeout_of, u
 from gateway.api.body import BodyReader, content_coding, while_connected
 from gateway.api.compression import CODINGS, accepted, deflate, inflate
 from gateway.api.context import HttpRequest, context_of
-from gateway.api.documentation import InferOperation, operation_id, protocol_failures
+from gateway.api.documentation import operation_id, protocol_failures
+from gateway.api.operations import InferOperation
 from gateway.auth import may_use
 from gateway.calls import TensorAnswer, TensorCall
 from gateway.canary import Life

@@ -9,7 +9,8 @@ from litestar.params import FromPath
 from gateway.api.admin_schemas import NewToken, TokenRequest, Withdrawal
 from gateway.api.body import BodyReader
 from gateway.api.context import HttpRequest, context_of
-from gateway.api.documentation import AdminOperation, failures
+from gateway.api.documentation import failures
+from gateway.api.operations import AdminOperation
 from gateway.api.parsing import read_json, read_query
 from gateway.auth import DeniedTokens, DenyList, SessionTokens
 from gateway.auth.scopes import ADMIN_KEYS

@@ -100,6 +100,11 @@ def keys(page: Page, stack: RunningStack) -> None:
     page.get_by_role("button", name="Revoke").first.wait_for()
 
 
+def audit(page: Page, stack: RunningStack) -> None:
+    _open(page, stack, "audit")
+    page.locator(".log time").first.wait_for()
+
+
 SCENES: Mapping[str, Any] = {
     "console-sign-in": sign_in,
     "console-rollout": rollout,
@@ -108,6 +113,7 @@ SCENES: Mapping[str, Any] = {
     "console-workers": workers,
     "console-models": models,
     "console-keys": keys,
+    "console-audit": audit,
     "console-phone": rollout,
 }
 

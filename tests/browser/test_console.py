@@ -1,6 +1,7 @@
 """The console in a real Chromium, on a real Triton and Redis, with callers whose traffic it moves."""
 
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +13,13 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 from processes import RunningStack, running_stack
-from stack import create_key
+from stack import ROOT, create_key
 from support import rehearsal
 from support.pages import DESKTOP, PHONE, Watched, barriers_in_both_themes, overflow, watched
 from support.rehearsal import Manner
 from traffic import END_USER, calling
 
-MODEL = "rehearsal"
+MODEL, DETECTOR = "rehearsal", "digits_detector"
 ROUTE = f"/admin/v1/canaries/{MODEL}"
 PATIENCE = 60_000  # ms: the machine may be busy
 
@@ -27,8 +28,9 @@ expect.set_options(timeout=20_000)
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """Version 2 is sound, version 3 fails every tenth call."""
+    """Version 2 is sound, version 3 fails every tenth call, version 5 answers something else; and a detector."""
     folder = tmp_path_factory.mktemp("models")
+    shutil.copytree(ROOT / "model_repository" / DETECTOR, folder / DETECTOR)
     versions = {"1": Manner.SOUND, "2": Manner.SOUND, "3": Manner.FAILING, "5": Manner.SHUFFLED}
     with running_stack(
         rehearsal.repository(folder, versions), workers=2, keep_disagreements=100_000
@@ -58,7 +60,7 @@ def route(operator: httpx.Client) -> Callable[..., None]:
     return put
 
 
-def sign_in(page: Page, stage: RunningStack, view: str = "") -> Page:
+def sign_in(page: Page, stage: RunningStack, view: str = f"#/rollouts/{MODEL}") -> Page:
     page.goto(f"{stage.url}/console{view}")
     page.get_by_label("API key").fill(stage.admin_key)
     page.get_by_role("button", name="Sign in").click()
@@ -83,7 +85,7 @@ def test_signing_in_leaves_a_cookie_and_nothing_of_the_key(
     stage: RunningStack, watched_page: Watched
 ) -> None:
     page = watched_page.page
-    page.goto(f"{stage.url}/console")
+    page.goto(f"{stage.url}/console#/rollouts/{MODEL}")
     page.get_by_label("API key").fill("gw_dev_00000000_nobody")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("no key of this gateway")
@@ -160,6 +162,30 @@ def test_disagreements_show_the_picture_and_both_answers(
     expect(found.locator("li").first).to_contain_text(re.compile(r"v1.*v5", re.DOTALL))
 
 
+def test_disagreements_of_detectors_show_the_picture_with_the_boxes_of_both(
+    stage: RunningStack, operator: httpx.Client, page: Page
+) -> None:
+    path = f"/admin/v1/canaries/{DETECTOR}"
+    tag = {"if-match": operator.get(path).headers["etag"]}
+    wanted = {"stable": "1", "canary": "2", "weight": 0, "mirror": 10_000}
+    assert operator.put(path, json=wanted, headers=tag).status_code == 200
+    sign_in(page, stage, f"#/rollouts/{DETECTOR}")
+    scene = page.get_by_role("region", name="Disagreements").locator("li.boxes").first
+    end = time.monotonic() + PATIENCE / 1000
+    while not scene.is_visible():
+        assert time.monotonic() < end
+        picture = (ROOT / "clients" / "samples" / "scene.jpg").read_bytes()
+        answer = operator.post(
+            f"/v1/detect?model={DETECTOR}", content=picture, headers={"content-type": "image/jpeg"}
+        )
+        assert answer.status_code == 200, answer.text
+        page.wait_for_timeout(500)
+    assert scene.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 640
+    boxes = len(answer.json()["results"][0]["detections"])
+    expect(scene.locator("rect.stable")).to_have_count(boxes)
+    expect(scene.locator("rect.canary").first).to_be_visible()
+
+
 def test_disagreements_in_tensors_show_how_both_answers_begin(
     stage: RunningStack, operator: httpx.Client, page: Page, route: Callable[..., None]
 ) -> None:
@@ -176,7 +202,7 @@ def test_disagreements_in_tensors_show_how_both_answers_begin(
     expect(found.locator("li").first).to_contain_text("tensors")
 
 
-def test_a_plan_is_begun_paused_undone_and_frozen(
+def test_a_plan_is_begun_paused_frozen_taken_back_undone_resumed_and_promoted(
     stage: RunningStack, page: Page, route: Callable[..., None]
 ) -> None:
     def confirm(action: str) -> None:
@@ -203,6 +229,11 @@ def test_a_plan_is_begun_paused_undone_and_frozen(
     expect(page.get_by_role("alert")).to_contain_text("Rolled back.")
     confirm("Undo")
     expect(page.get_by_role("region", name="Plan")).to_contain_text("Step 1 of 2, paused")
+    confirm("Resume")
+    expect(page.get_by_role("region", name="Plan")).not_to_contain_text("paused")
+    confirm("Promote")
+    expect(page.get_by_text("Version 2 is the stable version now.")).to_be_visible()
+    expect(page.get_by_role("region", name="Log").locator("li").first).to_contain_text("promote")
 
 
 def test_who_loses_a_race_is_told_and_sees_what_stands(
@@ -260,6 +291,25 @@ def test_a_new_key_is_shown_once_and_revoked(stage: RunningStack, page: Page) ->
     until_answered(stage, "/v1/models", {"x-api-key": secret}, 401)
 
 
+def test_a_key_gets_a_new_secret_and_the_log_of_all_changes_says_who_did_it(
+    stage: RunningStack, page: Page
+) -> None:
+    old = create_key(stage.at, "rotating", "infer")
+    key_id = old.split("_")[2]
+    sign_in(page, stage, "#/keys")
+    page.get_by_role("button", name=f"Rotate key {key_id}").click()
+    page.get_by_role("dialog").get_by_label("The old one holds for").fill("0")
+    page.get_by_role("dialog").get_by_role("button", name="Rotate").click()
+    new = page.get_by_role("dialog").locator(".secret").inner_text()
+    page.get_by_role("button", name="I have it").click()
+    until_answered(stage, "/v1/models", {"x-api-key": new}, 200)
+    until_answered(stage, "/v1/models", {"x-api-key": old}, 401)
+    page.get_by_role("link", name="Audit").click()
+    newest, before = page.locator(".log li").nth(0), page.locator(".log li").nth(1)
+    expect(newest).to_contain_text(re.compile(rf"rotate.*key {key_id} by {stage.admin_key.split('_')[2]}"))
+    expect(before).to_contain_text(re.compile(rf"create.*key {key_id} by command line"))
+
+
 def test_a_session_whose_key_is_revoked_is_over(
     stage: RunningStack, watched_page: Watched, operator: httpx.Client
 ) -> None:
@@ -275,11 +325,35 @@ def test_a_session_whose_key_is_revoked_is_over(
     expect(page.get_by_text("Your session is over.")).to_be_visible()
 
 
-def test_a_model_is_loaded_again(stage: RunningStack, page: Page) -> None:
+def test_a_model_is_unloaded_which_is_shown_and_loaded_again(stage: RunningStack, page: Page) -> None:
+    def confirm(action: str, name: str) -> None:
+        page.get_by_role("button", name=f"{action} {DETECTOR}", exact=True).click()
+        dialog = page.get_by_role("dialog")
+        if action == "Unload":
+            expect(dialog).to_contain_text("This model is needed")
+            dialog.get_by_label("Do it all the same").check()
+        dialog.get_by_role("button", name=action).click()
+        expect(page.get_by_text(f"{DETECTOR} {name}.")).to_be_visible(timeout=PATIENCE)
+
     sign_in(page, stage, "#/models")
-    page.get_by_role("button", name=f"Load again {MODEL}").click()
-    page.get_by_role("dialog").get_by_role("button", name="Load again").click()
-    expect(page.get_by_text(f"{MODEL} is loaded.")).to_be_visible(timeout=PATIENCE)
+    card = page.get_by_role("region", name=DETECTOR, exact=True)
+    confirm("Load again", "is loaded")
+    confirm("Unload", "is unloaded")
+    expect(card.locator("header")).to_contain_text("not loaded")
+    confirm("Load", "is loaded")
+    expect(card.locator("header")).to_contain_text("answers")
+
+
+def test_the_workers_say_which_generation_they_apply(
+    stage: RunningStack, operator: httpx.Client, page: Page, route: Callable[..., None]
+) -> None:
+    sign_in(page, stage, "#/workers")
+    route(canary="2", weight=100)
+    generation = operator.get(ROUTE).json()["generation"]
+    rows = page.get_by_role("region", name="Workers").locator("tbody tr")
+    expect(rows).to_have_count(2)
+    for row in (rows.nth(0), rows.nth(1)):
+        expect(row.get_by_text(f"generation {generation}", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["on a desk", "on a phone"])
@@ -296,6 +370,7 @@ def test_every_view_is_without_barriers_in_both_themes_and_fits(
             ("rollouts", "Traffic split"),
             ("workers", "Replica"),
             ("models", "Load again"),
+            ("audit", "generation"),
             ("keys", "Rotate"),
         ):
             page.goto(f"{stage.url}/console#/{view}")

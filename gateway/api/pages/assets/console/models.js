@@ -38,7 +38,8 @@ function card(model, reload) {
   const loaded = model.versions.some((version) => version.state === "READY");
   return h("section", { class: "card", "aria-label": model.name },
     h("header", {}, h("h2", {}, model.name),
-      h("span", { class: `badge ${model.callable ? "good" : "bad"}` }, model.callable ? "answers" : "does not answer"),
+      h("span", { class: `badge ${model.callable ? "good" : loaded ? "bad" : ""}` },
+        model.callable ? "answers" : loaded ? "does not answer" : "not loaded"),
       model.task && h("span", { class: "badge" }, model.task),
       h("div", { class: "end buttons" },
         act("load", { label: loaded ? "Load again" : "Load", say: "Triton reads the model's files. What serves now goes on until the new ones do.", done: "is loaded" }),
@@ -46,7 +47,8 @@ function card(model, reload) {
         loaded && act("unload", { label: "Unload", tone: "danger", say: "Calls under way end first; then the model answers nobody.", done: "is unloaded" }))),
     h("div", { class: "body stack" },
       model.reason && notice("bad", model.reason),
-      versions(model)));
+      model.versions.length > 0 ? versions(model)
+        : h("p", { class: "muted" }, "Triton has a folder for it, and nothing of it in memory.")));
 }
 
 const mean = (statistics, name) => format.milliseconds(statistics?.[name]);

@@ -11,7 +11,8 @@ from one_trace import complete
 from processes import RunningStack, running_stack
 from receiver import Received, Receiver, receiving
 from support.pictures import digit_picture, encoded
-from support.planted import everywhere, secret
+from support.planted import IMAGE_HOST, everywhere, on_the_wire, secret
+from support.wire import exchange
 
 CALL = "inference.GRPCInferenceService/ModelInfer"
 STAGES = ["auth", "limit", "body", "decode", "queue", CALL, "post"]
@@ -30,6 +31,7 @@ def receiver() -> Iterator[Receiver]:
 def traced(receiver: Receiver) -> Iterator[RunningStack]:
     """Two workers that trace all that nobody decided otherwise; Triton traces everything, and has JSON logs."""
     settings = {"trace_endpoint": receiver.url, "trace_ratio": 1, "trace_slow": 60, "log_level": "debug"}
+    settings |= {"image_hosts": IMAGE_HOST}
     with running_stack(None, receiver.url, workers=2, **settings) as parts:
         yield parts
 
@@ -130,6 +132,10 @@ def test_a_secret_in_any_field_of_a_request_is_in_nothing_that_leaves_the_gatewa
         trace_id = answer.headers.get("traceparent", f"-{trace_id}").split("-")[1]
         answers.setdefault(request.place, []).append(answer.text)
         assert answer.status_code < 500, request
+    for place, request_bytes in on_the_wire().items():
+        (refused,) = exchange(traced.at, request_bytes)
+        assert 400 <= refused.status < 500, (place, refused)
+        answers[place] = [refused.body.decode()]
     receiver.wait_for(trace_id, lambda spans: any(span.kind == "server" for span in spans))
     with traced.client() as client:
         access_line(traced, classify(client, f"{0xA4:032x}").headers["x-request-id"])
@@ -139,11 +145,12 @@ def test_a_secret_in_any_field_of_a_request_is_in_nothing_that_leaves_the_gatewa
             "metrics": client.get("/metrics").content,
             "traces": b"".join(receiver.bodies),
         }
-    places = {request.place for request in requests}
+    places = answers.keys()
     leaks = [
         (place, name) for place in places for name, text in output.items() if secret(place).encode() in text
     ]
     assert leaks == []
     # An answer goes to the caller alone, who wrote it; but it may be kept or shown where a credential must not be.
     credentials = ("authorization", "x-api-key", "cookie", "jwt", "query", "tracestate", "image", "exif")
+    credentials += ("url", "wire-query", "wire-key", "wire-host", "wire-hosts", "wire-long-header")
     assert [place for place in credentials if secret(place) in "".join(answers.get(place, []))] == []

@@ -8,6 +8,9 @@ from urllib.parse import quote
 
 from support.hostile import BOUNDARY, segment, tiff_block, with_segments
 
+IMAGE_HOST = "images.example"
+"""A host that the gateway should be allowed to ask for images; nobody has this name."""
+
 _CREDENTIALS = ("authorization", "x-api-key", "cookie")
 _HEADERS = (
     *("user-agent", "referer", "origin", "accept", "accept-language", "cookie", "tracestate", "baggage"),
@@ -38,6 +41,7 @@ def everywhere(jpeg: bytes) -> Iterator[Planted]:
     yield from _in_headers(jpeg)
     yield from _in_addresses(jpeg)
     yield from _in_bodies(jpeg)
+    yield from _in_urls()
 
 
 def _in_headers(jpeg: bytes) -> Iterator[Planted]:
@@ -116,6 +120,48 @@ def _in_bodies(jpeg: bytes) -> Iterator[Planted]:
     yield Planted("exif", body=with_segments(jpeg, segment(0xE1, exif), segment(0xFE, text)), headers=image)
     yield Planted("exif", body=with_segments(jpeg, segment(0xE1, exif))[:-200], headers=image)
     yield Planted("image", body=secret("image").encode() * 50, headers=image)
+
+
+def _in_urls() -> Iterator[Planted]:
+    """Of images: at a host that may be asked and is not there, and where nothing may be asked."""
+    said = secret("url")
+    for url in (
+        f"https://{IMAGE_HOST}/{said}?sig={said}",
+        f"https://{said}:{said}@{IMAGE_HOST}/x",
+        f"https://{IMAGE_HOST}/x#{said}",
+        f"https://{IMAGE_HOST}:8443/{said}",
+        f"http://{IMAGE_HOST}/{said}",
+        f"https://{said}.example/x",
+        f"https://127.0.0.1/{said}",
+        f"file:///{said}",
+        said,
+    ):
+        yield _json("url", "/v1/detect", {"inputs": [{"url": url}]})
+
+
+def on_the_wire() -> Mapping[str, bytes]:
+    """Requests that are refused at the parser, by the place of the secret in them."""
+    found = {}
+    for place, request in {
+        "wire-path": "GET /{} HTTP/1.1\r\n\r\n",
+        "wire-query": "GET /livez?{} HTTP/1.1\r\n\r\n",
+        "wire-long-path": "GET /{}{filler} HTTP/1.1\r\nHost: gateway\r\n\r\n",
+        "wire-slashes": "GET //{} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n",
+        "wire-authority": "GET http://{}/ HTTP/1.1\r\nHost: gateway\r\n\r\n",
+        "wire-method": "{} / HTTP/1.1\r\nHost: gateway\r\n\r\n",
+        "wire-version": "GET / HTTP/{}\r\nHost: gateway\r\n\r\n",
+        "wire-host": "GET / HTTP/1.1\r\nHost: {}@gateway\r\n\r\n",
+        "wire-hosts": "GET / HTTP/1.1\r\nHost: {}\r\nHost: {}\r\n\r\n",
+        "wire-key": "GET / HTTP/1.1\r\nX-API-Key: {}\r\nHost: a\r\nHost: b\r\n\r\n",
+        "wire-long-header": "GET / HTTP/1.1\r\nHost: gateway\r\nX-Note: {}{filler}\r\n\r\n",
+        "wire-header-name": "GET / HTTP/1.1\r\nHost: gateway\r\n{} : x\r\n\r\n",
+        "wire-length": "POST / HTTP/1.1\r\nHost: gateway\r\nContent-Length: {}\r\n\r\n",
+        "wire-coding": "POST / HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: {}\r\n\r\n",
+        "wire-chunk": "POST / HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n\r\n{}\r\n",
+        "wire-no-http": "{}\r\n\r\n",
+    }.items():
+        found[place] = request.replace("{}", secret(place)).replace("{filler}", "x" * 40_000).encode()
+    return found
 
 
 def _json(place: str, path: str, document: object) -> Planted:

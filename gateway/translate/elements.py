@@ -32,22 +32,26 @@ class ElementError(ValueError):
     """Elements that are not what their datatype and shape say; the message is a sentence for the caller."""
 
 
-def pack(datatype: str, values: Sequence[Any], shape: Sequence[int]) -> Buffer:
+def pack(datatype: str, values: Sequence[Any] | Array, shape: Sequence[int]) -> Buffer:
     """JSON's `data` as bytes; it is flat, or nested as `shape` says.
 
-    `datatype` is a known one. Raises ElementError.
+    `datatype` is a known one; an array has numbers of its kind. Raises ElementError.
     """
+    if isinstance(values, np.ndarray):
+        return _packed(datatype, _flat(values, shape))
     flat = _flatten(values, shape)
     kinds = set(map(type, flat))
     if not kinds <= _KINDS.get(datatype, _NUMBER):
         raise ElementError(f"an element is not of {datatype}")
     if datatype == BYTES:
         return _pack_strings(flat)
+    whole = float in kinds and datatype not in _FLOATS
+    return _packed(datatype, _whole(datatype, flat) if whole else flat)
+
+
+def _packed(datatype: str, flat: Sequence[Any] | Array) -> bytes:
     try:
-        if datatype in _FLOATS:
-            array = _floats(datatype, flat)
-        else:
-            array = _integers(datatype, _whole(datatype, flat) if float in kinds else flat)
+        array = _floats(datatype, flat) if datatype in _FLOATS else _integers(datatype, flat)
     except OverflowError:
         raise _out_of_range(datatype) from None
     return array.tobytes()
@@ -122,6 +126,15 @@ def _flatten(values: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
     return flat
 
 
+def _flat(values: Array, shape: Sequence[int]) -> Array:
+    """The same of an array."""
+    if values.ndim > 1 and values.shape != tuple(shape):
+        raise ElementError(f"the lists are not nested as {list(shape)} says")
+    if values.size != math.prod(shape):
+        raise ElementError(f"{values.size} elements, where {list(shape)} has {math.prod(shape)}")
+    return values.reshape(-1)
+
+
 def _pack_strings(texts: Sequence[str]) -> bytes:
     encoded = [text.encode() for text in texts]
     lengths = map(_LENGTH.pack, map(len, encoded))
@@ -141,16 +154,16 @@ def _integers(datatype: str, flat: Sequence[Any] | Array) -> Array:
     if datatype == "BOOL":
         return np.array(flat, np.bool_)
     dtype = DTYPES[datatype]
-    wide: Array = np.array(flat, np.uint64 if datatype == "UINT64" else np.int64)
+    wide: Array = np.asarray(flat, np.uint64 if datatype == "UINT64" else np.int64)
     bounds = np.iinfo(dtype.name)
     if wide.min() < bounds.min or wide.max() > bounds.max:
         raise _out_of_range(datatype)
     return wide.astype(dtype)
 
 
-def _floats(datatype: str, flat: Sequence[Any]) -> Array:
+def _floats(datatype: str, flat: Sequence[Any] | Array) -> Array:
     """Raises ElementError or OverflowError for a number that does not fit."""
-    wide = np.array(flat, np.float64)
+    wide = np.asarray(flat, np.float64)
     with np.errstate(over="ignore"):  # what becomes infinite is refused below
         array: Array = _brain_floats(wide) if datatype == BF16 else wide.astype(DTYPES[datatype])
     finite = np.isfinite(_widened(array) if datatype == BF16 else array)

@@ -7,7 +7,8 @@ shared memory, sequences, and the parameters that Triton keeps for itself.
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator, model_validator
 
 from gateway.domain import Parameter
 
@@ -21,6 +22,10 @@ _Value = (
     | Annotated[float, Field(allow_inf_nan=False)]
     | Annotated[str, Field(max_length=4096)]
 )
+# A list, or the array that it was read into at once.
+_Elements = Annotated[
+    list[Any], WrapValidator(lambda value, listed: value if isinstance(value, np.ndarray) else listed(value))
+]
 _SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 _MAX_PARAMETERS, _MAX_KEY = 32, 128
 
@@ -53,7 +58,7 @@ class TensorInput(_Part):
     datatype: Annotated[str, Field(max_length=16)]
     shape: Annotated[list[_Dimension], Field(max_length=16)]
     parameters: InputParameters = InputParameters()
-    data: list[Any] | None = None
+    data: _Elements | None = None
 
 
 class TensorOutput(_Part):

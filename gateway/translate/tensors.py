@@ -4,7 +4,7 @@ Tensors that come as bytes stay the bytes that they are, as views on the body: n
 Python numbers of them, on the way in or out. Those that come as JSON become arrays in one step.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jiter
@@ -14,7 +14,7 @@ from gateway.datatypes import BYTES, SIZES
 from gateway.domain import Buffer, ModelVersion, Parameter, RawTensor, WantedOutput
 from gateway.errors import BodyTooLarge, MalformedJson, ValidationFailed
 from gateway.schemas import validated
-from gateway.translate import elements, protocol
+from gateway.translate import elements, protocol, typed_json
 from gateway.translate.elements import ElementError
 
 _MAX_CONTAINERS = 100_000  # lists or objects in one document: small ones take many times their text in memory
@@ -52,7 +52,14 @@ class InferAnswer:
     tensors: Sequence[Buffer]
 
 
-def parse(body: bytes, header_length: int | None) -> InferRequest:
+def read_json(text: bytes) -> object:
+    """A request's document; raises what `load_json` does."""
+    return typed_json.load(text, load_json) or load_json(text)
+
+
+def parse(
+    body: bytes, header_length: int | None, *, read: Callable[[bytes], object] = read_json
+) -> InferRequest:
     """A request whose JSON is the first `header_length` bytes, or (None) the whole body.
 
     Raises MalformedJson, BodyTooLarge, ValidationFailed.
@@ -60,7 +67,7 @@ def parse(body: bytes, header_length: int | None) -> InferRequest:
     if header_length is not None and header_length > len(body):
         raise ValidationFailed.of("Inference-Header-Content-Length", "The body is shorter than this.")
     header = body if header_length is None else body[:header_length]
-    asked = validated(protocol.InferenceRequest, load_json(header), strict=True)
+    asked = validated(protocol.InferenceRequest, read(header), strict=True)
     parameters, outputs = asked.parameters, asked.outputs
     return InferRequest(
         inputs=_inputs(asked.inputs, memoryview(body)[len(header) :]),

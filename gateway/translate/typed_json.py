@@ -1,0 +1,88 @@
+"""JSON whose numbers go straight into arrays: a large tensor never becomes a Python object for each of its elements.
+
+It reads what it is sure of and leaves the rest, errors included, to the strict reader: nothing is accepted here that
+would be refused there.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, cast
+
+import numpy as np
+import simdjson
+
+from gateway.datatypes import BYTES
+from gateway.domain import Array
+
+_WORTH = 16 * 1024  # bytes from which it pays
+_MOST_LISTS = 10_000  # nested lists are looked at one by one
+_Kind = tuple[Literal["d", "i", "u"], type[np.generic]]
+_FLOAT: _Kind = ("d", np.float64)
+_KINDS: Mapping[object, _Kind] = {
+    **dict.fromkeys(("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32"), ("i", np.int64)),
+    "UINT64": ("u", np.uint64),
+}
+
+
+def load(text: bytes, strict: Callable[[bytes], object]) -> object | None:
+    """The document of an inference request, in which `data` of numbers is an array nested as it was written.
+
+    `strict` reads what stands around the tensors. None where the whole is for it to read.
+    """
+    if len(text) < _WORTH or not text.startswith(b"{") or text.count(b"[") > _MOST_LISTS:
+        return None
+    try:
+        document = simdjson.Parser().parse(text)
+        return {
+            key: [_input(item, strict) for item in value] if key == "inputs" else _plain(value, strict)
+            for key, value in _fields(document)
+        }
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ):  # the last: numbers of more than 64 bits, and too much depth
+        return None
+
+
+def _input(item: Any, strict: Callable[[bytes], object]) -> dict[str, object]:
+    fields = dict(_fields(item))
+    kind = fields.get("datatype")
+    return {
+        key: _numbers(value, kind) if key == "data" else _plain(value, strict)
+        for key, value in fields.items()
+    }
+
+
+def _fields(found: Any) -> Iterator[tuple[str, Any]]:
+    """Raises ValueError where a key stands twice: who reads the first one and who the last sees another request."""
+    keys = list(found.keys()) if isinstance(found, simdjson.Object) else [""] * 2
+    if len(set(keys)) != len(keys):
+        raise ValueError("not an object whose keys are its own")
+    return ((key, found[key]) for key in keys)
+
+
+def _plain(value: Any, strict: Callable[[bytes], object]) -> object:
+    if not isinstance(value, simdjson.Object | simdjson.Array):
+        return value
+    return strict(cast("bytes", value.mini))  # declared as text, which it is not
+
+
+def _numbers(data: Any, datatype: object) -> Array:
+    """Raises TypeError or ValueError where an element is no number, or none of the datatype's kind."""
+    if not isinstance(data, simdjson.Array) or datatype in {"BOOL", BYTES}:
+        raise ValueError("not numbers")
+    kind, dtype = _KINDS.get(datatype, _FLOAT)
+    array: Array = np.frombuffer(data.as_buffer(of_type=kind), dtype)
+    return array.reshape(_nesting(data))
+
+
+def _nesting(data: Any) -> tuple[int, ...]:
+    """How long the lists are, from the outermost in. Raises ValueError where they differ."""
+    sizes = [len(data)]
+    level = [data]
+    while len(level[0]) and isinstance(level[0][0], simdjson.Array):
+        level = [item for outer in level for item in outer]
+        if len({len(inner) for inner in level}) != 1:
+            raise ValueError("ragged")
+        sizes.append(len(level[0]))
+    return tuple(sizes)

@@ -128,9 +128,14 @@ def store_environment(at: Addresses) -> dict[str, str]:
 
 
 def create_key(
-    at: Addresses, tenant: str, *scopes: str, tier: str = "premium", rate: str | None = None
+    at: Addresses,
+    tenant: str,
+    *scopes: str,
+    tier: str = "premium",
+    rate: str | None = None,
+    redis_url: str | None = None,
 ) -> str:
-    """A new key in the stack's store, by the command that an operator would type."""
+    """A new key in the stack's store, or in another, by the command that an operator would type."""
     command = [
         sys.executable,
         "-P",
@@ -147,6 +152,7 @@ def create_key(
     flags = [word for scope in scopes for word in ("--scope", scope)]
     flags += ["--rate", rate] if rate else []
     environment = {**os.environ, **store_environment(at)}
+    environment["GATEWAY_REDIS_URL"] = redis_url or environment["GATEWAY_REDIS_URL"]
     return subprocess.run(
         [*command, *flags], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.fetch import is_host
+from gateway.store.address import parse
 
 _MIB = 1024 * 1024
 _FROM_FILES = ("key_pepper", "token_secret", "redis_url")  # those that hold a secret
@@ -28,7 +29,8 @@ class Settings(BaseSettings):
         "127.0.0.1:8001", pattern=r"^[^/\s]+:\d+$", description="host:port of Triton's gRPC service."
     )
     redis_url: str = Field(
-        "redis://127.0.0.1:6379/0", pattern=r"^rediss?://", description="Where keys and limits are kept."
+        "redis://127.0.0.1:6379/0",
+        description="Where keys and limits are kept: redis://, or rediss:// with TLS; a cluster or sentinels as below.",
     )
     environment: str = Field(
         "dev", pattern=r"^[a-z0-9]{1,16}$", description="Stands in the text of new keys, as in gw_prod_…"
@@ -206,6 +208,12 @@ class Settings(BaseSettings):
     def _endpoint(cls, value: object) -> object:
         """An empty variable is what compose makes of one that is not set."""
         return value or None
+
+    @field_validator("redis_url")
+    @classmethod
+    def _store(cls, value: str) -> str:
+        parse(value)
+        return value
 
     @field_validator("metrics_networks", mode="before")
     @classmethod

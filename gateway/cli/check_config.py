@@ -22,7 +22,7 @@ def load_settings() -> Settings:
 
 def without_password(url: str) -> str:
     """The address of a store, fit to be printed."""
-    return re.sub(r"//[^/]*@", "//…@", url)
+    return re.sub(r"(password=)[^&]*", r"\1…", re.sub(r"//[^/]*@", "//…@", url))
 
 
 def _sentence(message: str) -> str:

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
-CONNECTIONS = 40  # of one client at once
+from gateway.store.address import Kind, StoreAddress, parse
+from gateway.store.several import Cluster, primary_of
+
+CONNECTIONS = 40  # of one client at once, to each server
 
 
 class StoreAway(Exception):
@@ -20,21 +24,34 @@ class StoreAway(Exception):
 def connect(url: str, *, timeout: float) -> Redis:
     """A client that gives up early and never tries again: what was sent twice may have been done twice.
 
-    `timeout` bounds each step in seconds (connecting, one answer).
+    `url` is as in `address`, `timeout` bounds each step in seconds (connecting, one answer). It connects when it is
+    first used. Raises ValueError.
     """
-    pool = ConnectionPool.from_url(
-        url,
-        max_connections=CONNECTIONS,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
+    address = parse(url)
+    options = {
+        "max_connections": CONNECTIONS,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
         # A new connection says nothing but its password, so that one fits into the timeout too.
-        protocol=2,
-        driver_info=None,
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
-    return Redis.from_pool(pool)
+        "protocol": 2,
+        "driver_info": None,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    if address.kind is Kind.CLUSTER:
+        cluster = Cluster.at(address.nodes, ssl=address.secure, **{**options, **address.options})
+        return cast("Redis", cluster)  # it takes the same commands
+    if address.kind is Kind.SENTINEL:
+        return primary_of(address, options)
+    return _server(address, options)
+
+
+def _server(address: StoreAddress, options: dict[str, Any]) -> Redis:
+    ((host, port),) = address.nodes
+    connection = SSLConnection if address.secure else Connection
+    ours = {"host": host, "port": port, "connection_class": connection, **options}
+    return Redis.from_pool(ConnectionPool(**{**ours, **address.options}))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import structlog.testing
-from redis.asyncio import RedisCluster
+from redis.asyncio import Redis
 from stack import Addresses, free_addresses
 from support.redis_server import Server, cluster, connected, in_background, serving, until
 
@@ -330,14 +330,16 @@ async def test_a_user_with_these_rights_and_no_others_is_enough(server: Server) 
 async def test_it_works_on_a_redis_cluster() -> None:
     with cluster() as nodes:
         first = nodes[0].at
-        async with RedisCluster(host=first.redis_address, port=first.redis_port) as client:
-            await everything_works(client)  # type: ignore[arg-type]  # it takes the same commands
+        async with connect(
+            f"redis+cluster://{first.redis_address}:{first.redis_port}", timeout=1.0
+        ) as client:
+            await everything_works(client)
 
 
-async def everything_works(client: "RouteStore | object") -> None:
-    store = RouteStore(client)  # type: ignore[arg-type]
-    recorder = Recorder(client, clock=time.monotonic)  # type: ignore[arg-type]
-    lease = Lease(client, clock=time.monotonic)  # type: ignore[arg-type]
+async def everything_works(client: Redis) -> None:
+    store = RouteStore(client)
+    recorder = Recorder(client, clock=time.monotonic)
+    lease = Lease(client, clock=time.monotonic)
     table = RouteTable(store, str, clock=time.monotonic)
     async with in_background(table.watch()):
         await until(lambda: table.status().fresh)
@@ -354,7 +356,7 @@ async def everything_works(client: "RouteStore | object") -> None:
     recorder.record("signs", "1", ok=False, seconds=0.02)
     await recorder.flush()
     for model in ("pets", "signs"):
-        (bucket,) = (await CountsReader(client).read(model, 60)).buckets  # type: ignore[arg-type]
+        (bucket,) = (await CountsReader(client).read(model, 60)).buckets
         assert [tally.requests for tally in bucket.tallies.values()] == [1]
     assert await lease.renew()
     assert await lease.renew()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 import redis as sync_redis
 from processes import Process, running
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import Redis
 from redis.crc import key_slot
 from stack import Addresses, Part, free_addresses, redis
 from support.redis_server import cluster_addresses
@@ -607,7 +607,7 @@ async def test_it_works_on_a_node_of_a_redis_cluster() -> None:
         until(lambda: node.admin.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
         bounds = tier(daily=100)
         async with (
-            RedisCluster(host=at.redis_address, port=at.redis_port) as client,
+            connect(f"redis+cluster://{at.redis_address}:{at.redis_port}", timeout=CALM) as client,
             RateLimiter(RedisStore(client, lease=60, timeout=CALM), shares=1) as limiter,
         ):
             async with limiter.slot(ME, bounds, 2) as decision:

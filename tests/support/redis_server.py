@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import redis as blocking
@@ -56,10 +57,10 @@ def cluster_addresses() -> Addresses:
 
 
 @contextlib.contextmanager
-def cluster(nodes: int = 3) -> Iterator[list[Server]]:
-    """A Redis Cluster of masters, the slots dealt out among them."""
+def cluster(nodes: int = 3, *flags: str) -> Iterator[list[Server]]:
+    """A Redis Cluster of masters, the slots dealt out among them in their order."""
     with contextlib.ExitStack() as started:
-        servers = [started.enter_context(_node()) for _ in range(nodes)]
+        servers = [started.enter_context(_node(*flags)) for _ in range(nodes)]
         share = 16_384 // nodes
         for place, server in enumerate(servers):
             last = 16_384 if place == nodes - 1 else (place + 1) * share
@@ -70,6 +71,39 @@ def cluster(nodes: int = 3) -> Iterator[list[Server]]:
         for server in servers:
             _wait_for_cluster(server, nodes)
         yield servers
+
+
+@contextlib.contextmanager
+def replica_in_cluster(of: Server, *flags: str) -> Iterator[Server]:
+    """One more node, which takes the place of that master when the others miss it."""
+    with _node(*flags) as server:
+        admin = server.admin()
+        admin.execute_command("CLUSTER", "MEET", of.at.redis_address, of.at.redis_port)
+        name = of.admin().execute_command("CLUSTER", "MYID")
+        wait_until(lambda: name in admin.execute_command("CLUSTER", "NODES"), "the replica met nobody")
+        wait_until(lambda: _replicates(admin, name), "the replica did not become one")
+        wait_until(lambda: admin.info("replication")["master_link_status"] == "up", "the replica has no copy")
+        yield server
+
+
+@contextlib.contextmanager
+def replica(of: Server) -> Iterator[Server]:
+    """Of one server, without a cluster; it has a copy."""
+    with serving(free_addresses(), "--replicaof", of.at.redis_address, str(of.at.redis_port)) as server:
+        admin = server.admin()
+        wait_until(lambda: admin.info("replication")["master_link_status"] == "up", "the replica has no copy")
+        yield server
+
+
+@contextlib.contextmanager
+def sentinels(primary: Server, name: str, folder: Path, count: int = 3) -> Iterator[list[Addresses]]:
+    """Sentinels that all know each other and a replica of the primary. They take it for dead after half a second."""
+    with contextlib.ExitStack() as started:
+        places = [started.enter_context(_sentinel(primary, name, folder)) for _ in range(count)]
+        for at in places:
+            with blocking.Redis(at.redis_address, port=at.redis_port, decode_responses=True) as admin:
+                wait_until(lambda a=admin: _knows_all(a, name, count), "the sentinels did not meet")
+        yield places
 
 
 @contextlib.asynccontextmanager
@@ -108,6 +142,44 @@ async def until(true: Callable[[], bool], within: float = 2.0) -> float:
     return time.monotonic() - began
 
 
+def wait_until(true: Callable[[], bool], otherwise: str, within: float = 20.0) -> None:
+    """Asks every 50 ms; a server that is not there yet counts as no."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        with contextlib.suppress(blocking.exceptions.RedisError):
+            if true():
+                return
+        time.sleep(0.05)
+    raise AssertionError(otherwise)
+
+
+def _replicates(admin: Any, master: str) -> bool:
+    return bool(admin.execute_command("CLUSTER", "REPLICATE", master))
+
+
+@contextlib.contextmanager
+def _sentinel(primary: Server, name: str, folder: Path) -> Iterator[Addresses]:
+    at = free_addresses()
+    place = f"{primary.at.redis_address} {primary.at.redis_port}"
+    lines = [
+        f"sentinel monitor {name} {place} 2",
+        f"sentinel down-after-milliseconds {name} 500",
+        f"sentinel failover-timeout {name} 3000",
+    ]
+    config = folder / f"sentinel-{at.redis_port}.conf"
+    config.write_text("\n".join(lines) + "\n")
+    part = redis(at)
+    options = [word for word in part.command[1:] if word not in ("--save", "")]
+    with running(Part("sentinel", [part.command[0], str(config), "--sentinel", *options], part.environment)):
+        _wait(at)
+        yield at
+
+
+def _knows_all(admin: Any, name: str, count: int) -> bool:
+    state = admin.sentinel_master(name)
+    return (state["num-other-sentinels"], state["num-slaves"]) == (count - 1, 1)
+
+
 def _wait(at: Addresses) -> None:
     with blocking.Redis(at.redis_address, port=at.redis_port) as client:
         for _ in range(200):
@@ -119,15 +191,10 @@ def _wait(at: Addresses) -> None:
 
 
 @contextlib.contextmanager
-def _node() -> Iterator[Server]:
+def _node(*flags: str) -> Iterator[Server]:
     at = cluster_addresses()
-    flags = (
-        "--cluster-enabled",
-        "yes",
-        "--cluster-config-file",
-        f"nodes-{at.redis_port}-{time.time_ns()}.conf",
-    )
-    with serving(at, *flags) as server:
+    config_file = f"nodes-{at.redis_port}-{time.time_ns()}.conf"
+    with serving(at, "--cluster-enabled", "yes", "--cluster-config-file", config_file, *flags) as server:
         yield server
 
 

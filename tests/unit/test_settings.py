@@ -47,6 +47,7 @@ def test_settings_are_printed_when_they_are_right() -> None:
         ("GATEWAY_KEY_PEPPER", "short"),
         ("GATEWAY_CORS_ORIGINS", "https://*.example"),
         ("GATEWAY_REDIS_URL", "http://127.0.0.1"),
+        ("GATEWAY_REDIS_URL", "redis+sentinel://127.0.0.1"),
     ],
 )
 def test_a_wrong_setting_is_named_without_a_traceback(name: str, value: str) -> None:
@@ -76,6 +77,14 @@ def test_secrets_may_stand_in_files(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "GATEWAY_REDIS_URL=redis://…@store:6379/0\n" in result.stdout
     assert "pppp" not in result.stdout + result.stderr
+
+
+def test_no_password_of_a_store_is_printed() -> None:
+    url = "redis+sentinel://ann:hidden@a,b/mymaster?sentinel_password=hidden&sentinel_username=bob"
+    result = check(GATEWAY_REDIS_URL=url)
+    shown = "redis+sentinel://…@a,b/mymaster?sentinel_password=…&sentinel_username=bob"
+    assert f"GATEWAY_REDIS_URL={shown}\n" in result.stdout
+    assert "hidden" not in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,19 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from redis.asyncio import Redis
-from redis.asyncio.cluster import ClusterNode, ClusterPubSub, RedisCluster
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline, ClusterPubSub, RedisCluster
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.exceptions import ClusterDownError, RedisClusterException, RedisError
 from redis.exceptions import ConnectionError as RedisUnreachable
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import TimeoutError as RedisSlow
 
 from gateway.store.address import StoreAddress
+
+_MOVED_ON = (
+    RedisUnreachable,
+    RedisSlow,
+    ClusterDownError,
+)  # answers of a node that may not be the right one any more
 
 
 class Cluster(RedisCluster):
@@ -50,21 +57,31 @@ class Cluster(RedisCluster):
         with _unreachable():
             return await super().execute_command(*args, **options)
 
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
+        return _Pipeline(self, transaction)  # type: ignore[abstract]  # as the library makes its own
+
     def pubsub(self, **options: Any) -> ClusterPubSub:  # type: ignore[override]  # the node is never chosen here
         return _Channels(self, **options)
 
 
+class _Pipeline(ClusterPipeline):
+    """Commands to one or more nodes, and looks for where they are now if one fails."""
+
+    async def execute(self, raise_on_error: bool = True, allow_redirections: bool = True) -> list[Any]:
+        with _noticed(self.cluster_client):
+            answers = await super().execute(raise_on_error, allow_redirections)
+        if any(isinstance(answer, _MOVED_ON) for answer in answers):
+            _look_again(self.cluster_client)
+        return answers
+
+
 class _Channels(ClusterPubSub):
-    """Listens at one node, which hears of what is published at any; a dead one makes it look for where to listen."""
+    """Listens at one node, which hears of what is published at any, and looks for another if it is gone."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        with _unreachable():
+        with _noticed(self.cluster):
             await self.cluster.initialize()
-            try:
-                return await super().execute_command(*args, **options)
-            except RedisError:
-                await self.cluster.nodes_manager.initialize()
-                raise
+            return await super().execute_command(*args, **options)
 
 
 def primary_of(address: StoreAddress, options: Mapping[str, Any]) -> Redis:
@@ -89,6 +106,21 @@ class _PrimaryPool(SentinelConnectionPool):
 
 def _tls(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name.startswith("ssl_")}
+
+
+def _look_again(client: RedisCluster) -> None:
+    """Its next command asks for the layout first; the library sees to that after single commands that fail, only."""
+    client._initialize = True  # noqa: SLF001  # as the library does it
+
+
+@contextmanager
+def _noticed(client: RedisCluster) -> Iterator[None]:
+    try:
+        with _unreachable():
+            yield
+    except RedisError:
+        _look_again(client)
+        raise
 
 
 @contextmanager

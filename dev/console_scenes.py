@@ -27,6 +27,7 @@ def rollouts(stack: RunningStack) -> Iterator[None]:
     digits = [_file(picture.pixels, "PNG") for picture in pictures()[:400]]
     scenes = [_file(case.pixels, "JPEG") for case in wide_scenes()[:60]]
     with ExitStack() as callers, _operator(stack) as operator:
+        _administer(operator)
         callers.enter_context(calling(stack, f"/v1/classify?model={CLASSIFIER}", digits, rate=20))
         callers.enter_context(
             calling(stack, f"/v1/detect?model={DETECTOR}", scenes, rate=2, media_type="image/jpeg")
@@ -47,6 +48,19 @@ def _operator(stack: RunningStack) -> Iterator[httpx.Client]:
     headers = {"x-api-key": stack.admin_key}
     with httpx.Client(base_url=stack.url, headers=headers, timeout=30, trust_env=False) as client:
         yield client
+
+
+def _administer(operator: httpx.Client) -> None:
+    """Some keys, one of them gone again, and a model that was loaded anew."""
+    made = [
+        operator.post(
+            "/admin/v1/keys", json={"tenant": tenant, "scopes": ["infer"], "models": [model]}
+        ).json()
+        for tenant, model in (("shop", CLASSIFIER), ("warehouse", DETECTOR), ("trial", CLASSIFIER))
+    ]
+    operator.post(f"/admin/v1/keys/{made[0]['id']}/rotate", json={"overlap": 86_400}).raise_for_status()
+    operator.delete(f"/admin/v1/keys/{made[2]['id']}").raise_for_status()
+    operator.post("/admin/v1/models/languages_bert/load").raise_for_status()
 
 
 def _amend(operator: httpx.Client, model: str, **wanted: Any) -> None:

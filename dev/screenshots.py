@@ -12,7 +12,7 @@ from typing import Literal
 import console_scenes
 import playground_scenes
 from browser import chromium
-from playwright.sync_api import Page
+from playwright.sync_api import FloatRect, Page
 from processes import RunningStack, running_stack
 from stack import ROOT
 
@@ -20,7 +20,8 @@ Scene = Callable[[Page, RunningStack], None]
 
 IMAGES = ROOT / "docs" / "images"
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-_WIDTH, _HEIGHT = 1280, 860
+_WIDTH, _HEIGHT = 1280, 900
+_MARGIN = 32
 _PHONE_WIDTH, _PHONE_HEIGHT = 375, 812
 _KEPT = 300_000  # bytes of a picture that two versions disagree about
 
@@ -68,9 +69,16 @@ def main(names: list[str]) -> None:
                 )
                 SCENES[name](page, stack)
                 path = IMAGES / f"{name}-{theme}.png"
-                page.screenshot(path=path)
+                page.screenshot(path=path, clip=_filled(page))
                 print(path.relative_to(ROOT))
                 page.close()
+
+
+def _filled(page: Page) -> FloatRect:
+    """What is in the window, without the empty part below."""
+    bottoms = "[...document.querySelectorAll('main *')].map((each) => each.getBoundingClientRect().bottom)"
+    width, height, bottom = page.evaluate(f"[innerWidth, innerHeight, Math.max(...{bottoms})]")
+    return {"x": 0, "y": 0, "width": width, "height": min(height, bottom + _MARGIN)}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import { fill, h } from "../shared/dom.js";
 
+const LABEL = { width: 0.12, height: 0.055 }; // of the picture, about
 const COARSE = 200; // pixels; smaller pictures are shown larger than they are, and with their pixels
 
 /** `size` is the picture's, in pixels after its EXIF orientation; the boxes are in the same. */
@@ -23,6 +24,7 @@ export function redraw(list, detections, size) {
 
 function boxes(detections, { width, height }) {
   const part = (value, whole) => `${(100 * Math.min(Math.max(value, 0), whole)) / whole}%`;
+  const places = placesOf(detections, { width, height });
   return detections.map(({ label, score, box }, index) => {
     const style = {
       left: part(box.x_min, width),
@@ -30,9 +32,21 @@ function boxes(detections, { width, height }) {
       width: part(box.x_max - box.x_min, width),
       height: part(box.y_max - box.y_min, height),
     };
-    // Where there is no room for its label above, or to the right.
-    const places = [box.y_min / height < 0.06 && "low", box.x_min / width > 0.8 && "left"].filter(Boolean);
-    return h("li", { class: places.join(" "), style, dataset: { index } }, h("span", {}, `${label} ${percent(score)}`));
+    return h("li", { class: places[index], style, dataset: { index } }, h("span", {}, `${label} ${percent(score)}`));
+  });
+}
+
+/** Where each label stands: above its box and from its left on, unless there is no room, or another label. */
+function placesOf(detections, { width, height }) {
+  const taken = [];
+  const isFree = (x, y) => taken.every((other) => Math.abs(other.x - x) > LABEL.width || Math.abs(other.y - y) > LABEL.height);
+  return detections.map(({ box }) => {
+    const left = box.x_min / width > 0.8;
+    const x = (left ? box.x_max : box.x_min) / width;
+    const [above, below] = [box.y_min / height, box.y_max / height + LABEL.height];
+    const low = above < LABEL.height || (!isFree(x, above) && below < 1 && isFree(x, below));
+    taken.push({ x, y: low ? below : above });
+    return [low && "low", left && "left"].filter(Boolean).join(" ");
   });
 }
 

@@ -36,18 +36,21 @@ function boxes(detections, { width, height }) {
   });
 }
 
-/** Where each label stands: above its box and from its left on, unless there is no room, or another label. */
+/** Where each label stands: above its box and from its left on, unless there is no room, or another label. From the top. */
 function placesOf(detections, { width, height }) {
+  const places = [];
   const taken = [];
   const isFree = (x, y) => taken.every((other) => Math.abs(other.x - x) > LABEL.width || Math.abs(other.y - y) > LABEL.height);
-  return detections.map(({ box }) => {
+  const fromTop = [...detections.entries()].sort(([, one], [, other]) => one.box.y_min - other.box.y_min);
+  for (const [index, { box }] of fromTop) {
     const left = box.x_min / width > 0.8;
     const x = (left ? box.x_max : box.x_min) / width;
     const [above, below] = [box.y_min / height, box.y_max / height + LABEL.height];
     const low = above < LABEL.height || (!isFree(x, above) && below < 1 && isFree(x, below));
     taken.push({ x, y: low ? below : above });
-    return [low && "low", left && "left"].filter(Boolean).join(" ");
-  });
+    places[index] = [low && "low", left && "left"].filter(Boolean).join(" ");
+  }
+  return places;
 }
 
 export const percent = (score) => `${(score * 100).toFixed(score >= 0.9995 || score < 0.1 ? 1 : 0)} %`;

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import httpx
 import pytest
-from support.guarded import Guarded
+from support.guarded import Guarded, another_address
 
 SESSION = "/console/session"
 ROUTES = "/admin/v1/canaries"
@@ -82,6 +82,18 @@ def test_a_session_that_is_signed_out_is_worth_nothing(guarded: Guarded, cookie:
     assert "max-age=0" in answer.headers["set-cookie"].lower()
     after = guarded.ask(headers, "GET", ROUTES)
     assert (after.status_code, after.json()["code"]) == (401, "invalid_token")
+
+
+def test_a_stream_that_a_session_opened_ends_with_it(guarded: Guarded, cookie: str) -> None:
+    headers = {"cookie": cookie, **guarded.from_console}
+    with (
+        guarded.client(another_address()) as client,
+        client.stream("GET", "/admin/v1/events", headers=headers, timeout=60) as stream,
+    ):
+        assert stream.status_code == 200
+        assert guarded.ask(headers, "DELETE", SESSION).status_code == 204
+        for _ in stream.iter_bytes():  # it would go on for ten minutes
+            pass
 
 
 def test_a_session_does_not_make_another(guarded: Guarded, cookie: str) -> None:

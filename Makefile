@@ -29,6 +29,7 @@ check: setup ## Format, lint, types, layers, locked requirements
 	$(UV) pip check --quiet --python $(BIN)/python
 	$(BIN)/python dev/check_locks.py $(UV)
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/python dev/check_manifests.py
 
 format: setup ## Format and mend what can be mended
 	$(BIN)/ruff format .

@@ -11,7 +11,7 @@ SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup programs up check format test accuracy counted screenshots secrets image sbom audit bench-limits bench-overload bench-mirror bench-hot-path fuzz hostile train lock clean export-models bench-models trace perf-analyzer
+.PHONY: help setup programs up check format test accuracy counted screenshots secrets image sbom audit bench-limits bench-overload bench-mirror bench-hot-path bench-capacity fuzz hostile train lock clean export-models bench-models trace perf-analyzer
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ bench-overload: setup ## Twice and five times what the model can take, and a flo
 
 bench-hot-path: setup ## What the door costs: CPU a request with all of it on and with all of it off
 	PYTHONPATH=dev $(BIN)/python benchmarks/hot_path.py
+
+bench-capacity: setup ## What a request costs by its kind, and what 100 to 10,000 a second need: the figures of docs/scale.md
+	PYTHONPATH=dev $(BIN)/python benchmarks/capacity.py
 
 counted: setup ## 10,000 requests to two workers, one killed half-way: does /metrics agree with the client?
 	$(BIN)/python dev/counted.py

@@ -33,6 +33,7 @@ _IN_A_ROW = 5
 _ENOUGH = 20  # calls in the buckets before their share of failures means anything
 _SHARE = 0.5
 _SHORTEST, _LONGEST, _SPREAD = 0.5, 10.0, (0.8, 1.2)  # seconds out of service, and the jitter on them
+_ABSENT_LONGEST = 1.0  # for who is away: asking costs it nothing, and its return has to be noticed
 _FORGIVEN_AFTER = 10.0  # seconds in service that take one ejection off the count
 _PROBES = 2  # that must succeed
 _PROBE_LOST_AFTER = 30.0  # seconds; no call lasts longer
@@ -57,11 +58,15 @@ class Retry(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """`gone`: nobody can be served there, so even the last replica of the stable version may be ejected for it."""
+    """`gone`: nobody can be served there, so even the last replica of the stable version may be ejected for it.
+
+    `longest` bounds the seconds out of service.
+    """
 
     verdict: Verdict
     retry: Retry = Retry.NEVER
     gone: bool = False
+    longest: float = _LONGEST
 
 
 _SUCCESS = Judgement(Verdict.SUCCESS)
@@ -74,12 +79,12 @@ JUDGEMENTS: Mapping[type[GatewayError], Judgement] = {
     DeadlineExceeded: _FAILURE,
     QueueTimeout: _NEUTRAL,
     UpstreamUnavailable: _FAILURE,
-    ConnectionFailed: Judgement(Verdict.FAILURE, Retry.ANYWHERE, gone=True),
+    ConnectionFailed: Judgement(Verdict.FAILURE, Retry.ANYWHERE, gone=True, longest=_ABSENT_LONGEST),
     CallCancelled: _NEUTRAL,
     OutOfService: _NEUTRAL,  # nothing was called
     UpstreamOverloaded: _NEUTRAL,  # trying again makes it worse; the limit on calls in flight reacts
-    UpstreamDraining: Judgement(Verdict.EJECT, Retry.ELSEWHERE, gone=True),
-    ModelUnavailable: Judgement(Verdict.FAILURE, Retry.ELSEWHERE, gone=True),
+    UpstreamDraining: Judgement(Verdict.EJECT, Retry.ELSEWHERE, gone=True, longest=_ABSENT_LONGEST),
+    ModelUnavailable: Judgement(Verdict.FAILURE, Retry.ELSEWHERE, gone=True, longest=_ABSENT_LONGEST),
     BackendDied: Judgement(Verdict.EJECT, Retry.ELSEWHERE, gone=True),
     UpstreamFailed: _FAILURE,  # not tried again: it may be this input
     UpstreamContractViolation: _NEUTRAL,
@@ -171,21 +176,21 @@ class Breaker:
             return
         spared = last and not judgement.gone
         if self.state is State.HALF_OPEN:
-            self._record_probe(attempt, judgement.verdict, spared=spared)
+            self._record_probe(attempt, judgement, spared=spared)
         elif self._state is State.CLOSED and not (spared and judgement.verdict is not Verdict.SUCCESS):
             now = self._clock()
             self._window.add(judgement.verdict, now)
             if judgement.verdict is Verdict.EJECT or self._window.is_bad(now):
-                self._eject()
+                self._eject(judgement)
 
-    def _record_probe(self, attempt: Attempt, verdict: Verdict, *, spared: bool) -> None:
+    def _record_probe(self, attempt: Attempt, judgement: Judgement, *, spared: bool) -> None:
         if self._probe is None or self._probe[0] != attempt:
             return
         self._probe = None
-        if verdict is Verdict.NEUTRAL:
+        if judgement.verdict is Verdict.NEUTRAL:
             return
-        if verdict is not Verdict.SUCCESS and not spared:
-            self._eject()
+        if judgement.verdict is not Verdict.SUCCESS and not spared:
+            self._eject(judgement)
             return
         self._probes_passed += 1
         if self._probes_passed == _PROBES:
@@ -193,13 +198,13 @@ class Breaker:
             self._since = self._clock()
             self._become(State.CLOSED)
 
-    def _eject(self) -> None:
+    def _eject(self, judgement: Judgement) -> None:
         now = self._clock()
         if self._state is State.CLOSED:
             self._ejections = max(0, self._ejections - int((now - self._since) / _FORGIVEN_AFTER))
         self._ejections += 1
-        longest = min(_LONGEST, _SHORTEST * 2.0 ** (self._ejections - 1))
-        self._until = now + longest * self._uniform(*_SPREAD)
+        seconds = min(judgement.longest, _SHORTEST * 2.0 ** (self._ejections - 1))
+        self._until = now + seconds * self._uniform(*_SPREAD)
         self._become(State.OPEN)
 
     def _become(self, state: State) -> None:

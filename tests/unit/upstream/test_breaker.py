@@ -64,6 +64,17 @@ class Bench:
         assert self.breaker.state is State.OPEN
         return self.breaker.retry_after
 
+    def times_out(self, judgement: object) -> list[float]:
+        """The seconds out of service after this failure and after six probes that end alike."""
+        while self.breaker.state is State.CLOSED:
+            self.calls(judgement)
+        times = [self.breaker.retry_after]
+        for _ in range(6):
+            self.now += self.breaker.retry_after
+            self.calls(judgement)
+            times.append(self.breaker.retry_after)
+        return times
+
     def back(self) -> None:
         self.now += self.breaker.retry_after
         assert self.calls(FINE, FINE) is State.CLOSED
@@ -106,13 +117,12 @@ def test_while_it_is_out_nothing_passes_and_the_time_left_is_told() -> None:
 
 @pytest.mark.parametrize("jitter", [0.8, 1.2])
 def test_the_time_out_doubles_up_to_ten_seconds_and_is_spread(jitter: float) -> None:
-    bench = Bench(jitter)
-    times = [bench.ejected()]
-    for _ in range(6):
-        bench.now += bench.breaker.retry_after
-        bench.calls(AWAY)
-        times.append(bench.breaker.retry_after)
-    assert times == pytest.approx([jitter * seconds for seconds in (0.5, 1, 2, 4, 8, 10, 10)])
+    assert Bench(jitter).times_out(FAILED) == pytest.approx([jitter * s for s in (0.5, 1, 2, 4, 8, 10, 10)])
+
+
+@pytest.mark.parametrize("judgement", [AWAY, DRAINING, judge(ModelUnavailable("x"))])
+def test_who_is_away_is_asked_again_every_second(judgement: object) -> None:
+    assert Bench().times_out(judgement) == pytest.approx([0.5, 1, 1, 1, 1, 1, 1])
 
 
 def test_each_ten_seconds_in_service_take_one_ejection_off_the_count() -> None:

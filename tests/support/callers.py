@@ -33,7 +33,9 @@ class Ask:
 
 
 class Reply(NamedTuple):
-    """`due` is monotonic, `seconds` count from then. `code` is a problem's, or the name of the client's error."""
+    """`due` is monotonic: when the call was sent, which on a busy machine may be later than it was planned. `seconds`
+    count from then. `code` is a problem's, or the name of the client's error.
+    """
 
     due: float
     seconds: float
@@ -96,15 +98,15 @@ async def calling(url: str, key: str, asks: Sequence[Ask], *, rate: float) -> As
     heard: list[Reply] = []
     async with client_of(url, key) as client, asyncio.TaskGroup() as under_way:
 
-        async def call(ask: Ask, due: float) -> None:
-            heard.append(await one(client, ask, due))
+        async def call(ask: Ask) -> None:
+            heard.append(await one(client, ask))
 
         async def call_when_due() -> None:
             began, number = time.monotonic(), 0
             while True:
                 due = began + number / rate
                 await asyncio.sleep(due - time.monotonic())
-                under_way.create_task(call(asks[number % len(asks)], due))
+                under_way.create_task(call(asks[number % len(asks)]))
                 number += 1
 
         schedule = asyncio.create_task(call_when_due())
@@ -121,9 +123,8 @@ def client_of(url: str, key: str) -> httpx.AsyncClient:
     )
 
 
-async def one(client: httpx.AsyncClient, ask: Ask, due: float | None = None) -> Reply:
-    """One call, due now where nothing else is said."""
-    due = time.monotonic() if due is None else due
+async def one(client: httpx.AsyncClient, ask: Ask) -> Reply:
+    due = time.monotonic()
     headers = {"x-request-timeout": str(round(ask.seconds * 1000)), **ask.headers}
     try:
         reply = await client.post(ask.path, content=ask.content, headers=headers)
@@ -143,6 +144,17 @@ async def one(client: httpx.AsyncClient, ask: Ask, due: float | None = None) -> 
 async def gather(client: httpx.AsyncClient, asks: Iterable[Ask]) -> Replies:
     """All of them at once."""
     return Replies(await asyncio.gather(*(one(client, ask) for ask in asks)))
+
+
+async def settled(heard: Sequence[Reply], since: float, count: int = 20, within: float = 30) -> float:
+    """When the first of so many in a row was due that were all answered, of those who were due since then."""
+
+    def good() -> bool:
+        last = sorted(reply for reply in heard if reply.due >= since)[-count:]
+        return len(last) == count and all(reply.status == httpx.codes.OK for reply in last)
+
+    await until(good, within)
+    return sorted(reply for reply in heard if reply.due >= since)[-count].due
 
 
 async def until(condition: Callable[[], bool], within: float = 20, pause: float = 0.02) -> float:

@@ -1,11 +1,13 @@
 """A real stack whose Triton and Redis a test may kill, freeze and start again at the same places."""
 
 import contextlib
+import json
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -66,7 +68,7 @@ class FaultyStack:
         return sum(worker.num_fds() for worker in self.workers())
 
     def metrics(self) -> Exposition:
-        return Exposition(httpx.get(f"{self.url}/metrics", timeout=10, trust_env=False).text)
+        return metrics_of(self.url)
 
 
 def workers_of(gateway: Process) -> list[psutil.Process]:
@@ -74,6 +76,16 @@ def workers_of(gateway: Process) -> list[psutil.Process]:
     parent = psutil.Process(gateway.popen.pid)
     children = [p for p in parent.children(recursive=True) if "resource_tracker" not in " ".join(p.cmdline())]
     return children or [parent]
+
+
+def metrics_of(url: str) -> Exposition:
+    return Exposition(httpx.get(f"{url}/metrics", timeout=10, trust_env=False).text)
+
+
+def log_of(gateway: Process, event: str) -> list[dict[str, Any]]:
+    """The gateway's lines about this event."""
+    lines = [json.loads(text) for text in gateway.log.read_text().splitlines() if text.startswith("{")]
+    return [line for line in lines if line.get("event") == event]
 
 
 @contextmanager

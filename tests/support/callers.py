@@ -146,7 +146,7 @@ async def gather(client: httpx.AsyncClient, asks: Iterable[Ask]) -> Replies:
     return Replies(await asyncio.gather(*(one(client, ask) for ask in asks)))
 
 
-async def settled(heard: Sequence[Reply], since: float, count: int = 20, within: float = 30) -> float:
+async def settled(heard: Sequence[Reply], since: float, count: int = 40, within: float = 30) -> float:
     """When the first of so many in a row was due that were all answered, of those who were due since then."""
 
     def good() -> bool:

@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from gateway.catalog import Inventory
 from gateway.domain import Array, InferCall, RawTensor, RepositoryEntry, ServedModel, WantedConfig
-from gateway.errors import DeadlineExceeded
+from gateway.errors import DeadlineExceeded, UpstreamInvalidResponse
 from gateway.upstream import codec, described
 from gateway.upstream.described import as_json
 from gateway.upstream.failures import translate, translate_message
@@ -132,7 +132,8 @@ class TritonClient:
             replies = self._send_stream(timeout=timeout, metadata=_metadata(call))
             await replies.write(codec.serialized(request, call.inputs))
             await replies.done_writing()
-            async for reply in replies:
+            async for message in replies:
+                reply = _readable(message)
                 failure = failure or reply.error_message
                 if not failure and reply.infer_response.outputs:
                     yield codec.raw_outputs(reply.infer_response, call)
@@ -260,6 +261,16 @@ def _entry(found: service_pb2.RepositoryIndexResponse.ModelIndex) -> RepositoryE
 
 async def _translated(call: Awaitable[_T]) -> _T:
     try:
-        return await call
+        answer = await call
     except grpc.aio.AioRpcError as error:
         raise translate(error.code(), error.details() or "") from None
+    return _readable(answer)
+
+
+def _readable(answer: _T | None) -> _T:
+    """The message; gRPC hands over None in place of bytes that are none. Raises UpstreamInvalidResponse."""
+    if answer is None:
+        raise UpstreamInvalidResponse(
+            "The model's answer is not valid.", internal="bytes that are no message"
+        )
+    return answer

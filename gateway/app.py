@@ -34,6 +34,7 @@ from gateway.readings import Readings
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure_logs
 from gateway.telemetry.metrics import Metrics
+from gateway.upstream import Resolve
 
 _YOUNG = 20_000  # objects between two looks for garbage; Python's 700 are those of a few requests
 
@@ -57,10 +58,15 @@ async def _keep_what_lasts() -> None:
 
 
 def build(
-    settings: Settings, metrics: Metrics | None = None, *around: Part, outside: Outside | None = None
+    settings: Settings,
+    metrics: Metrics | None = None,
+    *around: Part,
+    outside: Outside | None = None,
+    resolve: Resolve | None = None,
 ) -> ASGIApp:
     """The application for these settings. Services open when its lifespan starts and close in reverse; those of
-    `around` open first. `outside` is how images by URL are reached; the internet by default.
+    `around` open first. `outside` is how images by URL are reached; the internet by default. `resolve` looks up
+    names of Tritons.
 
     Raises AccessFileError, RoutesFileError.
     """
@@ -71,7 +77,7 @@ def build(
     )
     entry = door(settings, metrics, bodies)
     routes = routing(settings, metrics)
-    far = far_side(settings)
+    far = far_side(settings, resolve)
     models = control(settings, far, routes, metrics, bodies, entry.audit)
     urls = ImageUrls(settings.image_hosts, outside or internet(), metrics.requests.fetch_ended)
     way = path(
@@ -93,6 +99,7 @@ def build(
         entry.ring,
         entry.denied,
         routes.table,
+        far.replicas,
     )
     watching = Part(
         handlers=[

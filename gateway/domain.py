@@ -179,13 +179,15 @@ class WantedConfig:
 class RepositoryEntry:
     """A version as Triton's index has it; `version` is empty for a model of which none was ever loaded.
 
-    `state` is Triton's, such as READY, LOADING, UNLOADING or UNAVAILABLE; `reason` is a line, or empty.
+    `state` is Triton's, such as READY, LOADING, UNLOADING or UNAVAILABLE; `reason` is a line, or empty. `endpoint` is
+    where, host:port.
     """
 
     model: str
     version: str
     state: str
     reason: str
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from gateway.dataplane import Lane
 from gateway.domain import Priority
 from gateway.ratelimit import RateLimiter
 from gateway.telemetry.metrics import Metrics
-from gateway.upstream import Breakers
+from gateway.upstream import Breakers, Replicas
 from gateway.upstream.breaker import State
 
 _INTERVAL = 1.0
@@ -39,6 +39,7 @@ class Readings:
     keys: KeyRing
     denied: DenyList
     routes: RouteTable[Route]
+    replicas: Replicas
 
     async def run(self) -> None:
         """Reads for ever; run as a task and cancel it to stop."""
@@ -50,6 +51,7 @@ class Readings:
         self.metrics.requests.tell()
         self._calls()
         self._breakers()
+        self._endpoints()
         self._copies()
 
     def scrape(self) -> Callable[[], bytes]:
@@ -82,6 +84,14 @@ class Readings:
             self.metrics.upstream.breaker(
                 model, version, is_open=State.OPEN in found, half_open=State.HALF_OPEN in found
             )
+
+    def _endpoints(self) -> None:
+        members = self.replicas.members
+        for replica in members:
+            self.metrics.upstream.endpoint_calls(replica.endpoint, ok=replica.answered, errors=replica.failed)
+            replica.answered = replica.failed = 0
+        answering = sum(not replica.away for replica in members)
+        self.metrics.upstream.endpoints(known=len(members), answering=answering)
 
     def _copies(self) -> None:
         worker, catalog, routes = self.metrics.worker, self.catalog.status(), self.routes.status()

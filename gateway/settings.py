@@ -14,6 +14,7 @@ from gateway.store.address import parse
 
 _MIB = 1024 * 1024
 _FROM_FILES = ("key_pepper", "token_secret", "redis_url")  # those that hold a secret
+_TRITON = r"(dns:///)?[^/,\s]+:\d+"
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
 
@@ -26,7 +27,10 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=1, le=65535, description="Port to listen on.")
     workers: int = Field(1, ge=1, le=64, description="Worker processes.")
     triton_url: str = Field(
-        "127.0.0.1:8001", pattern=r"^[^/\s]+:\d+$", description="host:port of Triton's gRPC service."
+        "127.0.0.1:8001",
+        pattern=rf"^{_TRITON}(,\s*{_TRITON})*$",
+        description="host:port of Triton's gRPC service; of several, with commas between. `dns:///host:port` is "
+        "all addresses of the name, looked up every two seconds; see docs/replicas.md.",
     )
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",

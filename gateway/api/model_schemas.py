@@ -48,13 +48,22 @@ class Statistics(_Control):
     last_request: AwareDatetime | None
 
 
+class ReplicaView(_Control):
+    """One Triton. `state` is its own: READY, LOADING, UNLOADING, UNAVAILABLE; UNREACHABLE where it does not answer."""
+
+    endpoint: str
+    state: str
+    reason: str
+
+
 class VersionView(_Control):
-    """`state` is Triton's: READY, LOADING, UNLOADING, UNAVAILABLE."""
+    """`state` is Triton's: READY, LOADING, UNLOADING, UNAVAILABLE. Of several, READY where one is; see `replicas`."""
 
     version: str
     state: str
     reason: str
     statistics: Statistics | None
+    replicas: list[ReplicaView] = Field(default_factory=list)
 
 
 class ModelView(_Control):
@@ -94,6 +103,10 @@ def _version(version: VersionState) -> VersionView:
         state=version.state,
         reason=version.reason,
         statistics=None if known is None else _statistics(known),
+        replicas=[
+            ReplicaView(endpoint=each.endpoint, state=each.state, reason=each.reason)
+            for each in version.replicas
+        ],
     )
 
 

@@ -1,4 +1,4 @@
-"""Triton as this worker sees it: its client, and the catalog that is read through it."""
+"""The Tritons as this worker sees them: their clients, and the catalog that is read through them."""
 
 import time
 from dataclasses import dataclass
@@ -7,23 +7,29 @@ from gateway.assembly.part import Part
 from gateway.catalog import Catalog
 from gateway.settings import Settings
 from gateway.translate.tokenizer import Tokenizers
-from gateway.upstream import TritonClient
+from gateway.upstream import Endpoints, EveryTriton, Replicas, Resolve, system_resolve
 
 
 @dataclass(frozen=True)
 class FarSide:
-    """`tokenizers` are made ready by the catalog, as it finds models for texts."""
+    """`triton` is what all of them are asked at once, `replicas` what calls are balanced over. `tokenizers` are made
+    ready by the catalog, as it finds models for texts.
+    """
 
-    triton: TritonClient
+    triton: EveryTriton
+    replicas: Replicas
     catalog: Catalog
     tokenizers: Tokenizers
     part: Part
 
 
-def far_side(settings: Settings) -> FarSide:
-    triton = TritonClient(settings.triton_url, clock=time.monotonic)
+def far_side(settings: Settings, resolve: Resolve | None = None) -> FarSide:
+    """`resolve` looks names of Tritons up; the system by default."""
+    replicas = Replicas(Endpoints(settings.triton_url, resolve or system_resolve), clock=time.monotonic)
+    triton = EveryTriton(replicas)
     tokenizers = Tokenizers(settings.model_repository)
     catalog = Catalog(
         triton, interval=settings.catalog_interval, clock=time.monotonic, prepare=tokenizers.prepare
     )
-    return FarSide(triton, catalog, tokenizers, Part(resources=[triton], tasks=[catalog.watch]))
+    part = Part(resources=[replicas], tasks=[replicas.follow, catalog.watch])
+    return FarSide(triton, replicas, catalog, tokenizers, part)

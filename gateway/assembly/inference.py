@@ -33,7 +33,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Tracer
 from gateway.translate.decode import Limits
 from gateway.translate.translator import Translator
-from gateway.upstream import Breakers, GuardedTriton, RetryBudget
+from gateway.upstream import Balancer, Breakers, GuardedTriton, RetryBudget
 
 _LATENCY_SHARE = 0.4  # of the deadline may pass in Triton before a limit shrinks
 _LEAST_IN_FLIGHT, _START_IN_FLIGHT = 2, 20  # calls to one model version, per worker
@@ -65,16 +65,15 @@ def path(
     far: FarSide,
     routing: Routing,
     *,
-    died: Callable[[ModelVersion], None],
+    died: Callable[[ModelVersion, str], None],
     tracing: Tracer | None,
 ) -> Path:
-    """`died` hears of each call that failed because the model's process is gone."""
+    """`died` hears of each call that failed because the model's process is gone, and of the endpoint."""
     clock = time.monotonic
     access, bodies = reception.access, reception.bodies
     breakers = Breakers(clock=clock, uniform=random.uniform, changed=on_breaker(metrics))
     upstream = GuardedTriton(
-        far.triton,
-        breakers,
+        Balancer(far.replicas, breakers, draw=random.random),
         RetryBudget(uniform=random.uniform),
         clock=clock,
         retried=metrics.upstream.retried,

@@ -24,7 +24,7 @@ def tracing(settings: Settings, metrics: Metrics) -> Traces:
     export = SpanExport(
         settings.trace_endpoint,
         service=settings.trace_service,
-        upstream=settings.triton_url,
+        upstream=settings.triton_url.split(",")[0].removeprefix("dns:///"),
         clock=time.monotonic,
         told=metrics.worker.spans,
     )

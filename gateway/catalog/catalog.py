@@ -19,10 +19,14 @@ _ON_THE_WAY = ("LOADING", "UNLOADING")  # nothing is wrong with such a model
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What Triton has: the models that serve, and by name the reason of those that should and do not."""
+    """What Triton has: the models that serve, and by name the reason of those that should and do not.
+
+    `differing` says of models which of several Tritons have them with another configuration.
+    """
 
     served: tuple[ServedModel, ...]
     unavailable: Mapping[str, str]
+    differing: Mapping[str, str] = field(default_factory=dict)
 
 
 class Registry(Protocol):
@@ -52,6 +56,7 @@ class _Snapshot:
     cards: Mapping[str, ModelCard] = field(default_factory=dict)
     tensor_cards: Mapping[str, TensorCard] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
+    differing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def callable(self) -> Mapping[str, Card]:
@@ -116,7 +121,7 @@ class Catalog:
                     tensor_cards[served.name] = card
             except CardError as error:
                 broken[served.name] = str(error)
-        return _Snapshot(cards, tensor_cards, broken)
+        return _Snapshot(cards, tensor_cards, broken, inventory.differing)
 
     def status(self) -> CatalogStatus:
         """For readiness: is the snapshot recent, and does it hold a model that can be called?"""
@@ -151,6 +156,10 @@ class Catalog:
         """The model's card, or else why there is none; for those who run models, and with Triton's own words."""
         card = self._snapshot.callable.get(name)
         return card, "" if card else self._snapshot.broken.get(name, "")
+
+    def differing(self) -> Mapping[str, str]:
+        """Models that not all Tritons have with the same configuration, and who differs."""
+        return self._snapshot.differing
 
     def ensembles_with(self, name: str) -> list[str]:
         """The ensembles of which this model is a step."""
@@ -227,3 +236,6 @@ def _report(before: _Snapshot, after: _Snapshot) -> None:
         if before.broken.get(name) != reason:
             log = _log.info if reason in _ON_THE_WAY else _log.warning
             log("model_unavailable", model=name, reason=reason)
+    for name, who in after.differing.items():
+        if before.differing.get(name) != who:
+            _log.warning("model_configurations_differ", model=name, endpoints=who)

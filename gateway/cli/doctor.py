@@ -48,14 +48,14 @@ async def _examine(settings: Settings, operator_url: str, *, probes: bool) -> Re
     far = far_side(settings)
     urls = (settings.redis_url, operator_url, re.sub(r"//[^/@]*@", "//", settings.redis_url))
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(far.triton)
+        await stack.enter_async_context(far.replicas)
+        await far.replicas.resolve()
         redis, operator, stranger = [
             await stack.enter_async_context(connect(url, timeout=STORE_TIMEOUT)) for url in urls
         ]
         report = await Examination(
             triton=far.triton,
             catalog=far.catalog,
-            endpoint=settings.triton_url,
             redis=redis,
             operator=operator,
             stranger=stranger,

@@ -25,7 +25,7 @@ _log = structlog.stdlib.get_logger("gateway.control")
 
 
 class Turns:
-    """One worker of all heals a model, and none again before a pause is over, which is longer each time.
+    """One worker of all heals a model on a Triton, and none again before a pause is over, which is longer each time.
 
     Both are keys in Redis that expire. A model that dies whenever it is loaded is so not down all the time for it.
     """
@@ -34,21 +34,21 @@ class Turns:
         self._redis = redis
         self._pause = pause
 
-    async def take(self, model: str) -> bool:
-        """Whether it is this worker's turn now. Raises StoreAway."""
+    async def take(self, dead: str) -> bool:
+        """Whether it is this worker's turn now for model@endpoint. Raises StoreAway."""
         with translated():
-            attempts = int(await self._redis.get(_ATTEMPTS + model) or 0)
+            attempts = int(await self._redis.get(_ATTEMPTS + dead) or 0)
             pause = self._pause * 2 ** min(attempts, _DOUBLED)
-            if not await self._redis.set(_TURN + model, "1", nx=True, px=round(pause * 1000)):
+            if not await self._redis.set(_TURN + dead, "1", nx=True, px=round(pause * 1000)):
                 return False
-            await self._redis.set(_ATTEMPTS + model, attempts + 1, px=round(_FORGOTTEN * 1000))
+            await self._redis.set(_ATTEMPTS + dead, attempts + 1, px=round(_FORGOTTEN * 1000))
             return True
 
 
 class Taken(Protocol):
     """Whose turn it is."""
 
-    async def take(self, model: str) -> bool: ...
+    async def take(self, dead: str) -> bool: ...
 
 
 class Healer:
@@ -71,27 +71,28 @@ class Healer:
         self._enabled = enabled
         self._told = told
         self._audit = audit
-        self._dead: asyncio.Queue[str] = asyncio.Queue()
-        self._known: set[str] = set()
+        self._dead: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._known: set[tuple[str, str]] = set()
 
-    def died(self, target: ModelVersion) -> None:
+    def died(self, target: ModelVersion, endpoint: str) -> None:
         """Takes note; costs nothing more while it is known already."""
-        if target.model not in self._known:
-            self._known.add(target.model)
-            self._dead.put_nowait(target.model)
+        dead = target.model, endpoint
+        if dead not in self._known:
+            self._known.add(dead)
+            self._dead.put_nowait(dead)
 
     async def run(self) -> None:
         """Heals for ever; run as a task and cancel it to stop."""
         while True:
-            model = await self._dead.get()
+            dead = await self._dead.get()
             try:
-                await self._attend(model)
+                await self._attend(*dead)
             finally:
-                self._known.discard(model)
+                self._known.discard(dead)
 
-    async def _attend(self, model: str) -> None:
+    async def _attend(self, model: str, endpoint: str) -> None:
         try:
-            mine = await self._turns.take(model)
+            mine = await self._turns.take(f"{model}@{endpoint}")
         except StoreAway:
             mine = True  # nobody can say whose turn it is; twice does less harm than never
         if not mine:
@@ -100,15 +101,17 @@ class Healer:
             )  # whoever's turn it is needs a moment, and the next failed call tells again
             return
         self._told(model, "found")
-        _log.error("model_process_died", model=model, heals=self._enabled)
+        _log.error("model_process_died", model=model, endpoint=endpoint, heals=self._enabled)
         if not self._enabled:
             return
         try:
-            await self._control.heal(model)
+            await self._control.heal(model, only=endpoint)
         except GatewayError as error:
             self._told(model, "failed")
-            _log.error("model_not_healed", model=model, code=error.code, reason=error.internal)
+            _log.error(
+                "model_not_healed", model=model, endpoint=endpoint, code=error.code, reason=error.internal
+            )
         else:
             self._told(model, "healed")
-            _log.warning("model_healed", model=model)
+            _log.warning("model_healed", model=model, endpoint=endpoint)
             await self._audit.note(ACTOR, Area.MODELS, "heal", model)

@@ -1,7 +1,7 @@
 """Models are listed, loaded and unloaded here, and what a route or a default needs is not taken away by mistake."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -27,28 +27,38 @@ READY = "READY"
 _DISABLED = "explicit model load / unload is not allowed"
 
 
+Outcomes = Mapping[str, GatewayError | None]
+"""Of each endpoint of Triton what went wrong there, or None."""
+
+
 class Repository(Protocol):
-    """Triton's side; each raises UpstreamError."""
+    """Triton's side, one or several; what asks raises UpstreamError."""
 
     async def repository(self) -> list[RepositoryEntry]: ...
 
     async def statistics(self, model: str, version: str) -> Sequence[Mapping[str, Any]]: ...
 
-    async def load(self, model: str, config: str | None = None) -> None: ...
+    @property
+    def endpoints(self) -> Sequence[str]: ...
 
-    async def unload(self, model: str) -> None: ...
+    async def load(self, model: str, config: str | None = None, *, only: str | None = None) -> Outcomes: ...
+
+    async def unload(self, model: str, *, only: str | None = None) -> Outcomes: ...
 
     async def merged_config(self, model: str, change: Mapping[str, Any]) -> WantedConfig: ...
 
 
 @dataclass(frozen=True, slots=True)
 class VersionState:
-    """`statistics` are Triton's own since the version was loaded; None where it is not ready."""
+    """`state` and `reason` are those of the Triton where it is best; `replicas` has them all. `statistics` are Triton's
+    own since the version was loaded, of all of them together; None where it is not ready.
+    """
 
     version: str
     state: str
     reason: str
     statistics: Mapping[str, Any] | None = None
+    replicas: tuple[RepositoryEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +115,7 @@ class ModelControl:
         async with self._turn:
             state = await self.model(name)
             config = None if change is None else await self._config(state, change, force=force)
-            await self._ask(self.triton.load(name, config), serves=state.serves)
+            _settle(await self.triton.load(name, config), serves=state.serves)
             loaded = await self._seen(name)
             if loaded.card is None and loaded.reason:
                 raise ModelNotLoaded("Triton has loaded the model, but it cannot be called.", [loaded.reason])
@@ -117,18 +127,25 @@ class ModelControl:
             state = await self.model(name)
             if not force and (reasons := reasons_to_keep(state.card, state.route, state.ensembles)):
                 raise ModelInUse("The model is needed.", reasons)
-            await self._ask(self.triton.unload(name), serves=state.serves)
+            _settle(await self.triton.unload(name), serves=state.serves)
             return await self._seen(name)
 
-    async def heal(self, name: str) -> ModelState:
+    async def heal(self, name: str, *, only: str | None = None) -> ModelState:
         """Unloads and loads it at once: what starts a process again that died. Its callers get 503 in between.
+
+        Of several Tritons one after the other does so, and the others answer meanwhile; or one `only`.
 
         Raises ModelNotFound, ModelNotLoaded, ControlDisabled.
         """
         async with self._turn:
             await self.model(name)
-            await self._ask(self.triton.unload(name), serves=False)
-            await self._ask(self.triton.load(name), serves=False)
+            outcomes: dict[str, GatewayError | None] = {}
+            for endpoint in self.triton.endpoints if only is None else [only]:
+                unloaded = await self.triton.unload(name, only=endpoint)
+                outcomes |= unloaded
+                if not any(unloaded.values()):
+                    outcomes |= await self.triton.load(name, only=endpoint)
+            _settle(outcomes, serves=False)
             return await self._seen(name)
 
     async def _config(self, state: ModelState, change: Mapping[str, Any], *, force: bool) -> str:
@@ -156,22 +173,6 @@ class ModelControl:
             raise ModelInUse("The change takes away what is needed.", reasons)
         return config.text
 
-    async def _ask(self, call: Awaitable[None], *, serves: bool) -> None:
-        """Awaits a load or an unload, and says what Triton refuses; its own words are for operators, who read this.
-
-        `serves`: the model did before.
-        """
-        try:
-            await call
-        except GatewayError as error:
-            if _DISABLED in error.internal:
-                raise ControlDisabled("This Triton loads and unloads no model when asked.") from None
-            if isinstance(error, UpstreamFailed | UpstreamContractViolation):
-                after = "What served before goes on." if serves else "Nothing of it serves."
-                reasons = [_reason(error.internal), after]
-                raise ModelNotLoaded("Triton could not load the model.", reasons) from None
-            raise
-
     async def _seen(self, name: str) -> ModelState:
         """The model as it is now, which this worker's catalog knows too."""
         await self.catalog.refresh()
@@ -183,17 +184,46 @@ class ModelControl:
         entries: Sequence[RepositoryEntry],
         known: Mapping[tuple[str, str], Mapping[str, Any]],
     ) -> ModelState:
-        versions = [
-            VersionState(
-                e.version, e.state, e.reason, known.get((name, e.version)) if e.state == READY else None
-            )
-            for e in sorted(entries, key=lambda entry: int(entry.version or 0))
-            if e.version
-        ]
+        by_version: dict[str, list[RepositoryEntry]] = {}
+        for entry in sorted(entries, key=lambda entry: int(entry.version or 0)):
+            if entry.version:
+                by_version.setdefault(entry.version, []).append(entry)
+        versions = [_version(found, known.get((name, version))) for version, found in by_version.items()]
         live = self.routes().get(name)
         card, reason = self.catalog.known(name)
         ensembles = tuple(self.catalog.ensembles_with(name))
         return ModelState(name, tuple(versions), card, live.route if live else None, ensembles, reason)
+
+
+def _version(found: Sequence[RepositoryEntry], statistics: Mapping[str, Any] | None) -> VersionState:
+    """A version as each Triton has it; it is ready where one is."""
+    best = next((entry for entry in found if entry.state == READY), found[0])
+    known = statistics if best.state == READY else None
+    return VersionState(best.version, best.state, best.reason, known, tuple(found))
+
+
+def _settle(outcomes: Outcomes, *, serves: bool) -> None:
+    """Raises what came of a load or an unload where it failed anywhere; Triton's own words are for operators, who read
+    this. `serves`: the model did before.
+    """
+    failures = [error for error in outcomes.values() if error is not None]
+    if not failures:
+        return
+    if any(_DISABLED in error.internal for error in failures):
+        raise ControlDisabled("This Triton loads and unloads no model when asked.")
+    after = "What served before goes on." if serves else "Nothing of it serves."
+    if len(outcomes) > 1:
+        each = [f"{endpoint}: {_said(error)}" for endpoint, error in outcomes.items()]
+        if len(failures) < len(outcomes):
+            raise ModelNotLoaded("Not every Triton has done it.", each)
+        raise ModelNotLoaded("No Triton has done it.", [*each, after])
+    if isinstance(failures[0], UpstreamFailed | UpstreamContractViolation):
+        raise ModelNotLoaded("Triton could not load the model.", [_reason(failures[0].internal), after])
+    raise failures[0]
+
+
+def _said(error: GatewayError | None) -> str:
+    return "done." if error is None else _reason(error.internal or str(error))
 
 
 def _reason(said: str) -> str:

@@ -27,6 +27,11 @@ class Triton(Infers, Protocol):
     @property
     def release(self) -> Sequence[int]: ...
 
+    @property
+    def endpoints(self) -> Sequence[str]: ...
+
+    def away(self) -> Mapping[str, str]: ...
+
     async def repository(self) -> list[RepositoryEntry]: ...
 
     async def config(self, model: str, version: str) -> Mapping[str, Any]: ...
@@ -36,13 +41,12 @@ class Triton(Infers, Protocol):
 
 @dataclass(frozen=True)
 class Examination:
-    """`endpoint` is host:port of Triton's gRPC. `stranger` is a client of the same Redis without credentials,
+    """`stranger` is a client of the same Redis without credentials,
     `operator` one whose user may ask how Redis is set up.
     """
 
     triton: Triton
     catalog: Catalog
-    endpoint: str
     redis: Redis
     operator: Redis
     stranger: Redis
@@ -55,19 +59,26 @@ class Examination:
         findings = list(redis.findings)
         try:
             await self.catalog.refresh()
+            findings += self._replicas()
             findings += await self._server()
             findings += await self._models(probes=probes)
         except GatewayError as failure:
-            findings.append(_away(self.endpoint, failure))
+            findings.append(_away(", ".join(self.triton.endpoints), failure.internal or str(failure)))
             return Report(findings, [*redis.unchecked, "The models: Triton does not answer."])
         if not any(finding.code == "redis-away" for finding in findings):
             findings += await self._routes()
         return Report(findings, redis.unchecked)
 
+    def _replicas(self) -> list[Finding]:
+        """Of several: who is away, and who is not as the others."""
+        away = [_away(endpoint, reason) for endpoint, reason in self.triton.away().items()]
+        return [*away, *(_differing(name, who) for name, who in self.catalog.differing().items())]
+
     async def _server(self) -> list[Finding]:
-        host, _, port = self.endpoint.rpartition(":")
-        reached = await server.reachable_at(self.addresses(), int(port)) if server.is_loopback(host) else []
-        private = server.is_loopback(host) and not reached
+        places = [endpoint.rpartition(":") for endpoint in self.triton.endpoints]
+        ports = sorted({int(port) for host, _, port in places if server.is_loopback(host)})
+        reached = [each for port in ports for each in await server.reachable_at(self.addresses(), port)]
+        private = all(server.is_loopback(host) for host, _, _ in places) and not reached
         interfaces = await self.triton.open_interfaces()
         return [
             *server.release_findings(self.triton.release, private=private),
@@ -125,12 +136,21 @@ class Examination:
         return list(route_findings(model, route, card.served.versions if card else ()))
 
 
-def _away(endpoint: str, failure: GatewayError) -> Finding:
+def _away(endpoint: str, reason: str) -> Finding:
     return error(
         "triton",
         "triton-away",
-        f"it does not answer on {endpoint}: {failure.internal or failure}",
+        f"it does not answer on {endpoint or 'any address'}: {reason}",
         "Start it; is GATEWAY_TRITON_URL right?",
+    )
+
+
+def _differing(model: str, who: str) -> Finding:
+    return error(
+        f"model {model}",
+        "configurations-differ",
+        f"not every Triton has it with the same configuration ({who}): those that differ are not asked for it.",
+        f"Give them the same repository, then: gateway models load {model}",
     )
 
 

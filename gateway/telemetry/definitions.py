@@ -71,7 +71,7 @@ REQUESTS = _counter(
     "Answered requests. route: its template. model, version, variant: who was to answer, where that was decided. "
     "priority: the class applied. code: the HTTP status, 499 where the caller had left.",
     ("route", *_VARIANT, "priority", "code"),
-    most=390,
+    most=365,
     kept=("code",),
 )
 PROBLEMS = _counter(
@@ -141,12 +141,24 @@ ATTEMPTS = _counter(
 RETRIES = _counter(
     "gateway_retries_total", "Calls to Triton that were made a second time.", _VERSION, most=_VERSIONS
 )
+ENDPOINT_CALLS = _counter(
+    "gateway_endpoint_calls_total",
+    "Calls to Triton by its address. outcome: ok, error.",
+    ("endpoint", "outcome"),
+    most=32,
+)
+ENDPOINTS = _gauge("gateway_endpoints", "Tritons that are known; the most of any worker.", across=Across.MOST)
+ENDPOINTS_ANSWERING = _gauge(
+    "gateway_endpoints_answering",
+    "Of those, the ones that answered when they were last asked; the fewest of any worker.",
+    across=Across.LEAST,
+)
 FALLBACKS = _counter(
     "gateway_fallbacks_total", "Requests that the stable version took over.", _MODEL, most=_MODELS
 )
 BREAKERS = _gauge(
     "gateway_breakers",
-    "Workers whose breaker for this version is in this state: open, half_open.",
+    "Workers whose breaker for this version, on any Triton, is in this state: open, half_open.",
     (*_VERSION, "state"),
     most=2 * _VERSIONS,
     across=Across.SUM,

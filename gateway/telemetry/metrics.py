@@ -98,12 +98,23 @@ class UpstreamMetrics:
         self._limit = Gauge(table.CALLS_LIMIT, registry)
         self._waiting = Gauge(table.CALLS_WAITING, registry)
         self._healing = Counter(table.HEALING, registry)
+        self._endpoint_calls = Counter(table.ENDPOINT_CALLS, registry)
+        self._endpoints = Gauge(table.ENDPOINTS, registry)
+        self._answering = Gauge(table.ENDPOINTS_ANSWERING, registry)
 
     def retried(self, target: ModelVersion) -> None:
         self._retries.add((target.model, target.version))
 
     def healing(self, model: str, outcome: str) -> None:
         self._healing.add((model, outcome))
+
+    def endpoint_calls(self, endpoint: str, *, ok: int, errors: int) -> None:
+        self._endpoint_calls.add((endpoint, "ok"), float(ok))
+        self._endpoint_calls.add((endpoint, "error"), float(errors))
+
+    def endpoints(self, *, known: int, answering: int) -> None:
+        self._endpoints.set(known)
+        self._answering.set(answering)
 
     def breaker_changed(self, state: str) -> None:
         self._changes.add((state,))

@@ -267,6 +267,11 @@ class Breakers:
             )
         return self._breakers[key]
 
+    def forget(self, endpoint: str) -> None:
+        """An endpoint that is there no longer."""
+        for key in [key for key in self._breakers if key[0] == endpoint]:
+            del self._breakers[key]
+
     def states(self) -> Mapping[tuple[str, str, str], State]:
         """Endpoint, model and version of each breaker, and its state."""
         return {key: breaker.state for key, breaker in self._breakers.items()}

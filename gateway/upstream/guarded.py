@@ -1,54 +1,38 @@
-"""Calls to Triton behind a breaker and a budget for second tries: what the data plane calls."""
+"""Calls to one of the Tritons, behind breakers and a budget for second tries: what the data plane calls."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from gateway.domain import Array, InferCall, ModelVersion, RawTensor, Variant
-from gateway.errors import BackendDied, OutOfService, UpstreamError
+from gateway.errors import BackendDied, UpstreamError
 from gateway.upstream.answers import Answers
-from gateway.upstream.breaker import Attempt, Breaker, Breakers, judge
+from gateway.upstream.balancer import Admitted, Balancer
+from gateway.upstream.breaker import judge
+from gateway.upstream.client import TritonClient
 from gateway.upstream.retry import Failure, RetryBudget
 
 _Answer = TypeVar("_Answer")
-_Send = Callable[[InferCall], Awaitable[_Answer]]
+_Send = Callable[[TritonClient, InferCall], Awaitable[_Answer]]
 
 _AMPLE = 0.5  # of the usual time: a call that had less and ran out of it says nothing about the model
 
 
-class Endpoint(Protocol):
-    """One Triton."""
-
-    @property
-    def endpoint(self) -> str: ...
-
-    @property
-    def can_cancel(self) -> bool: ...
-
-    async def infer(self, call: InferCall) -> dict[str, Array]: ...
-
-    async def exchange(self, call: InferCall) -> list[RawTensor]: ...
-
-    def stream(self, call: InferCall) -> AsyncIterator[list[RawTensor]]: ...
-
-
 class GuardedTriton:
-    """One breaker a version; one budget for all of them. `retried` hears of each second try, `died` of each call that
-    failed because the model's process is gone.
+    """One budget for all replicas. `retried` hears of each second try, `died` of each call that failed because the
+    model's process is gone, with the endpoint of the replica.
     """
 
     def __init__(
         self,
-        triton: Endpoint,
-        breakers: Breakers,
+        balancer: Balancer,
         budget: RetryBudget,
         *,
         clock: Callable[[], float],
         retried: Callable[[ModelVersion], None] = lambda _: None,
-        died: Callable[[ModelVersion], None] = lambda _: None,
+        died: Callable[[ModelVersion, str], None] = lambda *_: None,
     ) -> None:
-        self._triton = triton
-        self._breakers = breakers
+        self._balancer = balancer
         self._budget = budget
         self._clock = clock
         self._retried = retried
@@ -57,100 +41,84 @@ class GuardedTriton:
     @property
     def can_cancel(self) -> bool:
         """Whether a call may be cancelled without harm to the server."""
-        return self._triton.can_cancel
+        return self._balancer.can_cancel
 
     def check(self, target: ModelVersion) -> None:
         """Raises OutOfService where `infer` would do so now."""
-        breaker = self._breaker(target)
-        if not breaker.allows():
-            raise _out_of_service(breaker)
+        self._balancer.check(target)
 
     async def infer(self, call: InferCall) -> dict[str, Array]:
         """The outputs by name.
 
         Raises DeadlineExceeded or UpstreamError; a failure that a second call may mend was tried again.
         """
-        return await self._tried(call, self._triton.infer)
+        return await self._tried(call, TritonClient.infer)
 
     async def exchange(self, call: InferCall) -> list[RawTensor]:
         """The outputs as bytes; raises what `infer` does."""
-        return await self._tried(call, self._triton.exchange)
+        return await self._tried(call, TritonClient.exchange)
 
     def stream(self, call: InferCall) -> Answers:
         """The answers of a call, which begins now; it is not tried again. Raises OutOfService."""
-        breaker, attempt = self._admitted(call)
+        admitted = self._balancer.admit(call.target)
         ample = self._is_ample(call)
-        answers = Answers(self._triton.stream(call), lambda: call.deadline.remaining(self._clock()))
+        pieces = admitted.replica.triton.stream(call)
+        answers = Answers(pieces, lambda: call.deadline.remaining(self._clock()))
 
         def ended(done: "asyncio.Future[None]") -> None:
             error = asyncio.CancelledError() if done.cancelled() else done.exception()
-            self._record(call, breaker, attempt, error, ample=ample)
+            self._record(call, admitted, error, ample=ample)
 
         answers.task.add_done_callback(ended)
         return answers
 
     async def _tried(self, call: InferCall, send: _Send[_Answer]) -> _Answer:
+        """The second try goes to another replica where there is one."""
         with self._budget.request():
+            admitted = self._balancer.admit(call.target)
             try:
-                return await self._attempt(call, send)
+                return await self._attempt(call, admitted, send)
             except UpstreamError as error:
-                pause = self._budget.backoff(self._failure(error, call))
+                pause = self._budget.backoff(self._failure(error, call, admitted))
                 if pause is None:
                     raise
             with self._budget.retrying():
                 await asyncio.sleep(pause)
                 self._retried(call.target)
-                return await self._attempt(call, send)
+                again = self._balancer.admit(call.target, avoid=admitted.replica)
+                return await self._attempt(call, again, send)
 
-    async def _attempt(self, call: InferCall, send: _Send[_Answer]) -> _Answer:
+    async def _attempt(self, call: InferCall, admitted: Admitted, send: _Send[_Answer]) -> _Answer:
         """One call, judged by its end."""
-        breaker, attempt = self._admitted(call)
         ample = self._is_ample(call)
         failure: BaseException | None = None
         try:
-            return await send(call)
+            return await send(admitted.replica.triton, call)
         except BaseException as error:
             failure = error
             raise
         finally:
-            self._record(call, breaker, attempt, failure, ample=ample)
-
-    def _admitted(self, call: InferCall) -> tuple[Breaker, Attempt]:
-        """Raises OutOfService."""
-        breaker = self._breaker(call.target)
-        attempt = breaker.admit()
-        if attempt is None:
-            raise _out_of_service(breaker)
-        return breaker, attempt
+            self._record(call, admitted, failure, ample=ample)
 
     def _is_ample(self, call: InferCall) -> bool:
         return call.deadline.remaining(self._clock()) >= _AMPLE * call.usual
 
     def _record(
-        self, call: InferCall, breaker: Breaker, attempt: Attempt, error: BaseException | None, *, ample: bool
+        self, call: InferCall, admitted: Admitted, error: BaseException | None, *, ample: bool
     ) -> None:
         """The end of a call, by this error or well."""
         judgement = judge(error, ample=ample)
         if isinstance(error, BackendDied):
-            self._died(call.target)
-        # A stable version has no other that could answer in its place, and nobody can for a pinned one.
-        last = call.target.variant in (Variant.STABLE, Variant.PINNED)
-        breaker.record(attempt, judgement, last=last)
+            self._died(call.target, admitted.replica.endpoint)
+        self._balancer.record(admitted, call.target, error, judgement)
         if call.target.variant is not Variant.SHADOW:
             self._budget.record(judgement.verdict)
 
-    def _failure(self, error: UpstreamError, call: InferCall) -> Failure:
-        remaining = call.deadline.remaining(self._clock())
+    def _failure(self, error: UpstreamError, call: InferCall, admitted: Admitted) -> Failure:
         return Failure(
-            judge(error).retry, attempts=1, elsewhere=False, remaining=remaining, typical=call.typical
+            judge(error).retry,
+            attempts=1,
+            elsewhere=self._balancer.has_other(admitted.replica, call.target),
+            remaining=call.deadline.remaining(self._clock()),
+            typical=call.typical,
         )
-
-    def _breaker(self, target: ModelVersion) -> Breaker:
-        return self._breakers.of(self._triton.endpoint, target)
-
-
-def _out_of_service(breaker: Breaker) -> OutOfService:
-    return OutOfService(
-        "This version of the model has failed too often and is left alone for a moment.",
-        retry_after=breaker.retry_after or 1.0,
-    )

@@ -1,0 +1,40 @@
+"""Where Tritons are: addresses as they are written down, and all that stand behind a name."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+
+_BY_NAME = "dns:///"
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""All IP addresses of a host's name. Raises OSError where it has none, or nobody can say."""
+
+
+async def system_resolve(host: str, port: int) -> Sequence[str]:
+    """What the system says, by A and AAAA."""
+    rows = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(place[0]) for *_, place in rows]
+
+
+class Endpoints:
+    """`written`: host:port, each one Triton, or dns:///host:port, each address of the name one; with commas between."""
+
+    def __init__(self, written: str, resolve: Resolve = system_resolve) -> None:
+        parts = [part.strip() for part in written.split(",")]
+        self.fixed = tuple(part for part in parts if not part.startswith(_BY_NAME))
+        self._names = [part.removeprefix(_BY_NAME) for part in parts if part.startswith(_BY_NAME)]
+        self._resolve = resolve
+
+    @property
+    def change(self) -> bool:
+        """Whether there may be others later."""
+        return bool(self._names)
+
+    async def find(self) -> list[str]:
+        """host:port of every Triton, each once. Raises OSError where a name cannot be looked up."""
+        found = list(self.fixed)
+        for name in self._names:
+            host, _, port = name.rpartition(":")
+            addresses = await self._resolve(host.strip("[]"), int(port))
+            found += sorted(f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in addresses)
+        return list(dict.fromkeys(found))

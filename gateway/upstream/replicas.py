@@ -1,0 +1,213 @@
+"""The Tritons behind this gateway: one channel each for as long as it is there, and what each of them serves."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from gateway.catalog import Inventory
+from gateway.errors import ConnectionFailed, GatewayError, UpstreamDraining
+from gateway.upstream.agreement import Agreement, Version, agreed
+from gateway.upstream.client import TritonClient
+from gateway.upstream.endpoints import Endpoints
+
+_RESOLVED_EVERY = 2.0  # seconds
+
+_log = structlog.stdlib.get_logger("gateway.upstream")
+
+
+@dataclass(eq=False, slots=True)
+class Replica:
+    """One Triton. `in_flight`, `answered` and `failed` count this worker's calls; `serving` are the versions that it is
+    ready for.
+
+    `away` says that it could not be reached, or was shutting down, and has not been read since: it is then called only
+    where nobody else can be.
+    """
+
+    endpoint: str
+    triton: TritonClient
+    in_flight: int = 0
+    answered: int = 0
+    failed: int = 0
+    serving: frozenset[Version] = frozenset()
+    away: bool = False
+    failure: GatewayError | None = None  # of the last reading
+    inventory: Inventory | None = None  # of the last good one
+    readings: int = 0  # under way
+    leaving: asyncio.Event | None = None  # set by the end of the last call
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.in_flight or self.readings)
+
+    def ended(self) -> None:
+        """Told of the end of each call and reading."""
+        if self.leaving is not None and not self.is_busy:
+            self.leaving.set()
+
+
+class Replicas:
+    """`async with`, and then `follow` as a task. `left` hears of each that is there no longer."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        *,
+        clock: Callable[[], float],
+        interval: float = _RESOLVED_EVERY,
+        left: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._endpoints = endpoints
+        self._clock = clock
+        self._interval = interval
+        self.left = left
+        self.members: tuple[Replica, ...] = ()
+        self._known: dict[Version, tuple[Replica, ...]] = {}
+        self._leaving: dict[Replica, asyncio.Task[None]] = {}
+        self._beside: set[asyncio.Task[None]] = set()
+        self._unresolved = ""
+
+    async def __aenter__(self) -> Self:
+        await self._set(self._endpoints.fixed)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        tasks = [*self._leaving.values(), *self._beside]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for replica in (*self.members, *self._leaving):
+            await replica.triton.__aexit__(None, None, None)
+
+    async def follow(self) -> None:
+        """Looks names up for ever; run as a task and cancel it to stop. A look-up that fails changes nothing."""
+        while self._endpoints.change:
+            await self.resolve()
+            await asyncio.sleep(self._interval)
+
+    async def resolve(self) -> None:
+        """Looks up once who is there."""
+        try:
+            found = await self._endpoints.find()
+        except OSError as error:
+            if str(error) != self._unresolved:
+                _log.warning("triton_name_not_resolved", reason=str(error))
+            self._unresolved = str(error)
+            return
+        self._unresolved = ""
+        if found:
+            await self._set(found)
+
+    def serving(self, version: Version) -> Sequence[Replica]:
+        """Those that are ready for this version, without those that are away where there are others.
+
+        All of them where nobody is ready: then the call itself says what is the matter.
+        """
+        known = self._known.get(version)
+        if known is None:
+            ready = [each for each in self.members if version in each.serving] or self.members
+            known = self._known[version] = tuple([each for each in ready if not each.away] or ready)
+        return known
+
+    def having(self, model: str, version: str) -> Sequence[Replica]:
+        """As `serving`, where `version` may be empty for any."""
+        if version:
+            return self.serving((model, version))
+        ready = [
+            each for each in self.members if any(name == model for name, _ in each.serving)
+        ] or self.members
+        return [each for each in ready if not each.away] or ready
+
+    def note(self, replica: Replica, error: BaseException | None) -> None:
+        """The end of a call: one that could not be made says the same of the next ones, whatever they ask for."""
+        if isinstance(error, ConnectionFailed | UpstreamDraining):
+            self._go_away(replica, error)
+
+    async def inventory(self) -> Inventory:
+        """What all of them serve together, read from each now. Raises UpstreamError where none can be asked.
+
+        One that did not answer the last time is asked beside the others, and nobody waits for it.
+        """
+        waited = [each for each in self.members if each.failure is None] or self.members
+        for replica in self.members:
+            if replica not in waited and not replica.readings:
+                beside = asyncio.create_task(self._read(replica))
+                self._beside.add(beside)
+                beside.add_done_callback(self._beside.discard)
+        await asyncio.gather(*map(self._read, waited))
+        return self._agree().inventory
+
+    async def _read(self, replica: Replica) -> None:
+        was_away, replica.readings = replica.away, replica.readings + 1
+        try:
+            replica.inventory = await replica.triton.inventory()
+        except GatewayError as error:
+            replica.failure = error
+            self._go_away(replica, error)
+        else:
+            replica.failure = None
+            if was_away:  # what went away meanwhile has to be read once more
+                replica.away = False
+                self._tell("triton_back", replica)
+        finally:
+            replica.readings -= 1
+            replica.ended()
+
+    def _agree(self) -> Agreement:
+        failures = [each.failure for each in self.members if each.failure is not None]
+        if len(failures) == len(self.members):
+            raise (
+                failures[0] if failures else ConnectionFailed("No inference server is known.", retry_after=1)
+            )
+        found = {each.endpoint: each.inventory for each in self.members if each.inventory is not None}
+        agreement = agreed(found)
+        for replica in self.members:
+            replica.serving = agreement.serving.get(replica.endpoint, frozenset())
+        self._known.clear()
+        return agreement
+
+    def _go_away(self, replica: Replica, error: GatewayError) -> None:
+        if not replica.away:
+            replica.away = True
+            self._known.clear()
+            self._tell("triton_away", replica, reason=error.internal or str(error))
+
+    def _tell(self, event: str, replica: Replica, **more: object) -> None:
+        """Of one alone the catalog and the breakers tell."""
+        if len(self.members) > 1:
+            _log.warning(event, endpoint=replica.endpoint, **more)
+
+    async def _set(self, endpoints: Sequence[str]) -> None:
+        """Opens what is new, and lets go what is there no longer once its last call has ended."""
+        there = {each.endpoint: each for each in self.members}
+        members = []
+        for endpoint in endpoints:
+            replica = there.pop(endpoint, None)
+            if replica is None:
+                triton = await TritonClient(endpoint, clock=self._clock).__aenter__()
+                replica = Replica(endpoint, triton)
+                if self._endpoints.change:
+                    _log.info("triton_found", endpoint=endpoint)
+            members.append(replica)
+        if there or len(members) != len(self.members):
+            self.members = tuple(members)
+            self._known.clear()
+        for replica in there.values():
+            _log.info("triton_left", endpoint=replica.endpoint, in_flight=replica.in_flight)
+            self._leaving[replica] = asyncio.create_task(self._let_go(replica))
+
+    async def _let_go(self, replica: Replica) -> None:
+        """A channel that closes cancels its calls, so it closes when there are none."""
+        replica.leaving = asyncio.Event()
+        if replica.is_busy:
+            await replica.leaving.wait()
+        del self._leaving[replica]
+        await replica.triton.__aexit__(None, None, None)
+        if all(replica.endpoint != each.endpoint for each in self.members):
+            self.left(replica.endpoint)

@@ -24,7 +24,7 @@ from gateway.domain import (
     Variant,
 )
 from gateway.errors import GatewayError, OutOfService
-from gateway.upstream import Breakers, GuardedTriton, RetryBudget, TritonClient
+from gateway.upstream import Balancer, Breakers, Endpoints, GuardedTriton, Replicas, RetryBudget
 
 Code = grpc.StatusCode
 CANARY = ModelVersion("pets", "2", Variant.CANARY)
@@ -176,10 +176,10 @@ ROWS = {
 
 @asynccontextmanager
 async def guarded(url: str) -> AsyncIterator[GuardedTriton]:
-    async with TritonClient(url, clock=time.monotonic) as client:
+    async with Replicas(Endpoints(url), clock=time.monotonic) as replicas:
+        breakers = Breakers(clock=time.monotonic, uniform=random.uniform)
         yield GuardedTriton(
-            client,
-            Breakers(clock=time.monotonic, uniform=random.uniform),
+            Balancer(replicas, breakers, draw=random.random),
             RetryBudget(uniform=lambda low, _: low),
             clock=time.monotonic,
         )

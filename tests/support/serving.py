@@ -13,14 +13,21 @@ from gateway.app import build
 from gateway.fetch import Outside
 from gateway.http import Guard
 from gateway.settings import Settings
+from gateway.upstream import Resolve
 
 
 @asynccontextmanager
 async def served(
-    redis: Addresses, key: str, triton_url: str, *, outside: Outside | None = None, **settings: object
+    redis: Addresses,
+    key: str,
+    triton_url: str,
+    *,
+    outside: Outside | None = None,
+    resolve: Resolve | None = None,
+    **settings: object,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client, with this key, to a gateway with these settings, its catalog read as often as is allowed; `outside`
-    is what it takes for the internet.
+    is what it takes for the internet, `resolve` what it looks names of Tritons up with.
     """
     store = {name.removeprefix("GATEWAY_").lower(): value for name, value in store_environment(redis).items()}
     values = Settings.model_validate({"triton_url": triton_url, "catalog_interval": 0.1, **store, **settings})
@@ -28,7 +35,7 @@ async def served(
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
-            build(values, outside=outside),
+            build(values, outside=outside, resolve=resolve),
             http=Guard,
             ws="wsproto",
             ws_max_size=2 * values.max_frame_bytes,

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from redis.asyncio import Redis
-from redis.asyncio.cluster import ClusterNode, ClusterPipeline, ClusterPubSub, RedisCluster
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline, ClusterPubSub, PipelineCommand, RedisCluster
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.cluster import PRIMARY
 from redis.exceptions import ClusterDownError, RedisClusterException, RedisError
 from redis.exceptions import ConnectionError as RedisUnreachable
 from redis.exceptions import TimeoutError as RedisSlow
@@ -57,11 +58,47 @@ class Cluster(RedisCluster):
         with _unreachable():
             return await super().execute_command(*args, **options)
 
+    def get_node(
+        self, host: str | None = None, port: int | None = None, node_name: str | None = None
+    ) -> ClusterNode | None:
+        """By its name alone the library asks for one node: that to which a slot is on its way."""
+        if node_name is None:
+            return super().get_node(host, port)
+        found = super().get_node(node_name=node_name) or self._new_node(node_name)
+        return cast("ClusterNode", _Importing(found))
+
+    def _new_node(self, name: str) -> ClusterNode:
+        host, _, port = name.rpartition(":")
+        node = ClusterNode(host, int(port), PRIMARY, **self.connection_kwargs)
+        self.nodes_manager.set_nodes(self.nodes_manager.nodes_cache, {name: node})
+        return node
+
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
         return _Pipeline(self, transaction)  # type: ignore[abstract]  # as the library makes its own
 
     def pubsub(self, **options: Any) -> ClusterPubSub:  # type: ignore[override]  # the node is never chosen here
         return _Channels(self, **options)
+
+
+class _Importing:
+    """A node that a slot is moving to. It answers for the slot only right after ASKING on the same connection, and the
+    library sends the two over whichever are free."""
+
+    def __init__(self, node: ClusterNode) -> None:
+        self._node = node
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._node, name)
+
+    async def execute_command(self, *args: Any, asking: bool = False, **options: Any) -> Any:
+        if args == ("ASKING",):
+            return None
+        commands = [PipelineCommand(0, "ASKING"), PipelineCommand(1, *args, **options)]
+        await self._node.execute_pipeline(commands)
+        answer = commands[1].result
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 class _Pipeline(ClusterPipeline):
@@ -125,8 +162,8 @@ def _noticed(client: RedisCluster) -> Iterator[None]:
 
 @contextmanager
 def _unreachable() -> Iterator[None]:
-    """The library's errors of clusters stand outside its tree; LookupErrors come from a layout without any slots."""
+    """The library's errors of clusters stand outside its tree; the others are those of a layout that is being read."""
     try:
         yield
-    except (RedisClusterException, LookupError) as error:
+    except (RedisClusterException, LookupError, AttributeError) as error:
         raise RedisUnreachable(f"{type(error).__name__}: {error}") from None

@@ -38,7 +38,7 @@ from gateway.auth.store import KEYS
 from gateway.domain import Principal, Quota
 from gateway.ratelimit import RateLimiter, RedisStore
 from gateway.ratelimit.plan import plan
-from gateway.store import connect
+from gateway.store import Documents, connect
 
 PROMISED = 2.0  # seconds until a change holds everywhere
 NODE_TIMEOUT = ("--cluster-node-timeout", "1000")
@@ -148,6 +148,20 @@ async def test_a_slot_that_moves_takes_its_bounds_along(group: Group) -> None:
         assert await allowed(both, ME, of=30) == 6
 
 
+async def test_what_has_moved_already_is_found_while_its_slot_still_moves(group: Group) -> None:
+    """Over one of several free connections: the permission to ask holds for the next command on the same one."""
+    async with connect(group.url(), timeout=CALM) as redis:
+        documents = Documents(redis, key="gw:moves", channel="gw:moves")
+        await redis.hset("gw:moves", "one", "two")
+        await asyncio.gather(*(documents.get("one") for _ in range(5)))
+        finish = begin_move(group, key_slot(b"gw:moves"))
+        for _ in range(3):
+            assert await documents.get("one") == "two"
+            assert (await documents.read()).documents == {"one": "two"}
+        finish()
+        assert await documents.get("one") == "two"
+
+
 @contextlib.asynccontextmanager
 async def limiters(url: str) -> AsyncIterator[list[RateLimiter]]:
     """As two processes have them, with patience, so that a busy machine decides nothing."""
@@ -180,7 +194,8 @@ def begin_move(group: Group, slot: int) -> Callable[[], None]:
     migrate(source, target, [first])
 
     def finish() -> None:
-        migrate(source, target, others)
+        if others:
+            migrate(source, target, others)
         for node in (target, *(node for node in group.masters if node is not target)):
             command(node, "SETSLOT", slot, "NODE", new)
 

@@ -113,6 +113,7 @@ def gateway(at: Addresses, **settings: object) -> Part:
     """`settings` are GATEWAY_… variables by their short name, for instance `workers=2`."""
     environment = {
         "GATEWAY_MODEL_REPOSITORY": str(ROOT / "model_repository"),
+        "GATEWAY_DRAIN_DELAY": "0",  # nobody balances a load here
         **{f"GATEWAY_{name.upper()}": str(value) for name, value in settings.items()},
         "GATEWAY_HOST": at.gateway_host,
         "GATEWAY_PORT": str(at.gateway_port),

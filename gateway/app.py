@@ -1,5 +1,6 @@
 """The composition root: the only place where the parts meet. Nothing is opened before the lifespan begins."""
 
+import asyncio
 import contextlib
 import gc
 import time
@@ -31,11 +32,13 @@ from gateway.assembly.tracing import tracing
 from gateway.errors import GatewayError
 from gateway.fetch import ImageUrls, Outside, internet
 from gateway.readings import Readings
+from gateway.serving import Drain, Watchdog
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure_logs
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream import Resolve
 
+_FIRST_READING = 3.0  # seconds
 _YOUNG = 20_000  # objects between two looks for garbage; Python's 700 are those of a few requests
 
 
@@ -45,7 +48,9 @@ def create_app() -> ASGIApp:
     lines = configure_logs(
         level=settings.log_level, style=settings.log_format, dropped=metrics.worker.line_dropped
     )
-    return build(settings, metrics, Part(resources=[lines], tasks=[_keep_what_lasts]))
+    drain = Drain(settings.drain_delay)
+    around = Part(resources=[lines, drain, Watchdog()], tasks=[_keep_what_lasts])
+    return build(settings, metrics, around, drain=drain, patience=_FIRST_READING)
 
 
 async def _keep_what_lasts() -> None:
@@ -63,14 +68,17 @@ def build(
     *around: Part,
     outside: Outside | None = None,
     resolve: Resolve | None = None,
+    drain: Drain | None = None,
+    patience: float = 0.0,
 ) -> ASGIApp:
     """The application for these settings. Services open when its lifespan starts and close in reverse; those of
-    `around` open first. `outside` is how images by URL are reached; the internet by default. `resolve` looks up
-    names of Tritons.
+    `around` open first. `outside` is how images by URL are reached, the internet by default; `resolve` looks up names
+    of Tritons. `drain` says when this process is about to end; for at most `patience` seconds the lifespan waits for the
+    first copies of what it reads.
 
     Raises AccessFileError, RoutesFileError.
     """
-    metrics = metrics or Metrics()
+    metrics, drain = metrics or Metrics(), drain or Drain()
     traces = tracing(settings, metrics)
     bodies = BodyReader(
         limit=settings.max_body_bytes, budget=settings.max_buffered_bytes, seconds=settings.body_timeout
@@ -89,7 +97,7 @@ def build(
         died=models.healer.died,
         tracing=traces.tracer,
     )
-    operators = rollouts(settings, entry.access, routes, far.catalog, way.dataplane, metrics, bodies)
+    operators = rollouts(settings, entry.access, routes, far.catalog, way.dataplane, metrics, bodies, drain)
     readings = Readings(
         metrics,
         far.catalog,
@@ -103,7 +111,9 @@ def build(
     )
     watching = Part(
         handlers=[
-            health_routes(far.catalog, entry.ring, entry.limiter, entry.issuers, entry.denied, routes.table),
+            health_routes(
+                far.catalog, entry.ring, entry.limiter, entry.issuers, entry.denied, routes.table, drain
+            ),
             metrics_routes(readings.scrape, settings.metrics_networks),
             audit_routes(entry.audit, routes.store),
             static_routes(),
@@ -126,6 +136,10 @@ def build(
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with opened(parts):
+            # Who shares a listener is sent requests from the moment at which it listens.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await readings.first()
             yield
 
     app = Litestar(
@@ -150,4 +164,5 @@ def build(
         requests=metrics.requests,
         origins=settings.cors_origins,
         tracing=traces.tracer,
+        drain=drain,
     )

@@ -293,6 +293,12 @@ class Overloaded(GatewayError):
     code = "overloaded"
 
 
+class Draining(GatewayError):
+    """This process ends, and its time for what was under way is over."""
+
+    code = "draining"
+
+
 class UpstreamError(GatewayError):
     """Triton's side; the caller's request may be fine."""
 

@@ -23,6 +23,7 @@ from gateway.upstream import Breakers, Replicas
 from gateway.upstream.breaker import State
 
 _INTERVAL = 1.0
+_LOOK = 0.02  # seconds
 
 _log = structlog.stdlib.get_logger("gateway.upstream")
 
@@ -46,6 +47,15 @@ class Readings:
         while True:
             self.take()
             await asyncio.sleep(_INTERVAL)
+
+    async def first(self) -> None:
+        """Returns once this worker's copies of what it needs for an answer have been read."""
+        while not self._known():  # noqa: ASYNC110  # four copies, each of which is asked in its own way
+            await asyncio.sleep(_LOOK)
+
+    def _known(self) -> bool:
+        copies = (self.keys.status().usable, self.denied.fresh, self.routes.status().known)
+        return all(copies) and self.catalog.status().fresh
 
     def take(self) -> None:
         self.metrics.requests.tell()

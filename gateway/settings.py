@@ -119,6 +119,13 @@ class Settings(BaseSettings):
         description="Calls in flight to one model version, per worker, at the very most; fewer where the model's "
         "batches and instances make less use of them.",
     )
+    drain_delay: float = Field(
+        5.0,
+        ge=0,
+        le=300,
+        description="Seconds between the signal to end and the end of listening. Meanwhile /readyz says no and every "
+        "answer ends its connection, so that load balancers and clients go elsewhere; all requests are answered.",
+    )
     header_timeout: float = Field(
         5.0, gt=0, le=60, description="Seconds that a caller may take to send the headers of a request."
     )

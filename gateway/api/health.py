@@ -8,6 +8,7 @@ from gateway.canary import Route
 from gateway.canary.table import RouteTable
 from gateway.catalog import Catalog
 from gateway.ratelimit import RateLimiter
+from gateway.serving import Drain
 
 
 def health_routes(
@@ -17,6 +18,7 @@ def health_routes(
     issuers: TrustedIssuers,
     denied: DenyList,
     routes: RouteTable[Route],
+    drain: Drain,
 ) -> Router:
     @get(
         "/livez", operation_id="livez", summary="Is the process alive?", tags=["health"], sync_to_thread=False
@@ -39,7 +41,12 @@ def health_routes(
     )
     def readyz() -> Response[dict[str, object]]:
         status = catalog.status()
-        parts = {"triton": status.fresh, "models": status.models > 0, "keys": ring.status().usable}
+        parts = {
+            "triton": status.fresh,
+            "models": status.models > 0,
+            "keys": ring.status().usable,
+            "staying": not drain.begun,  # who is about to end still answers, but should be sent nobody new
+        }
         # Without these most requests are still answered, so they are told and do not count: an issuer whose keys
         # cannot be had must not take the gateway away from everybody else.
         degraded = {

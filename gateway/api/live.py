@@ -29,6 +29,7 @@ from gateway.canary.route import Route
 from gateway.canary.table import Live
 from gateway.catalog import Catalog
 from gateway.errors import GatewayError, Overloaded
+from gateway.serving import Drain
 from gateway.store import StoreAway
 from gateway.telemetry.timeline import Timeline
 
@@ -118,6 +119,7 @@ def live_routes(
     reader: CountsReader,
     catalog: Catalog,
     clock: Callable[[], float],
+    drain: Drain,
 ) -> Router:
     @get(
         "/admin/v1/events",
@@ -127,7 +129,7 @@ def live_routes(
         summary="Watch the routes",
         description="Server-sent events. First and at each change: `models`, the versions that are loaded, and `route` "
         "for every route. Once a second: `report` for each rollout, without images; for the model that is asked for by "
-        "name also `traffic`. The stream ends with the credential that began it.",
+        "name also `traffic`. The stream ends with the credential that began it, and with the process: open it again.",
         responses=failures(401, 403, 422, 429, 503),
         tags=["canaries"],
     )
@@ -135,7 +137,7 @@ def live_routes(
         asked = read_query(request.scope["query_string"], WatchQuery)
 
         async def admitted() -> bool:
-            return await _is_admitted(access, request)
+            return not drain.begun and await _is_admitted(access, request)
 
         watch = Watch(rollouts, reports, reader, catalog, clock, admitted, asked.model)
         return ServerSentEvent(watch.messages())

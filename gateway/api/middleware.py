@@ -1,5 +1,6 @@
 """Around the whole application, unknown paths too: request ids, stage times, counts, traces and the access line."""
 
+import asyncio
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,10 +10,12 @@ from typing import Protocol, cast
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
 
-from gateway.api.context import Context, attach
-from gateway.api.problems import KINDS, MEDIA_TYPE, described
+from gateway.api.context import Context, HttpRequest, attach
+from gateway.api.problems import KINDS, MEDIA_TYPE, described, from_gateway
+from gateway.errors import Draining
 from gateway.priority import render
 from gateway.ratelimit import headers as quota_headers
+from gateway.serving import Drain
 from gateway.telemetry.requests import Finished
 from gateway.telemetry.timeline import Timeline, server_timing
 from gateway.telemetry.trace import Trace
@@ -64,8 +67,10 @@ class RequestContext:
         requests: Requests,
         origins: Iterable[str],
         tracing: Tracing | None = None,
+        drain: Drain | None = None,
     ) -> None:
         self._app = app
+        self._drain = drain or Drain()
         self._clock = clock
         self._requests = requests
         self._tracing = tracing
@@ -92,16 +97,27 @@ class RequestContext:
             self._clock,
             timing_origin=self._timing_origin(scope),
             tracing=self._tracing,
+            drain=self._drain,
         )
         ids = {"request_id": context.request_id, "trace_id": trace.trace_id if trace else None}
         with structlog.contextvars.bound_contextvars(**ids), self._under_way(scope):
             try:
                 await self._app(scope, receive, exchange.send)
+            except asyncio.CancelledError:
+                # The server's patience is over: the end of a process is no reason for an answer that says nothing.
+                if exchange.status or not self._drain.begun:
+                    raise
+                await self._cut_short(scope, receive, exchange.send)
             finally:
                 exchange.count()
                 context.end(exchange.status)
                 exchange.log()
                 exchange.trace()
+
+    async def _cut_short(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        request = HttpRequest(scope, receive)
+        error = Draining("This process ends before the answer is there.", retry_after=1)
+        await from_gateway(request, error).to_asgi_response(None, request)(scope, receive, send)
 
     async def _connect(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
         """A WebSocket is counted and logged as its handshake; what goes over it is its handler's to count and trace."""
@@ -151,8 +167,10 @@ class _Exchange:
         *,
         timing_origin: bytes | None = None,
         tracing: Tracing | None = None,
+        drain: Drain | None = None,
     ) -> None:
         self._scope = scope
+        self._drain = drain
         self._context = context
         self._send = send
         self._requests = requests
@@ -264,6 +282,8 @@ class _Exchange:
         if self._context.principal is not None:
             total = self._clock() - self._context.started
             found.append((b"server-timing", server_timing(self._context.timeline, total).encode()))
+        if self._drain is not None and self._drain.begun:
+            found.append((b"connection", b"close"))
         if self._timing_origin is not None:
             found.append((b"timing-allow-origin", self._timing_origin))
         return found

@@ -135,6 +135,7 @@ KINDS: Mapping[str, Kind] = {
     "overloaded": Kind(503, "Overloaded", _WAIT),
     "upstream_unavailable": Kind(503, "Inference server unavailable", _WAIT),
     "upstream_overloaded": Kind(503, "Inference server overloaded", _WAIT),
+    "draining": Kind(503, "Gateway restarting", _WAIT),
     "upstream_draining": Kind(503, "Inference server restarting", _WAIT),
     "model_unavailable": Kind(503, "Model unavailable", _WAIT),
     "deadline_exceeded": Kind(504, "Deadline exceeded", "Try again, or send fewer or smaller images."),

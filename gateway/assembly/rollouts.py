@@ -32,6 +32,7 @@ from gateway.canary.table import RouteTable
 from gateway.catalog import Catalog
 from gateway.dataplane import DataPlane
 from gateway.readings import on_change, on_route
+from gateway.serving import Drain
 from gateway.settings import Settings
 from gateway.store import connect
 from gateway.telemetry.metrics import Metrics
@@ -89,6 +90,7 @@ def rollouts(
     dataplane: DataPlane,
     metrics: Metrics,
     bodies: BodyReader,
+    drain: Drain,
 ) -> Part:
     """What operators need: changes, reports, the one evaluator among all workers, and the routes to begin with.
 
@@ -115,7 +117,7 @@ def rollouts(
     return Part(
         handlers=[
             canary_routes(changes, reports, routing.callers, catalog, bodies),
-            live_routes(access, changes, reports, routing.reader, catalog, time.time),
+            live_routes(access, changes, reports, routing.reader, catalog, time.time, drain),
             fleet_routes(routing.fleet),
         ],
         tasks=[routing.lease.run, controller.run, Seed(seeds, changes, clock=time.time).run],

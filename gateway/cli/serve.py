@@ -13,7 +13,8 @@ from gateway.http import Bounds, Guard
 from gateway.settings import Settings
 from gateway.telemetry.worker_files import MetricsFolderError, shared_folder
 
-_DRAIN_SECONDS = 8  # what requests in flight get to finish after SIGTERM
+_GRACE_SECONDS = 8  # what requests in flight get to finish when nothing more is listened to
+_START_SECONDS = 20  # for a worker that takes another one's place; also what a worker may be silent to its supervisor
 
 
 @click.command()
@@ -56,5 +57,6 @@ def _run(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_worker_healthcheck=_START_SECONDS,
     )

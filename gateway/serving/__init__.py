@@ -1,0 +1,6 @@
+"""A worker's beginning and end, as its server and its supervisor do not know them."""
+
+from gateway.serving.drain import Drain
+from gateway.serving.watchdog import Watchdog
+
+__all__ = ["Drain", "Watchdog"]

@@ -1,0 +1,101 @@
+"""Gateways that are told to end, whole and worker by worker, while they are used: nothing that was accepted is lost."""
+
+import contextlib
+import json
+import signal
+import socket
+import time
+from dataclasses import replace
+
+import httpx
+import pytest
+from processes import RunningStack, running, wait_ready
+from stack import free_port, gateway
+from support.pair import pair, statuses
+
+DELAY = 3.0  # seconds of the drain
+LONGEST = 16.0  # seconds from the signal to the end of the process
+
+
+def test_workers_that_are_told_to_end_one_after_the_other_lose_no_request(stack: RunningStack) -> None:
+    with pair(stack, drain_delay=1) as gateways, gateways.load(16) as load:
+        for number, worker in enumerate(gateways.workers(), 1):
+            load.wait_until(number)
+            worker.terminate()
+            worker.wait(LONGEST)
+            gateways.until_started(2 + number)
+        answers = statuses(load.samples())
+        assert set(answers) == {200}, (answers, gateways.log()[-2000:])
+
+
+def test_a_rolling_restart_by_the_supervisor_loses_no_request(stack: RunningStack) -> None:
+    with pair(stack, drain_delay=1) as gateways, gateways.load(16) as load:
+        before = {each.pid for each in gateways.workers()}
+        load.wait_until(1)
+        gateways.process.popen.send_signal(signal.SIGHUP)
+        answers = statuses(load.samples())
+        assert set(answers) == {200}, (answers, gateways.log()[-2000:])
+        gateways.until_started(4)
+        assert len({each.pid for each in gateways.workers()} - before) >= 1
+
+
+def test_a_gateway_that_ends_says_so_first_and_answers_everybody_meanwhile(stack: RunningStack) -> None:
+    with pair(stack, drain_delay=DELAY) as gateways:
+        with gateways.load(DELAY) as load:
+            load.wait_until(0.5)
+            gateways.process.popen.send_signal(signal.SIGTERM)
+            load.wait_until(DELAY / 2)
+            answer = gateways.ready()
+            assert (answer.status_code, answer.json()["parts"]["staying"]) == (503, False)
+            assert answer.headers["connection"] == "close"
+            assert set(statuses(load.samples())) == {200}
+        gateways.process.popen.wait(LONGEST)
+
+
+def test_slow_callers_do_not_keep_a_process_and_those_who_wait_are_told(stack: RunningStack) -> None:
+    head = (
+        f"POST /v1/classify HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.key}\r\n"
+        "content-type: image/png\r\ncontent-length: 1000\r\n\r\n"
+    )
+    beginnings = [b"", b"POST /v1/cla", f"{head}half".encode()]
+    with pair(stack, drain_delay=0) as gateways, contextlib.ExitStack() as sockets:
+        address = (gateways.at.gateway_host, gateways.at.gateway_port)
+        callers = [
+            sockets.enter_context(socket.create_connection(address, timeout=LONGEST)) for _ in range(60)
+        ]
+        for number, caller in enumerate(callers):
+            caller.sendall(beginnings[number % 3])
+        time.sleep(0.5)  # for the last of them to be read
+        told = time.monotonic()
+        gateways.process.popen.send_signal(signal.SIGTERM)
+        answers = [caller.makefile("rb").read() for caller in callers[2::3]]
+        gateways.process.popen.wait(LONGEST)
+        assert time.monotonic() - told < LONGEST
+    for answer in answers:  # their bodies did not come in the time that was left
+        first, _, rest = answer.partition(b"\r\n")
+        assert first.startswith(b"HTTP/1.1 503"), answer
+        assert b"retry-after: 1" in rest
+        assert json.loads(rest.partition(b"\r\n\r\n")[2])["code"] == "draining"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_a_second_signal_ends_the_wait(stack: RunningStack, how: signal.Signals) -> None:
+    at = replace(stack.at, gateway_port=free_port())
+    with running(gateway(at, drain_delay=60)) as process:
+        wait_ready(f"{at.gateway_url}/readyz", process)
+        process.popen.send_signal(how)
+        while httpx.get(f"{at.gateway_url}/readyz", trust_env=False).status_code == httpx.codes.OK:
+            time.sleep(0.05)
+        process.popen.send_signal(how)
+        process.popen.wait(LONGEST)
+
+
+def test_a_stream_of_news_ends_whole_with_the_process_that_tells_them(stack: RunningStack) -> None:
+    with pair(stack, drain_delay=DELAY) as gateways:
+        headers, url = {"x-api-key": stack.admin_key}, f"{gateways.url}/admin/v1/events"
+        with httpx.stream("GET", url, headers=headers, trust_env=False, timeout=LONGEST) as stream:
+            lines = stream.iter_lines()
+            assert next(lines).startswith("event:")
+            gateways.process.popen.send_signal(signal.SIGTERM)
+            list(lines)  # httpx raises where it does not end whole
+        gateways.process.popen.wait(LONGEST)

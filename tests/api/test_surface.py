@@ -53,6 +53,7 @@ async def test_a_gateway_without_triton_lives_and_is_not_ready(serve: Serve) -> 
                 "triton": False,
                 "models": False,
                 "keys": True,
+                "staying": True,
                 "keys_fresh": True,
                 "denied_tokens_fresh": True,
                 "routes_fresh": True,

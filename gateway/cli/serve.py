@@ -14,7 +14,9 @@ from gateway.settings import Settings
 from gateway.telemetry.worker_files import MetricsFolderError, shared_folder
 
 _GRACE_SECONDS = 8  # what requests in flight get to finish when nothing more is listened to
-_START_SECONDS = 20  # for a worker that takes another one's place; also what a worker may be silent to its supervisor
+_START_SECONDS = (
+    20  # for a worker that takes another one's place; also what a worker may be silent to its supervisor
+)
 
 
 @click.command()

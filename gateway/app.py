@@ -73,8 +73,8 @@ def build(
 ) -> ASGIApp:
     """The application for these settings. Services open when its lifespan starts and close in reverse; those of
     `around` open first. `outside` is how images by URL are reached, the internet by default; `resolve` looks up names
-    of Tritons. `drain` says when this process is about to end; for at most `patience` seconds the lifespan waits for the
-    first copies of what it reads.
+    of Tritons. `drain` says when this process is about to end; for at most `patience` seconds the lifespan waits for
+    the first copies of what it reads.
 
     Raises AccessFileError, RoutesFileError.
     """

@@ -64,7 +64,7 @@ class Balancer:
         replica.ended()
         replica.answered += error is None
         replica.failed += error is not None
-        self._replicas.note(replica, error)
+        self._replicas.note(replica, (target.model, target.version), error)
         # A stable version has no other that could answer in its place, and nobody can for a pinned one.
         only = target.variant in (Variant.STABLE, Variant.PINNED)
         last = only and error is not None and not self._is_well_elsewhere(replica, target)

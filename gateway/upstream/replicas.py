@@ -9,7 +9,7 @@ from typing import Self
 import structlog
 
 from gateway.catalog import Inventory
-from gateway.errors import ConnectionFailed, GatewayError, UpstreamDraining
+from gateway.errors import ConnectionFailed, GatewayError, ModelUnavailable, UpstreamDraining
 from gateway.upstream.agreement import Agreement, Version, agreed
 from gateway.upstream.client import TritonClient
 from gateway.upstream.endpoints import Endpoints
@@ -124,10 +124,17 @@ class Replicas:
         ] or self.members
         return [each for each in ready if not each.away] or ready
 
-    def note(self, replica: Replica, error: BaseException | None) -> None:
-        """The end of a call: one that could not be made says the same of the next ones, whatever they ask for."""
+    def note(self, replica: Replica, version: Version, error: BaseException | None) -> None:
+        """The end of a call: what it says of the next ones, until the replica is read again.
+
+        One that could not be made says the same of all, whatever they ask for, one that found no model of those that
+        ask for it.
+        """
         if isinstance(error, ConnectionFailed | UpstreamDraining):
             self._go_away(replica, error)
+        elif isinstance(error, ModelUnavailable):
+            replica.serving -= {version}
+            self._known.clear()
 
     async def inventory(self) -> Inventory:
         """What all of them serve together, read from each now. Raises UpstreamError where none can be asked.

@@ -152,7 +152,7 @@ async def test_a_failure_of_the_version_there_is_answered_elsewhere(behaviour: B
         here.fakes[0].infer = behaviour
         for _ in range(50):
             await here.call()  # raises nothing
-        assert 1 <= here.asked[0] <= 5
+        assert here.asked[0] == 1  # until its index has been read again
 
 
 async def test_what_may_be_the_inputs_fault_is_not_tried_elsewhere_and_the_last_one_stays() -> None:

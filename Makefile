@@ -11,7 +11,7 @@ SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup programs up check format test accuracy counted screenshots secrets image sbom audit bench-limits bench-overload bench-mirror bench-hot-path bench-capacity fuzz hostile train lock clean export-models bench-models trace perf-analyzer
+.PHONY: help setup programs up check format test accuracy counted screenshots secrets image sbom audit bench-limits bench-overload bench-mirror bench-hot-path bench-capacity fuzz hostile train lock clean export-models bench-models trace perf-analyzer faults soak
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -84,6 +84,13 @@ perf-analyzer: setup ## Triton's own load generator, unmodified, through the gat
 
 hostile: setup ## Bytes, bodies, pictures and credentials that must not pass, and callers that take their time
 	$(BIN)/pytest -s tests/hostile
+
+faults: setup ## Triton, Redis, models, wires and callers that fail under load, and the figures of docs/reliability.md
+	$(BIN)/pytest -s tests/faults
+
+MINUTES ?= 30
+soak: setup ## Mixed traffic and faults for MINUTES=30, and whether memory, descriptors or threads grow
+	PYTHONPATH=dev $(BIN)/python benchmarks/soak.py $(MINUTES)
 
 fuzz: setup ## schemathesis on both descriptions, SECONDS=120 each
 	$(BIN)/python dev/fuzz.py

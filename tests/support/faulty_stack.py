@@ -13,6 +13,7 @@ import httpx
 import psutil
 from exposition import Exposition
 from processes import Process, RunningStack, running, running_stack, running_triton, wait_listening
+from soak import workers_of
 from stack import ROOT, redis, triton
 from support.callers import Ask, answers, until
 from traffic import golden
@@ -69,13 +70,6 @@ class FaultyStack:
 
     def metrics(self) -> Exposition:
         return metrics_of(self.url)
-
-
-def workers_of(gateway: Process) -> list[psutil.Process]:
-    """The processes that answer requests; the one that was started where it has no children."""
-    parent = psutil.Process(gateway.popen.pid)
-    children = [p for p in parent.children(recursive=True) if "resource_tracker" not in " ".join(p.cmdline())]
-    return children or [parent]
 
 
 def metrics_of(url: str) -> Exposition:

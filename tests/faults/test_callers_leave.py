@@ -132,7 +132,7 @@ async def test_31_callers_who_leave_at_any_moment_get_nobody_an_answer_of_anothe
     found = stack.metrics()
     left = sum(count for what, count in crowd.seen.items() if what.startswith("left"))
     figure(
-        f"31, P17: {crowd.seen.total()} calls, {left} left ({found.total('gateway_requests_total', status='499'):.0f} "
+        f"31, P17: {crowd.seen.total()} calls, {left} left ({found.total('gateway_requests_total', code='499'):.0f} "
         f"counted as 499), {crowd.seen['its own answer']} got their own answer, "
         f"{crowd.seen.total() - left - crowd.seen['its own answer']} another"
     )

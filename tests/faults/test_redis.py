@@ -21,6 +21,8 @@ from support.callers import Ask, Replies, answers, calling, until
 from support.faulty_stack import FaultyStack, digit_asks, digits, faulty_stack, frozen, log_of, metrics_of
 from support.proxy import Proxy, proxy
 
+from gateway.canary.store import CHANNEL
+
 RATE = 40  # calls a second
 WORKERS = 2
 AWAY = 3.0  # seconds
@@ -168,6 +170,18 @@ async def test_23_a_redis_that_answers_40_ms_late_is_waited_for_and_18_one_whose
     assert Replies(cut).outcomes.keys() == {"200"}
 
 
+async def test_25_hints_that_are_lost_doubled_late_or_nonsense_change_nothing(stack: FaultyStack) -> None:
+    """A hint says that something changed and never what: each worker reads the document itself."""
+    rubbish = [b"", b"1", b"-5", b"999999999", b"{", b"\xff\xfe", b"digits_classifier"] * 20
+    for weight in (5000, 0, 10_000, 0):
+        route = await put_route(stack, weight=weight)
+        with admin(stack) as store:
+            store.client_kill_filter(_type="pubsub")
+            for text in rubbish:
+                store.publish(CHANNEL, text)
+        await until(lambda known=route["generation"]: generations(stack) == {known}, within=5)  # type: ignore[misc]
+
+
 @asynccontextmanager
 async def behind_a_slow_redis(stack: FaultyStack) -> AsyncIterator[tuple[str, Proxy]]:
     """One more gateway, with the proxy between it and Redis."""
@@ -197,6 +211,13 @@ async def put_route(stack: FaultyStack, *, weight: int) -> dict[str, object]:
         reply = await client.put(ROUTE, json=document, headers={"if-match": tag})
     found: dict[str, object] = reply.raise_for_status().json()
     return found
+
+
+def generations(stack: FaultyStack) -> set[float]:
+    """Of the route, as each worker applies it."""
+    found = stack.metrics().found("gateway_route_generation", model="digits_classifier")
+    assert len(found) == WORKERS
+    return {sample.value for sample in found}
 
 
 def stands(stack: FaultyStack, route: dict[str, object]) -> bool:

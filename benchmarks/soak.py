@@ -134,8 +134,10 @@ async def call(client: httpx.AsyncClient, kind: Kind, found: Soak) -> None:
     except httpx.HTTPError as error:
         found.outcomes[f"{kind.name}: {'left' if kind.leaves else type(error).__name__}"] += 1
         return
-    code = "" if reply.status_code == httpx.codes.OK else f" {reply.json()['code']}"
-    found.outcomes[f"{kind.name}: {reply.status_code}{code}"] += 1
+    code = (
+        "" if reply.status_code == httpx.codes.OK else reply.json().get("code", "")
+    )  # /v2 says it otherwise
+    found.outcomes[f"{kind.name}: {reply.status_code} {code}".strip()] += 1
 
 
 async def sample_until(stack: RunningStack, began: float, end: float, found: Soak) -> None:

@@ -1,6 +1,6 @@
-"""The gateway without its door: tensors to Triton with neither authentication nor limits, priorities nor admission.
+"""The gateway without its door: tensors and pictures with neither authentication nor limits, priorities nor admission.
 
-It is what `hot_path.py` holds the gateway against, and for nothing else: the same server, routes, codec and call to
+It is what `hot_path.py` and `bench` hold the gateway against, and for nothing else: the same server, routes, codec and call to
 Triton, composed from the gateway's own parts, with those left out that are measured.
 """
 
@@ -14,6 +14,7 @@ from litestar import Litestar, Response, get
 
 from gateway.api.body import BodyReader
 from gateway.api.context import context_of
+from gateway.api.inference import Intake, inference_routes
 from gateway.api.middleware import RequestContext
 from gateway.api.tensors import TensorIntake, tensor_routes
 from gateway.canary import Router
@@ -85,6 +86,14 @@ class Direct:
         return await self._triton.exchange(call)
 
 
+class Posted:
+    """In place of fetching: pictures come in the body."""
+
+    @contextlib.asynccontextmanager
+    async def contents(self, _: object, __: object, inputs: Any, ___: object) -> AsyncIterator[tuple[Any, int]]:
+        yield inputs, 0
+
+
 class Nothing:
     """In place of whatever only listens: routes, outcomes, the mirror, callers."""
 
@@ -124,6 +133,16 @@ def create_app() -> Any:
         json_limit=settings.max_body_bytes,
     )
 
+    pictures = Intake(
+        bodies,
+        _Standard(),  # type: ignore[arg-type]
+        access,
+        nothing,
+        Posted(),  # type: ignore[arg-type]
+        max_inputs=settings.max_inputs,
+        max_pixels=settings.max_image_pixels,
+    )
+
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         with pool:
@@ -137,7 +156,7 @@ def create_app() -> Any:
         return Response(None, status_code=200 if catalog.status().models else 503)
 
     app = Litestar(
-        route_handlers=[tensor_routes(dataplane, intake), readyz],
+        route_handlers=[tensor_routes(dataplane, intake), inference_routes(dataplane, pictures), readyz],
         guards=[access],
         lifespan=[lifespan],
         openapi_config=None,

@@ -1,0 +1,3 @@
+def write(results, path):
+    import json
+    path.write_text(json.dumps(results))

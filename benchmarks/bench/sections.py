@@ -1,0 +1,280 @@
+"""What is measured, section by section; every answer is plain data that the report is written from."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import httpx
+import psutil
+from bench import clients, drives, turns
+from bench.field import Field, Gateway
+from bench.networks import CLASSIFIER, DETECTOR, IDENTITY, SIDE, UINT8
+from bench.requests import Request, binary_tensor, json_tensor, picture, values
+from bench.turns import Turn, TurnFailed, Watched
+from connection import Address
+
+Take = Callable[[float], Turn]
+"""One turn of so many seconds."""
+
+Rows = dict[str, list[dict[str, Any]]]
+"""The turns of each contestant."""
+
+
+@dataclass
+class Pace:
+    """How long it all takes. `failures` are those who dropped out, with the reason."""
+
+    rounds: int
+    seconds: float
+    rate: float = 100.0
+    in_flight: int = 16
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def by_turns(self, section: str, contestants: Mapping[str, Take]) -> Rows:
+        """A B C A B C …; the first round warms up, and who fails is left out from then on."""
+        rows: Rows = {name: [] for name in contestants}
+        for number in range(self.rounds + 1):
+            for name in list(rows):
+                try:
+                    turn = contestants[name](self.seconds if number else min(self.seconds, 1.0))
+                except (TurnFailed, psutil.Error) as error:
+                    self.failures[f"{section}: {name}"] = str(error)[:300]
+                    del rows[name]
+                    continue
+                if number:
+                    rows[name].append(asdict(turn))
+        return rows
+
+
+def _http(address: Address, request: Request, watched: Watched, in_flight: int) -> Take:
+    """A closed loop by the bench's own generator."""
+    return lambda seconds: turns.turn(
+        *(drives.http, address, request.raw(), seconds), watched=watched, seconds=seconds, in_flight=in_flight
+    )
+
+
+def _http_paced(address: Address, request: Request, watched: Watched, rate: float) -> Take:
+    return lambda seconds: turns.turn(
+        *(drives.http, address, request.raw(), seconds), watched=watched, seconds=seconds, rate=rate
+    )
+
+
+def _wrk(address: Address, request: Request, watched: Watched, in_flight: int) -> Take:
+    return lambda seconds: turns.wrk(address, request, in_flight, seconds, watched)
+
+
+def _grpc(field: Field, way: str, **load: float) -> Take:
+    target = f"{field.triton_grpc.host}:{field.triton_grpc.port}"
+    array = values(1, 64)
+    return lambda seconds: turns.turn(
+        *(drives.triton, way, target, IDENTITY, "values", array, seconds),
+        watched=field.watched(),
+        seconds=seconds,
+        **load,
+    )
+
+
+def _client(field: Field, make: Callable[..., clients.Ask], *arguments: object, in_flight: int) -> Take:
+    return lambda seconds: turns.turn(
+        *(clients.client, make, arguments, in_flight, seconds), watched=field.watched(), seconds=seconds
+    )
+
+
+def calibration(field: Field, pace: Pace) -> Rows:
+    """What grpc.aio's unary call costs on this core: bytes, the protobuf stub, tritonclient."""
+    ways = ("raw", "stub", "tritonclient")
+    return pace.by_turns("calibration", {way: _grpc(field, way, in_flight=pace.in_flight) for way in ways})
+
+
+def _tensor_contestants(field: Field) -> dict[str, tuple[Address, Request, Watched]]:
+    """Everyone who takes 64 floats over HTTP, in their own format."""
+    as_json, binary = json_tensor(IDENTITY, "values", values(1, 64)), None
+    binary = binary_tensor(IDENTITY, "values", values(1, 64))
+    on, off = field.watched(field.on.pid, redis=True), field.watched(field.off.pid)
+    found = {
+        "gateway, everything on": (field.on.address, binary.with_key(field.key), on),
+        "gateway, everything on, JSON": (field.on.address, as_json.with_key(field.key), on),
+        "gateway, all off": (field.off.address, binary, off),
+        "Triton HTTP": (field.triton_http, binary, field.watched()),
+        "Triton HTTP, JSON": (field.triton_http, as_json, field.watched()),
+    }
+    for peer in field.peers:
+        watched = field.watched(peer.process.popen.pid)
+        found[peer.name] = (peer.address, peer.tensor, watched)
+    return found
+
+
+def tensor(field: Field, pace: Pace) -> Rows:
+    """16 in flight, by wrk; Triton's gRPC by grpc.aio, which reaches its own limit first."""
+    takes = {name: _wrk(*of, pace.in_flight) for name, of in _tensor_contestants(field).items()}
+    takes["Triton gRPC"] = _grpc(field, "raw", in_flight=pace.in_flight)
+    return pace.by_turns("tensor", takes)
+
+
+def tensor_paced(field: Field, pace: Pace) -> Rows:
+    """The same at a fixed rate, in an open loop."""
+    takes = {name: _http_paced(*of, pace.rate) for name, of in _tensor_contestants(field).items()}
+    takes["Triton gRPC"] = _grpc(field, "raw", rate=pace.rate)
+    return pace.by_turns("tensor, paced", takes)
+
+
+def added(field: Field, pace: Pace) -> dict[str, Any]:
+    """Latency at half of the gateway's saturation, beside Triton's own gRPC at the same rate."""
+    address, request, watched = _tensor_contestants(field)["gateway, everything on"]
+    most = turns.wrk(address, request, pace.in_flight, pace.seconds, watched).rate
+    takes = {
+        "gateway, everything on": _http_paced(address, request, watched, most / 2),
+        "Triton gRPC": _grpc(field, "raw", rate=most / 2),
+    }
+    return {"rate": most / 2, "rows": pace.by_turns("added", takes)}
+
+
+def json(field: Field, pace: Pace) -> Rows:
+    """1x3x224x224 floats as JSON, one at a time."""
+    request = json_tensor(CLASSIFIER, "images", values(1, 3, SIDE, SIDE))
+    on = field.watched(field.on.pid, redis=True)
+    return pace.by_turns(
+        "json-tensor",
+        {
+            "gateway, everything on": _http(field.on.address, request.with_key(field.key), on, 1),
+            "Triton HTTP": _http(field.triton_http, request, field.watched(), 1),
+        },
+    )
+
+
+def jpeg(field: Field, pace: Pace) -> dict[str, Rows]:
+    """A photograph to labels, at each concurrency."""
+    return {
+        str(many): pace.by_turns(f"jpeg at {many}", _jpeg_contestants(field, many)) for many in (1, 4, 16)
+    }
+
+
+def _jpeg_contestants(field: Field, many: int) -> dict[str, Take]:
+    on = field.watched(field.on.pid, redis=True)
+    sent = {
+        name: picture(f"/v1/classify?model={model}", field.photo).with_key(field.key)
+        for name, model in (("gateway", CLASSIFIER), ("gateway, uint8 network", CLASSIFIER + UINT8))
+    }
+    takes = {name: _http(field.on.address, request, on, many) for name, request in sent.items()}
+    ways = {
+        "client, JSON to Triton HTTP": (clients.classify_by_json, field.triton_http),
+        "client, binary to Triton HTTP": (clients.classify_by_binary, field.triton_http),
+        "client, Triton gRPC": (clients.classify_by_grpc, field.triton_grpc),
+    }
+    for name, (make, where) in ways.items():
+        takes[name] = _client(field, make, where, field.photo, in_flight=many)
+    for peer in field.peers:
+        if peer.jpeg is not None:
+            watched = field.watched(peer.process.popen.pid)
+            takes[peer.name] = _http(peer.address, peer.jpeg, watched, many)
+    return takes
+
+
+def detect(field: Field, pace: Pace) -> Rows:
+    """A scene to boxes, one at a time."""
+    on = field.watched(field.on.pid, redis=True)
+    sent = {
+        name: picture(f"/v1/detect?model={model}", field.scene).with_key(field.key)
+        for name, model in (("gateway, float", DETECTOR), ("gateway, uint8", DETECTOR + UINT8))
+    }
+    takes = {name: _http(field.on.address, request, on, 1) for name, request in sent.items()}
+    where = (field.triton_grpc, field.scene)
+    takes["client, Triton gRPC, float"] = _client(field, clients.detect_by_grpc, *where, in_flight=1)
+    takes["client, Triton gRPC, uint8"] = _client(field, clients.detect_by_grpc_uint8, *where, in_flight=1)
+    return pace.by_turns("detect", takes)
+
+
+def transport(field: Field, pace: Pace) -> Rows:
+    """The detector's tensors to Triton and back, straight."""
+    ways = {"gRPC, float": "float", "gRPC, uint8": "uint8", "system shared memory, float": "shared"}
+    return pace.by_turns(
+        "transport",
+        {
+            name: _client(field, clients.transport, field.triton_grpc, way, in_flight=1)
+            for name, way in ways.items()
+        },
+    )
+
+
+def everything(field: Field, pace: Pace) -> dict[str, Rows]:
+    """Everything on against all off."""
+    found = _tensor_contestants(field)
+    names = ("gateway, everything on", "gateway, all off")
+    tensors = {name: _wrk(*found[name], pace.in_flight) for name in names}
+    request = picture(f"/v1/classify?model={CLASSIFIER}", field.photo)
+    on, off = field.watched(field.on.pid, redis=True), field.watched(field.off.pid)
+    pictures = {
+        names[0]: _http(field.on.address, request.with_key(field.key), on, 4),
+        names[1]: _http(field.off.address, request, off, 4),
+    }
+    return {
+        "tensor": pace.by_turns("everything on, tensor", tensors),
+        "jpeg": pace.by_turns("everything on, jpeg", pictures),
+    }
+
+
+def workers(field: Field, pace: Pace) -> Rows:
+    """One worker and two, on pictures."""
+    request = picture(f"/v1/classify?model={CLASSIFIER}", field.photo).with_key(field.key)
+    takes = {
+        str(gateway.workers): _http(
+            gateway.address, request, field.watched(gateway.pid, redis=True), pace.in_flight
+        )
+        for gateway in (field.on, field.pair)
+    }
+    return pace.by_turns("workers", takes)
+
+
+def memory(field: Field, requests: int) -> dict[str, Any]:
+    """Resident MB of the only worker, after each of ten parts of so many requests."""
+    address, request, watched = _tensor_contestants(field)["gateway, everything on"]
+    sizes, done = [_resident(field.on)], 0
+    end = time.monotonic() + requests / 200  # whoever answers fewer a second has shown enough by then
+    while done < requests and time.monotonic() < end:
+        part = 0
+        while part < requests / 10 and time.monotonic() < end:
+            part += turns.wrk(address, request, 16, 4.0, watched).requests
+        done += part
+        sizes.append(_resident(field.on))
+    return {"requests": done, "megabytes": sizes}
+
+
+def _resident(gateway: Gateway) -> float:
+    """Of the process that answers: the largest, where the supervisor has workers."""
+    root = psutil.Process(gateway.pid)
+    return float(max(p.memory_info().rss for p in (root, *root.children(recursive=True)))) / 1e6
+
+
+def batches(field: Field, pace: Pace) -> dict[str, float]:
+    """Images in a batch of a model that takes 40 ms for one and 2 ms for each image, 64 in flight.
+
+    perf_analyzer's part is taken by grpc.aio, whose 64 calls are in flight as perf_analyzer's are.
+    """
+    seconds = max(4.0, pace.seconds)
+    body = drives.noise(1, 1, 8, 8, datatype="uint8")
+    request = binary_tensor("slow", "images", body).with_key(field.key)
+    target = f"{field.triton_grpc.host}:{field.triton_grpc.port}"
+    takes: dict[str, Take] = {
+        "gateway": _http(field.on.address, request, field.watched(), 64),
+        "Triton gRPC": lambda seconds: turns.turn(
+            *(drives.triton, "raw", target, "slow", "images", body, seconds),
+            watched=field.watched(),
+            seconds=seconds,
+            in_flight=64,
+        ),
+    }
+    found = {}
+    for name, take in takes.items():
+        before = executed(field, "slow")
+        take(seconds)
+        inputs, executions = (b - a for a, b in zip(before, executed(field, "slow"), strict=True))
+        found[name] = inputs / executions
+    return found
+
+
+def executed(field: Field, model: str) -> tuple[int, int]:
+    """Inputs and executions so far, as Triton counts them."""
+    url = f"http://{field.triton_http.host}:{field.triton_http.port}/v2/models/{model}/stats"
+    entries = httpx.get(url, trust_env=False, timeout=10).json()["model_stats"]
+    return sum(e["inference_count"] for e in entries), sum(e["execution_count"] for e in entries)

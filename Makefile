@@ -11,7 +11,7 @@ SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup programs up check format test accuracy counted screenshots secrets image sbom audit bench-limits bench-overload bench-mirror bench-hot-path bench-capacity fuzz hostile train lock clean export-models bench-models trace perf-analyzer faults soak
+.PHONY: help setup programs up check format test accuracy counted screenshots secrets image sbom audit bench bench-peers bench-limits bench-overload bench-mirror bench-hot-path bench-capacity fuzz hostile train lock clean export-models bench-models trace perf-analyzer faults soak
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -40,7 +40,7 @@ test: setup programs ## All tests, against a real Triton, a real Redis and a rea
 	$(BIN)/pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
 
 programs: setup # What the tests need besides Python packages: a browser, and Prometheus's own tool
-	@$(BIN)/python dev/system_packages.py chromium promtool
+	@$(BIN)/python dev/system_packages.py chromium promtool wrk
 
 accuracy: setup ## Held-out accuracy of the demo models, offline and through a running gateway
 	$(BIN)/python dev/accuracy.py
@@ -57,6 +57,13 @@ audit: setup ## What is known against the locked packages; needs PyPI's advisori
 image: ## Build the gateway's image and that of Triton on CPU (ENGINE=podman or buildah where there is no docker)
 	$(ENGINE) build $(ENGINE_FLAGS) -f gateway/Dockerfile -t triton-gateway .
 	$(ENGINE) build $(ENGINE_FLAGS) -f triton/Dockerfile -t triton-cpu .
+
+bench: setup bench-peers ## Everything a user might pick instead, side by side: docs/benchmarks.md (QUICK=1 only shows that it runs)
+	PYTHONPATH=dev:benchmarks $(BIN)/python -m bench $(if $(QUICK),--quick --report .run/bench/benchmarks.md)
+
+bench-peers: setup # The contestants' environments, and the programs that the bench calls
+	@$(BIN)/python dev/system_packages.py wrk nginx
+	@PYTHONPATH=dev:benchmarks $(BIN)/python -m bench.peers
 
 bench-limits: setup ## Quotas, revocation, a noisy neighbour, Redis frozen and killed: the figures of docs/limits.md
 	PYTHONPATH=dev $(BIN)/python benchmarks/limits.py

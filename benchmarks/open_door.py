@@ -1,7 +1,7 @@
 """The gateway without its door: tensors and pictures with neither authentication nor limits, priorities nor admission.
 
-It is what `hot_path.py` and `bench` hold the gateway against, and for nothing else: the same server, routes, codec and call to
-Triton, composed from the gateway's own parts, with those left out that are measured.
+It is what `hot_path.py` and `bench` hold the gateway against, and for nothing else: the same server, routes, codec
+and call to Triton, composed from the gateway's own parts, with those left out that are measured.
 """
 
 import asyncio
@@ -90,7 +90,9 @@ class Posted:
     """In place of fetching: pictures come in the body."""
 
     @contextlib.asynccontextmanager
-    async def contents(self, _: object, __: object, inputs: Any, ___: object) -> AsyncIterator[tuple[Any, int]]:
+    async def contents(
+        self, _: object, __: object, inputs: Any, ___: object
+    ) -> AsyncIterator[tuple[Any, int]]:
         yield inputs, 0
 
 

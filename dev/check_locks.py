@@ -16,6 +16,10 @@ LOCKS = {
     "requirements/gateway.txt": ["pyproject.toml"],
     "requirements/dev.txt": ["pyproject.toml", "--extra=dev", "--constraint=requirements/gateway.txt"],
     "triton/requirements.txt": ["triton/launch.py"],
+    **{
+        f"requirements/bench-{name}.txt": [f"requirements/bench-{name}.in"]
+        for name in ("bentoml", "kserve", "litserve", "mlserver")
+    },
 }
 FLAGS = ["--universal", "--generate-hashes", "--no-header", "--no-emit-index-url", "--quiet"]
 

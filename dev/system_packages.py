@@ -8,7 +8,12 @@ import shutil
 import subprocess
 import sys
 
-PACKAGES = {"chromium": "chromium", "promtool": "prometheus"}  # the program, and Debian's package with it
+PACKAGES = {
+    "chromium": "chromium",
+    "promtool": "prometheus",
+    "wrk": "wrk",
+    "nginx": "nginx-light",
+}  # the program, and Debian's package with it
 
 
 def main(programs: list[str]) -> int:

@@ -1,1 +1,1 @@
-"""The bench: contestants in front of one Triton, measured by turns. `python -m bench` runs it, docs/benchmarks.md is its report."""
+"""Contestants in front of one Triton, measured by turns: `python -m bench`, which writes docs/benchmarks.md."""

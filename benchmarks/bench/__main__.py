@@ -9,14 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stack import ROOT, RUN
+
 from bench import about, field, report, sections
 from bench.field import Field
 from bench.sections import Pace
 from bench.turns import TurnFailed
-from stack import ROOT, RUN
 
 RESULTS = RUN / "bench" / "results.json"
-_FULL, _QUICK = Pace(rounds=3, seconds=3.0), Pace(rounds=1, seconds=0.5)
+_FULL = Pace(rounds=3, seconds=3.0)
+_QUICK = Pace(rounds=1, seconds=0.3, together=(2,), warm_up=False)
 _LATEST = 15 * 60  # seconds after which no further section begins
 
 Section = Callable[[Field, Pace], Any]

@@ -10,8 +10,9 @@ from typing import Any
 
 import psutil
 import testbed
-from bench.field import Field
 from stack import ROOT, TRITON_PYTHON
+
+from bench.field import Field
 
 _OURS = ("uvicorn", "litestar", "grpcio", "numpy", "pillow", "redis")
 

@@ -5,29 +5,32 @@ They are contestants and generators in one: their own CPU time is part of what a
 
 import http.client
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 import numpy as np
 import tritonclient.grpc
 import tritonclient.http
-from bench.networks import CLASSIFIER, DETECTOR, DETECTOR_SIDE, UINT8
-from bench.turns import Work
 from connection import Address
 from numpy.typing import NDArray
 from peers.boxes import found, letterboxed
 from peers.preprocessing import best, tensor
-from tritonclient.utils import shared_memory
+from tritonclient.utils import InferenceServerException, shared_memory
+
+from bench.networks import ANCHORS, CLASSIFIER, DETECTOR, DETECTOR_SIDE, THINGS, UINT8
+from bench.turns import Work
 
 Ask = Callable[[], object]
+Made = AbstractContextManager[Ask]
 
 
-def classify_by_json(triton: Address, jpeg: bytes) -> Ask:
+@contextmanager
+def classify_by_json(triton: Address, jpeg: bytes) -> Iterator[Ask]:
     """The tensor as a list of numbers in JSON, over HTTP."""
-    connection = http.client.HTTPConnection(triton.host, triton.port, timeout=60)
 
     def ask() -> object:
         array = tensor(jpeg)
@@ -36,34 +39,35 @@ def classify_by_json(triton: Address, jpeg: bytes) -> Ask:
         answer = json.loads(connection.getresponse().read())
         return best(np.array(answer["outputs"][0]["data"], np.float32))
 
-    return ask
+    with closing(http.client.HTTPConnection(triton.host, triton.port, timeout=60)) as connection:
+        yield ask
 
 
-def classify_by_binary(triton: Address, jpeg: bytes) -> Ask:
+def classify_by_binary(triton: Address, jpeg: bytes) -> Made:
     """Triton's own HTTP client, with the binary extension."""
-    client = tritonclient.http.InferenceServerClient(f"{triton.host}:{triton.port}")
-    return _classify(client, tritonclient.http, jpeg)
+    return _classify(tritonclient.http, triton, jpeg)
 
 
-def classify_by_grpc(triton: Address, jpeg: bytes) -> Ask:
+def classify_by_grpc(triton: Address, jpeg: bytes) -> Made:
     """Triton's own gRPC client."""
-    client = tritonclient.grpc.InferenceServerClient(f"{triton.host}:{triton.port}")
-    return _classify(client, tritonclient.grpc, jpeg)
+    return _classify(tritonclient.grpc, triton, jpeg)
 
 
-def _classify(client: Any, library: Any, jpeg: bytes) -> Ask:
+@contextmanager
+def _classify(library: Any, triton: Address, jpeg: bytes) -> Iterator[Ask]:
     def ask() -> object:
         array = tensor(jpeg)
         images = library.InferInput("images", array.shape, "FP32")
         images.set_data_from_numpy(array)
         return best(client.infer(CLASSIFIER, [images]).as_numpy("scores")[0])
 
-    return ask
+    with closing(library.InferenceServerClient(f"{triton.host}:{triton.port}")) as client:
+        yield ask
 
 
-def detect_by_grpc(triton: Address, jpeg: bytes, datatype: str = "FP32") -> Ask:
+@contextmanager
+def detect_by_grpc(triton: Address, jpeg: bytes, datatype: str) -> Iterator[Ask]:
     """Letterbox, gRPC, suppression of overlaps."""
-    client = tritonclient.grpc.InferenceServerClient(f"{triton.host}:{triton.port}")
     model = DETECTOR if datatype == "FP32" else DETECTOR + UINT8
 
     def ask() -> object:
@@ -73,28 +77,74 @@ def detect_by_grpc(triton: Address, jpeg: bytes, datatype: str = "FP32") -> Ask:
         answer = client.infer(model, [images]).as_numpy("scores")[0]
         return found(answer, scale, left, top)
 
-    return ask
+    with _grpc(triton) as client:
+        yield ask
 
 
-def detect_by_grpc_uint8(triton: Address, jpeg: bytes) -> Ask:
-    return detect_by_grpc(triton, jpeg, "UINT8")
-
-
-def transport(triton: Address, way: str) -> Ask:
-    """The detector's tensors there and back and nothing else: `float`, `uint8`, or float in `shared` memory."""
-    client = tritonclient.grpc.InferenceServerClient(f"{triton.host}:{triton.port}")
-    array = _pixels("UINT8" if way == "uint8" else "FP32")
-    datatype = "UINT8" if way == "uint8" else "FP32"
+@contextmanager
+def transport(triton: Address, datatype: str) -> Iterator[Ask]:
+    """The detector's tensors there and back over gRPC, and nothing else."""
+    array = _pixels(datatype)
+    model = DETECTOR if datatype == "FP32" else DETECTOR + UINT8
     images = tritonclient.grpc.InferInput("images", array.shape, datatype)
-    model = DETECTOR + UINT8 if way == "uint8" else DETECTOR
-    if way == "shared":
-        return _shared(client, model, images, array)
 
     def ask() -> object:
         images.set_data_from_numpy(array)
         return client.infer(model, [images]).as_numpy("scores")
 
-    return ask
+    with _grpc(triton) as client:
+        yield ask
+
+
+@contextmanager
+def transport_in_memory(triton: Address) -> Iterator[Ask]:
+    """The same floats in system shared memory: written anew for each call, the answer read in place."""
+    array, shape = _pixels("FP32"), (1, 4 + THINGS, ANCHORS)
+    images = tritonclient.grpc.InferInput("images", array.shape, "FP32")
+    scores = tritonclient.grpc.InferRequestedOutput("scores")
+    size = int(np.prod(shape)) * array.itemsize
+
+    def ask() -> object:
+        shared_memory.set_shared_memory_region(source, [array])
+        client.infer(DETECTOR, [images], outputs=[scores])
+        return shared_memory.get_contents_as_numpy(target, np.float32, shape)
+
+    with (
+        _grpc(triton) as client,
+        _region(client, "bench_in", array.nbytes) as source,
+        _region(client, "bench_out", size) as target,
+    ):
+        images.set_shared_memory("bench_in", array.nbytes)
+        scores.set_shared_memory("bench_out", size)
+        yield ask
+
+
+def _grpc(triton: Address) -> AbstractContextManager[Any]:
+    return closing(tritonclient.grpc.InferenceServerClient(f"{triton.host}:{triton.port}"))
+
+
+@contextmanager
+def _region(client: Any, name: str, size: int) -> Iterator[Any]:
+    """Shared memory that Triton knows by this name."""
+    key = f"/{name}_{os.getpid()}"
+    region = shared_memory.create_shared_memory_region(name, key, size)
+    client.register_system_shared_memory(name, key, size)
+    try:
+        yield region
+    finally:
+        _unregister(client, name)
+        shared_memory.destroy_shared_memory_region(region)
+
+
+def _unregister(client: Any, name: str) -> None:
+    """Triton may hold on to the memory for a moment after its answer."""
+    for _ in range(100):
+        try:
+            client.unregister_system_shared_memory(name)
+        except InferenceServerException:
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _pixels(datatype: str) -> NDArray[Any]:
@@ -105,46 +155,23 @@ def _pixels(datatype: str) -> NDArray[Any]:
     return source.random(shape, np.float32)
 
 
-def _shared(client: Any, model: str, images: Any, array: NDArray[Any]) -> Ask:
-    """Both tensors in system shared memory; the pixels are written anew for each call, the answer is read in place."""
-    shape = (1, 84, 8400)
-    size = int(np.prod(shape)) * 4
-    regions = {}
-    for name, length in (("bench_in", array.nbytes), ("bench_out", size)):
-        with suppress(Exception):  # what an earlier run left
-            client.unregister_system_shared_memory(name)
-        regions[name] = shared_memory.create_shared_memory_region(name, f"/{name}", length)
-        client.register_system_shared_memory(name, f"/{name}", length)
-    images.set_shared_memory("bench_in", array.nbytes)
-    scores = tritonclient.grpc.InferRequestedOutput("scores")
-    scores.set_shared_memory("bench_out", size)
-
-    def ask() -> object:
-        shared_memory.set_shared_memory_region(regions["bench_in"], [array])
-        client.infer(model, [images], outputs=[scores])
-        return shared_memory.get_contents_as_numpy(regions["bench_out"], np.float32, shape)
-
-    return ask
-
-
-def client(make: Callable[..., Ask], arguments: tuple[object, ...], in_flight: int, seconds: float) -> Work:
+def threads(make: Callable[..., Made], arguments: tuple[object, ...], in_flight: int, seconds: float) -> Work:
     """So many such clients, a thread each, as a program that has several pictures at once would do it."""
 
-    def loop(ask: Ask, end: float) -> list[float]:
+    def one(_: int) -> list[float]:
         latencies = []
-        while (began := time.monotonic()) < end:
+        with make(*arguments) as ask:
             ask()
-            latencies.append(time.monotonic() - began)
+            end = time.monotonic() + seconds
+            while (began := time.monotonic()) < end:
+                ask()
+                latencies.append(time.monotonic() - began)
         return latencies
 
-    def one(_: int) -> list[float]:
-        ask = make(*arguments)
-        ask()
-        return loop(ask, time.monotonic() + seconds)
-
     def work() -> tuple[list[float], float]:
-        with ThreadPoolExecutor(in_flight) as threads:
-            latencies = [each for found in threads.map(one, range(in_flight)) for each in found]
-        return latencies, seconds
+        began = time.monotonic()
+        with ThreadPoolExecutor(in_flight) as pool:
+            latencies = [each for some in pool.map(one, range(in_flight)) for each in some]
+        return latencies, time.monotonic() - began
 
     return work

@@ -14,12 +14,13 @@ import grpc
 import numpy as np
 import tritonclient.grpc.aio
 import uvloop
-from bench.turns import TurnFailed, Work
 from connection import Address
 from figures import OK
 from load import Closed, Load, Open, arrivals, generate
 from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, service_pb2, service_pb2_grpc
+
+from bench.turns import TurnFailed, Work
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _LARGEST = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
@@ -27,9 +28,7 @@ _LARGEST = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_len
 Call = Callable[[], Awaitable[object]]
 
 
-def http(
-    address: Address, request: bytes, seconds: float, *, in_flight: int = 0, rate: float = 0.0
-) -> Work:
+def http(address: Address, request: bytes, seconds: float, *, in_flight: int = 0, rate: float = 0.0) -> Work:
     """So many clients in a closed loop, or an open one at this rate."""
     stream = Closed("all", request, in_flight) if in_flight else Open("all", request, rate)
 
@@ -39,7 +38,7 @@ def http(
             samples = runner.run(generate(load, lambda _: None))
         if bad := [sample.status for sample in samples if sample.status != OK]:
             raise TurnFailed(f"{len(bad)} of {len(samples)} answers are no success, for instance {bad[0]}")
-        return [sample.latency for sample in samples], seconds
+        return [sample.latency for sample in samples], max(sample.due + sample.latency for sample in samples)
 
     return work
 
@@ -63,7 +62,7 @@ async def calls(way: str, target: str, model: str, name: str, array: NDArray[Any
     async with grpc.aio.insecure_channel(target, options=_LARGEST) as channel:
         if way == "raw":
             data = message(model, name, array).SerializeToString()
-            unary = channel.unary_unary(METHOD)
+            unary: Any = channel.unary_unary(METHOD)
             yield lambda: unary(data)
         else:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
@@ -90,16 +89,16 @@ def triton(
 ) -> Work:
     """Calls to Triton itself, by one of the ways of `calls`."""
 
-    async def run() -> list[float]:
+    async def run() -> tuple[list[float], float]:
         async with calls(way, target, model, name, array) as call:
             await call()
-            if in_flight:
-                return await _closed(call, in_flight, seconds)
-            return await _open(call, rate, seconds)
+            began = time.monotonic()
+            load = _closed(call, in_flight, seconds) if in_flight else _open(call, rate, seconds)
+            return await load, time.monotonic() - began
 
     def work() -> tuple[list[float], float]:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(run()), seconds
+            return runner.run(run())
 
     return work
 

@@ -1,23 +1,24 @@
-"""Everything that runs while the bench measures: Triton, Redis, the gateways, the peers; started here, stopped with it."""
+"""What runs while the bench measures: Triton, Redis, the gateways and the peers."""
 
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import networks, peers
-from bench.peers import Peer
-from bench.requests import photo
-from bench.turns import Watched
 from connection import Address
 from processes import Process, RunningStack, running, running_stack, wait_ready
 from receiver import receiving
 from slow_model import SlowModel
 from stack import ROOT, Addresses, Part, StackError, free_port, gateway
 from testbed import roomy_access
+
+from bench import networks, peers
+from bench.peers import Peer
+from bench.requests import photo
+from bench.turns import Generator, Watched
 
 _ROUTE = "  {model}:\n    stable: 1\n    canary: 2\n    weight: 10%\n"
 _CATEGORY = ("nginx", *peers.NAMES)
@@ -42,6 +43,7 @@ class Field:
     """All contestants. `on` has everything switched on, `off` nothing; `pair` is `on` with two workers."""
 
     stack: RunningStack
+    generator: Generator
     on: Gateway
     off: Gateway
     pair: Gateway
@@ -89,6 +91,7 @@ def started(names: tuple[str, ...], missing: Callable[[str, str], None]) -> Iter
         picture = photo(*CLASSIFY_SIZE)
         yield Field(
             stack,
+            exits.enter_context(closing(Generator())),
             on=Gateway(Address(stack.at.gateway_host, stack.at.gateway_port), stack.gateway),
             off=exits.enter_context(_open_door(stack.at)),
             pair=exits.enter_context(_second(stack, {**settings, "workers": 2})),

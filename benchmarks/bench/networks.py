@@ -6,6 +6,7 @@ microseconds. The detector finds always the same twenty things, so that suppress
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -155,7 +156,7 @@ def _network(
     dims: Sequence[int],
     target: str,
     answer: Sequence[int],
-    constants: dict[str, NDArray[np.generic]],
+    constants: dict[str, Any],
 ) -> onnx.ModelProto:
     graph = helper.make_graph(
         list(nodes),

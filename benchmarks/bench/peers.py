@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.networks import CLASSIFIER, IDENTITY
-from bench.requests import JSON, Request, json_tensor, picture, values
 from connection import Address
 from processes import Process, running
 from stack import ROOT, RUN, Addresses, Part, StackError, free_port
+
+from bench.networks import CLASSIFIER, IDENTITY
+from bench.requests import JSON, Request, json_tensor, picture, values
 
 NAMES = ("mlserver", "bentoml", "litserve", "kserve")
 _READY_SECONDS = 90
@@ -135,7 +136,9 @@ def _mlserver(at: Addresses, port: int, folder: Path) -> Part:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    return Part("mlserver", [str(Path(program).with_name("mlserver")), "start", str(folder)], _environment(at))
+    return Part(
+        "mlserver", [str(Path(program).with_name("mlserver")), "start", str(folder)], _environment(at)
+    )
 
 
 def _bentoml(at: Addresses, port: int, folder: Path) -> Part:
@@ -207,8 +210,8 @@ def _json(path: str, content: object) -> Request:
 
 def _to_mlserver(jpeg: bytes) -> tuple[Request, Request]:
     text = base64.b64encode(jpeg).decode()
-    image = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [text]}
-    image["parameters"] = {"content_type": "base64"}
+    about = {"shape": [1], "parameters": {"content_type": "base64"}}
+    image = {"name": "image", "datatype": "BYTES", "data": [text], **about}
     tensor = json_tensor("tensor", "values", values(1, 64))
     return tensor, _json("/v2/models/picture/infer", {"inputs": [image]})
 

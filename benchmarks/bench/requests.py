@@ -52,7 +52,9 @@ def values(*shape: int) -> NDArray[np.float32]:
 def json_tensor(model: str, name: str, array: NDArray[np.float32]) -> Request:
     """A tensor in the protocol's JSON, in row-major order."""
     tensor = {"name": name, "datatype": "FP32", "shape": array.shape, "data": array.ravel().tolist()}
-    return Request(f"/v2/models/{model}/infer", json.dumps({"inputs": [tensor]}).encode(), {"Content-Type": JSON})
+    return Request(
+        f"/v2/models/{model}/infer", json.dumps({"inputs": [tensor]}).encode(), {"Content-Type": JSON}
+    )
 
 
 def binary_tensor(model: str, name: str, array: NDArray[Any]) -> Request:

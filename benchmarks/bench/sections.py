@@ -1,18 +1,22 @@
 """What is measured, section by section; every answer is plain data that the report is written from."""
 
+import os
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import httpx
+import perf_analyzer
 import psutil
+from connection import Address
+
 from bench import clients, drives, turns
 from bench.field import Field, Gateway
 from bench.networks import CLASSIFIER, DETECTOR, IDENTITY, SIDE, UINT8
 from bench.requests import Request, binary_tensor, json_tensor, picture, values
 from bench.turns import Turn, TurnFailed, Watched
-from connection import Address
 
 Take = Callable[[float], Turn]
 """One turn of so many seconds."""
@@ -29,12 +33,15 @@ class Pace:
     seconds: float
     rate: float = 100.0
     in_flight: int = 16
+    together: tuple[int, ...] = (1, 4, 16)
+    warm_up: bool = True
     failures: dict[str, str] = field(default_factory=dict)
 
     def by_turns(self, section: str, contestants: Mapping[str, Take]) -> Rows:
         """A B C A B C …; the first round warms up, and who fails is left out from then on."""
         rows: Rows = {name: [] for name in contestants}
-        for number in range(self.rounds + 1):
+        first = 0 if self.warm_up else 1
+        for number in range(first, self.rounds + 1):
             for name in list(rows):
                 try:
                     turn = contestants[name](self.seconds if number else min(self.seconds, 1.0))
@@ -47,15 +54,15 @@ class Pace:
         return rows
 
 
-def _http(address: Address, request: Request, watched: Watched, in_flight: int) -> Take:
+def _http(field: Field, address: Address, request: Request, watched: Watched, in_flight: int) -> Take:
     """A closed loop by the bench's own generator."""
-    return lambda seconds: turns.turn(
+    return lambda seconds: field.generator.turn(
         *(drives.http, address, request.raw(), seconds), watched=watched, seconds=seconds, in_flight=in_flight
     )
 
 
-def _http_paced(address: Address, request: Request, watched: Watched, rate: float) -> Take:
-    return lambda seconds: turns.turn(
+def _http_paced(field: Field, address: Address, request: Request, watched: Watched, rate: float) -> Take:
+    return lambda seconds: field.generator.turn(
         *(drives.http, address, request.raw(), seconds), watched=watched, seconds=seconds, rate=rate
     )
 
@@ -64,10 +71,10 @@ def _wrk(address: Address, request: Request, watched: Watched, in_flight: int) -
     return lambda seconds: turns.wrk(address, request, in_flight, seconds, watched)
 
 
-def _grpc(field: Field, way: str, **load: float) -> Take:
+def _grpc(field: Field, way: str, **load: Any) -> Take:
     target = f"{field.triton_grpc.host}:{field.triton_grpc.port}"
     array = values(1, 64)
-    return lambda seconds: turns.turn(
+    return lambda seconds: field.generator.turn(
         *(drives.triton, way, target, IDENTITY, "values", array, seconds),
         watched=field.watched(),
         seconds=seconds,
@@ -75,9 +82,9 @@ def _grpc(field: Field, way: str, **load: float) -> Take:
     )
 
 
-def _client(field: Field, make: Callable[..., clients.Ask], *arguments: object, in_flight: int) -> Take:
-    return lambda seconds: turns.turn(
-        *(clients.client, make, arguments, in_flight, seconds), watched=field.watched(), seconds=seconds
+def _client(field: Field, make: Callable[..., clients.Made], *arguments: object, in_flight: int) -> Take:
+    return lambda seconds: field.generator.turn(
+        *(clients.threads, make, arguments, in_flight, seconds), watched=field.watched(), seconds=seconds
     )
 
 
@@ -114,7 +121,7 @@ def tensor(field: Field, pace: Pace) -> Rows:
 
 def tensor_paced(field: Field, pace: Pace) -> Rows:
     """The same at a fixed rate, in an open loop."""
-    takes = {name: _http_paced(*of, pace.rate) for name, of in _tensor_contestants(field).items()}
+    takes = {name: _http_paced(field, *of, pace.rate) for name, of in _tensor_contestants(field).items()}
     takes["Triton gRPC"] = _grpc(field, "raw", rate=pace.rate)
     return pace.by_turns("tensor, paced", takes)
 
@@ -124,7 +131,7 @@ def added(field: Field, pace: Pace) -> dict[str, Any]:
     address, request, watched = _tensor_contestants(field)["gateway, everything on"]
     most = turns.wrk(address, request, pace.in_flight, pace.seconds, watched).rate
     takes = {
-        "gateway, everything on": _http_paced(address, request, watched, most / 2),
+        "gateway, everything on": _http_paced(field, address, request, watched, most / 2),
         "Triton gRPC": _grpc(field, "raw", rate=most / 2),
     }
     return {"rate": most / 2, "rows": pace.by_turns("added", takes)}
@@ -137,8 +144,8 @@ def json(field: Field, pace: Pace) -> Rows:
     return pace.by_turns(
         "json-tensor",
         {
-            "gateway, everything on": _http(field.on.address, request.with_key(field.key), on, 1),
-            "Triton HTTP": _http(field.triton_http, request, field.watched(), 1),
+            "gateway, everything on": _http(field, field.on.address, request.with_key(field.key), on, 1),
+            "Triton HTTP": _http(field, field.triton_http, request, field.watched(), 1),
         },
     )
 
@@ -146,7 +153,7 @@ def json(field: Field, pace: Pace) -> Rows:
 def jpeg(field: Field, pace: Pace) -> dict[str, Rows]:
     """A photograph to labels, at each concurrency."""
     return {
-        str(many): pace.by_turns(f"jpeg at {many}", _jpeg_contestants(field, many)) for many in (1, 4, 16)
+        str(many): pace.by_turns(f"jpeg at {many}", _jpeg_contestants(field, many)) for many in pace.together
     }
 
 
@@ -156,7 +163,7 @@ def _jpeg_contestants(field: Field, many: int) -> dict[str, Take]:
         name: picture(f"/v1/classify?model={model}", field.photo).with_key(field.key)
         for name, model in (("gateway", CLASSIFIER), ("gateway, uint8 network", CLASSIFIER + UINT8))
     }
-    takes = {name: _http(field.on.address, request, on, many) for name, request in sent.items()}
+    takes = {name: _http(field, field.on.address, request, on, many) for name, request in sent.items()}
     ways = {
         "client, JSON to Triton HTTP": (clients.classify_by_json, field.triton_http),
         "client, binary to Triton HTTP": (clients.classify_by_binary, field.triton_http),
@@ -167,7 +174,7 @@ def _jpeg_contestants(field: Field, many: int) -> dict[str, Take]:
     for peer in field.peers:
         if peer.jpeg is not None:
             watched = field.watched(peer.process.popen.pid)
-            takes[peer.name] = _http(peer.address, peer.jpeg, watched, many)
+            takes[peer.name] = _http(field, peer.address, peer.jpeg, watched, many)
     return takes
 
 
@@ -178,23 +185,23 @@ def detect(field: Field, pace: Pace) -> Rows:
         name: picture(f"/v1/detect?model={model}", field.scene).with_key(field.key)
         for name, model in (("gateway, float", DETECTOR), ("gateway, uint8", DETECTOR + UINT8))
     }
-    takes = {name: _http(field.on.address, request, on, 1) for name, request in sent.items()}
-    where = (field.triton_grpc, field.scene)
-    takes["client, Triton gRPC, float"] = _client(field, clients.detect_by_grpc, *where, in_flight=1)
-    takes["client, Triton gRPC, uint8"] = _client(field, clients.detect_by_grpc_uint8, *where, in_flight=1)
+    takes = {name: _http(field, field.on.address, request, on, 1) for name, request in sent.items()}
+    for name, datatype in (("float", "FP32"), ("uint8", "UINT8")):
+        arguments = (field.triton_grpc, field.scene, datatype)
+        takes[f"client, Triton gRPC, {name}"] = _client(
+            field, clients.detect_by_grpc, *arguments, in_flight=1
+        )
     return pace.by_turns("detect", takes)
 
 
 def transport(field: Field, pace: Pace) -> Rows:
     """The detector's tensors to Triton and back, straight."""
-    ways = {"gRPC, float": "float", "gRPC, uint8": "uint8", "system shared memory, float": "shared"}
-    return pace.by_turns(
-        "transport",
-        {
-            name: _client(field, clients.transport, field.triton_grpc, way, in_flight=1)
-            for name, way in ways.items()
-        },
-    )
+    grpc = {
+        f"gRPC, {name}": _client(field, clients.transport, field.triton_grpc, datatype, in_flight=1)
+        for name, datatype in (("float", "FP32"), ("uint8", "UINT8"))
+    }
+    memory = _client(field, clients.transport_in_memory, field.triton_grpc, in_flight=1)
+    return pace.by_turns("transport", {**grpc, "system shared memory, float": memory})
 
 
 def everything(field: Field, pace: Pace) -> dict[str, Rows]:
@@ -205,8 +212,8 @@ def everything(field: Field, pace: Pace) -> dict[str, Rows]:
     request = picture(f"/v1/classify?model={CLASSIFIER}", field.photo)
     on, off = field.watched(field.on.pid, redis=True), field.watched(field.off.pid)
     pictures = {
-        names[0]: _http(field.on.address, request.with_key(field.key), on, 4),
-        names[1]: _http(field.off.address, request, off, 4),
+        names[0]: _http(field, field.on.address, request.with_key(field.key), on, 4),
+        names[1]: _http(field, field.off.address, request, off, 4),
     }
     return {
         "tensor": pace.by_turns("everything on, tensor", tensors),
@@ -219,7 +226,7 @@ def workers(field: Field, pace: Pace) -> Rows:
     request = picture(f"/v1/classify?model={CLASSIFIER}", field.photo).with_key(field.key)
     takes = {
         str(gateway.workers): _http(
-            gateway.address, request, field.watched(gateway.pid, redis=True), pace.in_flight
+            field, gateway.address, request, field.watched(gateway.pid, redis=True), pace.in_flight
         )
         for gateway in (field.on, field.pair)
     }
@@ -249,15 +256,15 @@ def _resident(gateway: Gateway) -> float:
 def batches(field: Field, pace: Pace) -> dict[str, float]:
     """Images in a batch of a model that takes 40 ms for one and 2 ms for each image, 64 in flight.
 
-    perf_analyzer's part is taken by grpc.aio, whose 64 calls are in flight as perf_analyzer's are.
+    perf_analyzer is fetched by name, so it is left out where that cannot be done, and grpc.aio says the same.
     """
-    seconds = max(4.0, pace.seconds)
+    seconds = 4 * pace.seconds / 3
     body = drives.noise(1, 1, 8, 8, datatype="uint8")
     request = binary_tensor("slow", "images", body).with_key(field.key)
     target = f"{field.triton_grpc.host}:{field.triton_grpc.port}"
-    takes: dict[str, Take] = {
-        "gateway": _http(field.on.address, request, field.watched(), 64),
-        "Triton gRPC": lambda seconds: turns.turn(
+    takes: dict[str, Callable[[float], object]] = {
+        "gateway": _http(field, field.on.address, request, field.watched(), 64),
+        "Triton gRPC": lambda seconds: field.generator.turn(
             *(drives.triton, "raw", target, "slow", "images", body, seconds),
             watched=field.watched(),
             seconds=seconds,
@@ -265,12 +272,32 @@ def batches(field: Field, pace: Pace) -> dict[str, float]:
         ),
     }
     found = {}
+    if pace.warm_up:
+        takes["perf_analyzer"] = lambda _: perf_analyzed(field)
     for name, take in takes.items():
         before = executed(field, "slow")
-        take(seconds)
+        try:
+            take(seconds)
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            pace.failures[f"batches: {name}"] = str(error)[:300]
+            continue
         inputs, executions = (b - a for a, b in zip(before, executed(field, "slow"), strict=True))
         found[name] = inputs / executions
     return found
+
+
+def perf_analyzed(field: Field) -> None:
+    """64 calls in flight for some seconds, by perf_analyzer over gRPC."""
+    tool, environment = perf_analyzer.installed()
+    target = f"{field.triton_grpc.host}:{field.triton_grpc.port}"
+    command = [str(tool), "-m", "slow", "-u", target, "-i", "grpc", "--concurrency-range", "64"]
+    subprocess.run(
+        [*command, "--measurement-interval", "2000", "--stability-percentage", "100", "--max-trials", "3"],
+        env={**os.environ, **environment},
+        timeout=60,
+        check=True,
+        capture_output=True,
+    )
 
 
 def executed(field: Field, model: str) -> tuple[int, int]:

@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection as PipeConnection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 import psutil
-from bench.requests import Request
 from connection import Address
 from figures import percentile
+
+from bench.requests import Request
 
 _PATIENCE = 60.0  # seconds on top of the turn's own
 
@@ -73,43 +76,62 @@ def _used(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def turn(
-    prepare: Callable[..., Work], *arguments: object, watched: Watched, seconds: float, **load: float
-) -> Turn:
-    """`prepare(*arguments, **load)` makes the load in a process of its own. Raises TurnFailed."""
-    context = multiprocessing.get_context("spawn")
-    results, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(theirs, partial(prepare, *arguments, **load), dict(watched)), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        if not results.poll(seconds + _PATIENCE):
-            raise TurnFailed("no end of the turn")
-        answer = results.recv()
-    except EOFError:
-        raise TurnFailed("the generator died") from None
-    finally:
-        process.join(1)
-        process.kill()
-        process.join()
-    if isinstance(answer, str):
-        raise TurnFailed(answer)
-    assert isinstance(answer, Turn)
-    return answer
+class _Refused(str):
+    """Why a turn came to nothing; the generator is fit for the next one."""
 
 
-def _child(
-    results: "PipeConnection[object, object]",
-    prepare: Callable[[], Work],
-    watched: Watched,
-) -> None:
-    try:
-        work = prepare()
+class Generator:
+    """A process that makes the load, turn after turn; another takes its place where a turn does not end."""
+
+    def __init__(self) -> None:
+        self._process: SpawnProcess | None = None
+        self._pipe: PipeConnection[object, object] | None = None
+
+    def turn(
+        self,
+        prepare: Callable[..., Work],
+        *arguments: object,
+        watched: Watched,
+        seconds: float,
+        **load: float,
+    ) -> Turn:
+        """The load of `prepare(*arguments, **load)`. Raises TurnFailed."""
+        pipe = self._pipe or self._start()
+        try:
+            pipe.send((partial(prepare, *arguments, **load), dict(watched)))
+            answer = pipe.recv() if pipe.poll(seconds + _PATIENCE) else None
+        except (EOFError, OSError) as error:
+            answer = f"the generator died: {error}"
+        if not isinstance(answer, Turn | _Refused):
+            self.close()
+        if isinstance(answer, Turn):
+            return answer
+        raise TurnFailed(str(answer or "no end of the turn"))
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        self._process = self._pipe = None
+
+    def _start(self) -> "PipeConnection[object, object]":
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_generator, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+        return self._pipe
+
+
+def _generator(jobs: "PipeConnection[object, Any]") -> None:
+    """What the generator's process does until it is ended."""
+    while True:
+        prepare, watched = jobs.recv()
         gc.collect()
-        gc.freeze()
-        results.send(_timed(work, watched))
-    except Exception as error:  # noqa: BLE001  # whatever it is, the other contestants go on
-        results.send(f"{type(error).__name__}: {error}")
+        try:
+            jobs.send(_timed(prepare(), watched))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other contestants go on
+            jobs.send(_Refused(f"{type(error).__name__}: {error}"))
 
 
 def _timed(work: Work, watched: Watched) -> Turn:

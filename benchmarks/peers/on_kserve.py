@@ -1,4 +1,4 @@
-"""KServe's Python server with transformers in front of Triton: `python on_kserve.py --predictor_host … --http_port …`."""
+"""KServe's Python server with transformers in front of Triton: `python on_kserve.py --predictor_host HOST`."""
 
 import base64
 from typing import Any

@@ -26,9 +26,7 @@ class Forwarder(MLModel):
 
     async def forward(self, model: str, name: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
         tensor = ModelInferRequest.InferInputTensor(name=name, datatype="FP32", shape=array.shape)
-        request = ModelInferRequest(
-            model_name=model, inputs=[tensor], raw_input_contents=[array.tobytes()]
-        )
+        request = ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=[array.tobytes()])
         answer = await self.triton.ModelInfer(request)
         return np.frombuffer(answer.raw_output_contents[0], np.float32).reshape(answer.outputs[0].shape)
 

@@ -1,4 +1,4 @@
-"""A JPEG as ResNet-50 takes it and scores as labels, in the words that every example uses; the peers and clients share it."""
+"""A JPEG as ResNet-50 takes it, and scores as labels, as every example has it; the peers and the clients share it."""
 
 import io
 

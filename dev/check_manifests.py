@@ -112,13 +112,16 @@ def _time_to_end(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 
 def _one_scaler(manifests: Sequence[Manifest]) -> Iterator[str]:
-    """Two autoscalers on one workload pull at both ends."""
+    """Two autoscalers on one workload pull at both ends, and so does a number in the files."""
     targets = [
         each["spec"]["scaleTargetRef"]["name"]
         for each in manifests
         if each["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")
     ]
     yield from (f"{name} has two autoscalers" for name in sorted(set(targets)) if targets.count(name) > 1)
+    for manifest in manifests:
+        if manifest["metadata"]["name"] in targets and "replicas" in manifest["spec"]:
+            yield f"{_name(manifest)}: its number is written down and an autoscaler's as well"
 
 
 _POLICIES: Sequence[Callable[[Sequence[Manifest]], Iterator[str]]] = (

@@ -91,6 +91,10 @@ def _scales_twice(manifests: Sequence[Manifest]) -> None:
     the(manifests, "ScaledObject", "triton")["spec"]["scaleTargetRef"]["name"] = "gateway"
 
 
+def _numbered(manifests: Sequence[Manifest]) -> None:
+    the(manifests, "Deployment", "gateway")["spec"]["replicas"] = 3
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -106,6 +110,7 @@ def _scales_twice(manifests: Sequence[Manifest]) -> None:
         (_monitors_nothing, "endpoint"),
         (_scales_by_nothing, "ScaledObject/triton"),
         (_scales_twice, "two autoscalers"),
+        (_numbered, "is written down"),
     ],
 )
 def test_what_is_wrong_is_found(

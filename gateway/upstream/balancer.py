@@ -5,7 +5,7 @@ Balancing", 2001), and unlike the least loaded of all they do not send every gat
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.domain import ModelVersion, Variant
 from gateway.errors import ConnectionFailed, GatewayError, OutOfService
@@ -13,8 +13,7 @@ from gateway.upstream.breaker import Attempt, Breaker, Breakers, Judgement, Stat
 from gateway.upstream.replicas import Replica, Replicas
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """A call that may be made, to this replica; its end has to be recorded."""
 
     replica: Replica
@@ -38,8 +37,10 @@ class Balancer:
 
     def check(self, target: ModelVersion) -> None:
         """Raises what `admit` would raise now."""
-        if not any(self._breaker(each, target).allows() for each in self._serving(target)):
-            raise self._refusal(target)
+        for replica in self._serving(target):
+            if self._breaker(replica, target).allows():
+                return
+        raise self._refusal(target)
 
     def admit(self, target: ModelVersion, avoid: Replica | None = None) -> Admitted:
         """A call to the version, to another replica than this one if there is any. Raises OutOfService."""
@@ -62,12 +63,15 @@ class Balancer:
         replica = admitted.replica
         replica.in_flight -= 1
         replica.ended()
-        replica.answered += error is None
-        replica.failed += error is not None
+        if error is None:
+            replica.answered += 1
+            admitted.breaker.record(admitted.attempt, judgement)
+            return
+        replica.failed += 1
         self._replicas.note(replica, (target.model, target.version), error)
         # A stable version has no other that could answer in its place, and nobody can for a pinned one.
         only = target.variant in (Variant.STABLE, Variant.PINNED)
-        last = only and error is not None and not self._is_well_elsewhere(replica, target)
+        last = only and not self._is_well_elsewhere(replica, target)
         admitted.breaker.record(admitted.attempt, judgement, last=last)
 
     def has_other(self, replica: Replica, target: ModelVersion) -> bool:

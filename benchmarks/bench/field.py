@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,9 +40,11 @@ class Gateway:
 
 @dataclass(frozen=True)
 class Field:
-    """All contestants. `on` has everything switched on, `off` nothing; `pair` is `on` with two workers."""
+    """All contestants. `on` has everything switched on, `off` nothing; `pair` is `on` with two workers. `settings` are
+    those of `on`."""
 
     stack: RunningStack
+    settings: Mapping[str, object]
     generator: Generator
     on: Gateway
     off: Gateway
@@ -91,6 +93,7 @@ def started(names: tuple[str, ...], missing: Callable[[str, str], None]) -> Iter
         picture = photo(*CLASSIFY_SIZE)
         yield Field(
             stack,
+            settings,
             exits.enter_context(closing(Generator())),
             on=Gateway(Address(stack.at.gateway_host, stack.at.gateway_port), stack.gateway),
             off=exits.enter_context(_open_door(stack.at)),

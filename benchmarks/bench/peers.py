@@ -12,10 +12,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from connection import Address
 from processes import Process, running
 from stack import ROOT, RUN, Addresses, Part, StackError, free_port
@@ -69,8 +70,22 @@ def started(name: str, at: Addresses, jpeg: bytes) -> Iterator[Peer]:
         tensor, picture_of = _REQUESTS[name](jpeg)
         with running(part) as process:
             peer = Peer(name, _version(name), Address("127.0.0.1", port), process, tensor, picture_of)
-            _wait(peer)
-            yield peer
+            try:
+                _wait(peer)
+                yield peer
+            finally:
+                _stop(process)
+
+
+def _stop(process: Process) -> None:
+    """With all the processes that it started: not every peer ends its own."""
+    started = (
+        psutil.Process(process.popen.pid).children(recursive=True) if process.popen.poll() is None else []
+    )
+    process.stop()
+    for child in started:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def _wait(peer: Peer) -> None:

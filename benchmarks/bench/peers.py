@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import perf_analyzer
 import psutil
 from connection import Address
 from processes import Process, running
@@ -59,6 +60,10 @@ def install() -> None:
         sync = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(python(name))]
         subprocess.run([*sync, str(lock)], check=True)
         stamp.write_text(lock.read_text())
+    try:
+        perf_analyzer.installed()
+    except (subprocess.SubprocessError, OSError) as error:
+        print(f"without perf_analyzer: {error}", flush=True)
 
 
 @contextmanager

@@ -18,6 +18,9 @@ from bench.networks import CLASSIFIER, DETECTOR, IDENTITY, SIDE, UINT8
 from bench.requests import Request, binary_tensor, json_tensor, picture, values
 from bench.turns import Turn, TurnFailed, Watched
 
+_PEERS_TOGETHER = 4  # pictures in flight where peers take their turns too
+_MEMORY_SECONDS = 300  # whoever is slower has shown enough by then
+
 Take = Callable[[float], Turn]
 """One turn of so many seconds."""
 
@@ -171,7 +174,7 @@ def _jpeg_contestants(field: Field, many: int) -> dict[str, Take]:
     }
     for name, (make, where) in ways.items():
         takes[name] = _client(field, make, where, field.photo, in_flight=many)
-    for peer in field.peers:
+    for peer in field.peers if many == _PEERS_TOGETHER else ():
         if peer.jpeg is not None:
             watched = field.watched(peer.process.popen.pid)
             takes[peer.name] = _http(field, peer.address, peer.jpeg, watched, many)
@@ -237,7 +240,7 @@ def memory(field: Field, requests: int) -> dict[str, Any]:
     """Resident MB of the only worker, after each of ten parts of so many requests."""
     address, request, watched = _tensor_contestants(field)["gateway, everything on"]
     sizes, done = [_resident(field.on)], 0
-    end = time.monotonic() + requests / 200  # whoever answers fewer a second has shown enough by then
+    end = time.monotonic() + _MEMORY_SECONDS
     while done < requests and time.monotonic() < end:
         part = 0
         while part < requests / 10 and time.monotonic() < end:

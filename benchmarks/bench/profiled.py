@@ -1,8 +1,8 @@
 """`gateway serve` with a sampler inside: SIGUSR1 begins, SIGUSR2 ends and writes to the file of BENCH_PROFILE.
 
 A timer of CPU time interrupts the main thread, and a sample counts for the innermost frame that belongs to a stage;
-what the standard library does counts for whoever called it. Extensions have no frames: their time is their caller's,
-or the event loop's where that called them.
+what the standard library does counts for whoever called it. Extensions have no frames: their time is their caller's.
+That of the event loop itself (waking up, reading, writing) falls to the first frame that it calls afterwards.
 """
 
 import json
@@ -29,7 +29,7 @@ LIMITS = "limits, and Redis"
 CODEC = "body, tensors and pictures: reading, parsing, writing"
 PLANE = "data plane: version, turn, outcome"
 UPSTREAM = "the call to Triton: messages and grpc.aio's Python"
-LOOP = "event loop, and extensions that it calls"
+LOOP = "none of these"
 DECODING = "decoding threads"
 OTHERS = "gRPC's own threads"
 STAGES = (HTTP, FRAMEWORK, CONTEXT, CALLER, LIMITS, CODEC, PLANE, UPSTREAM, LOOP)

@@ -9,6 +9,7 @@ from bench.peers import NAMES
 
 ON, OFF = "gateway, everything on", "gateway, all off"
 JSON_CLIENT, GRPC_CLIENT = "client, JSON to Triton HTTP", "client, Triton gRPC"
+STAGES = "[performance.md](performance.md) has the stages"
 RAW_CALL = 150.0  # us of grpc.aio's raw call on the core that the target for CPU speaks of
 
 
@@ -62,7 +63,7 @@ def _pictures(run: Run) -> Iterator[Target]:
         "`json-tensor`: p50 to that of Triton's JSON front end",
         0.4,
         ours.p50 / theirs.p50,
-        reason="[performance.md](performance.md) has the stages",
+        reason=STAGES,
     )
     slow = run.row("gRPC, float", "transport").p50
     best = min(run.row(n, "transport").p50 for n in ("gRPC, uint8", "system shared memory, float"))
@@ -78,12 +79,17 @@ def _tensors(run: Run) -> Iterator[Target]:
         450,
         run.row(ON, "tensor").cpu("server") * scale,
         " us",
-        "[performance.md](performance.md) has the stages",
+        STAGES,
     )
     peers = [row.rate for name, row in run.rows("tensor").items() if name in NAMES]
     fastest = max(peers, default=math.nan)
     ours = run.row(f"{ON}, JSON", "tensor").rate
-    yield _least("`tensor`: requests a second to the best Python peer, JSON, 16 in flight", 2, ours / fastest)
+    yield _least(
+        "`tensor`: requests a second to the best Python peer, JSON, 16 in flight",
+        2,
+        ours / fastest,
+        reason=STAGES,
+    )
     for share in ("p50", "p99"):
         added = getattr(run.row(ON, "added", "rows"), share) - getattr(
             run.row("Triton gRPC", "added", "rows"), share
@@ -100,17 +106,23 @@ def _tensors(run: Run) -> Iterator[Target]:
 def _whole(run: Run) -> Iterator[Target]:
     for work, goal in (("tensor", 1.4), ("jpeg", 1.1)):
         on, off = (run.row(name, "everything", work).cpu("server") for name in (ON, OFF))
-        yield _most(f"everything on, CPU of the gateway to all off, `{work}`", goal, on / off)
+        yield _most(f"everything on, CPU of the gateway to all off, `{work}`", goal, on / off, reason=STAGES)
     two, one = (run.row(str(count), "workers").rate for count in (2, 1))
     yield _least(
         "2 workers to 1 on `jpeg`",
         1.8,
         two / one,
-        reason="Triton and the generator want the same cores: both are full before the second worker is",
+        reason="one worker decodes in two threads and fills more than a core; Triton and the generator want the rest",
     )
     sizes = run.section("memory").get("megabytes", [math.nan])
     count = run.section("memory").get("requests", 0)
-    yield _most(f"memory of a worker after {count:,} requests", 150, sizes[-1], " MB")
+    yield _most(
+        f"memory of a worker after {count:,} requests",
+        150,
+        sizes[-1],
+        " MB",
+        "all resident pages count, those that workers share too",
+    )
     settled = sizes[len(sizes) // 2]
     yield _most("its growth over the second half of them", 5, sizes[-1] - settled, " MB")
     found = run.section("batches")

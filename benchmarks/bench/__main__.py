@@ -14,7 +14,6 @@ from stack import ROOT, RUN
 from bench import about, field, report, sections
 from bench.field import Field
 from bench.sections import Pace
-from bench.turns import TurnFailed
 
 RESULTS = RUN / "bench" / "results.json"
 _FULL = Pace(rounds=3, seconds=3.0)
@@ -64,9 +63,9 @@ def measured(*, quick: bool) -> dict[str, Any]:
                 continue
             try:
                 found["sections"][name] = section(running, pace)
-            except (TurnFailed, RuntimeError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, the other sections go on
                 print(f"        {error}", flush=True)
-                pace.failures[name] = str(error)
+                pace.failures[name] = f"{type(error).__name__}: {error}"
     found["failures"], found["seconds"] = pace.failures, time.monotonic() - began
     return found
 

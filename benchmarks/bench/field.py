@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,13 +41,13 @@ class Gateway:
 @dataclass(frozen=True)
 class Field:
     """All contestants. `on` has everything switched on, `off` nothing; `pair` is `on` with two workers. `settings` are
-    those of `on`."""
+    those of `on`. `off` is None where it does not start."""
 
     stack: RunningStack
     settings: Mapping[str, object]
     generator: Generator
     on: Gateway
-    off: Gateway
+    off: Gateway | None
     pair: Gateway
     peers: tuple[Peer, ...]
     photo: bytes
@@ -96,7 +96,7 @@ def started(names: tuple[str, ...], missing: Callable[[str, str], None]) -> Iter
             settings,
             exits.enter_context(closing(Generator())),
             on=Gateway(Address(stack.at.gateway_host, stack.at.gateway_port), stack.gateway),
-            off=exits.enter_context(_open_door(stack.at)),
+            off=_if_it_starts(exits, _open_door(stack.at), missing),
             pair=exits.enter_context(_second(stack, {**settings, "workers": 2})),
             peers=_peers(exits, names, stack.at, picture, missing),
             photo=picture,
@@ -122,6 +122,16 @@ def _peers(
         except (StackError, OSError, RuntimeError) as error:
             missing(name, str(error))
     return tuple(found)
+
+
+def _if_it_starts(
+    exits: ExitStack, door: AbstractContextManager[Gateway], missing: Callable[[str, str], None]
+) -> Gateway | None:
+    try:
+        return exits.enter_context(door)
+    except StackError as error:
+        missing("gateway, all off", str(error))
+        return None
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from bench.networks import CLASSIFIER, DETECTOR, IDENTITY, SIDE, UINT8
 from bench.requests import Request, binary_tensor, json_tensor, picture, values
 from bench.turns import Turn, TurnFailed, Watched
 
+ON, OFF = "gateway, everything on", "gateway, all off"
 _PEERS_TOGETHER = 4  # pictures in flight where peers take their turns too
 _MEMORY_SECONDS = 300  # whoever is slower has shown enough by then
 
@@ -99,16 +100,17 @@ def calibration(field: Field, pace: Pace) -> Rows:
 
 def _tensor_contestants(field: Field) -> dict[str, tuple[Address, Request, Watched]]:
     """Everyone who takes 64 floats over HTTP, in their own format."""
-    as_json, binary = json_tensor(IDENTITY, "values", values(1, 64)), None
+    as_json = json_tensor(IDENTITY, "values", values(1, 64))
     binary = binary_tensor(IDENTITY, "values", values(1, 64))
-    on, off = field.watched(field.on.pid, redis=True), field.watched(field.off.pid)
+    on = field.watched(field.on.pid, redis=True)
     found = {
-        "gateway, everything on": (field.on.address, binary.with_key(field.key), on),
-        "gateway, everything on, JSON": (field.on.address, as_json.with_key(field.key), on),
-        "gateway, all off": (field.off.address, binary, off),
+        ON: (field.on.address, binary.with_key(field.key), on),
+        f"{ON}, JSON": (field.on.address, as_json.with_key(field.key), on),
         "Triton HTTP": (field.triton_http, binary, field.watched()),
         "Triton HTTP, JSON": (field.triton_http, as_json, field.watched()),
     }
+    if field.off is not None:
+        found[OFF] = (field.off.address, binary, field.watched(field.off.pid))
     for peer in field.peers:
         watched = field.watched(peer.process.popen.pid)
         found[peer.name] = (peer.address, peer.tensor, watched)
@@ -131,10 +133,10 @@ def tensor_paced(field: Field, pace: Pace) -> Rows:
 
 def added(field: Field, pace: Pace) -> dict[str, Any]:
     """Latency at half of the gateway's saturation, beside Triton's own gRPC at the same rate."""
-    address, request, watched = _tensor_contestants(field)["gateway, everything on"]
+    address, request, watched = _tensor_contestants(field)[ON]
     most = turns.wrk(address, request, pace.in_flight, pace.seconds, watched).rate
     takes = {
-        "gateway, everything on": _http_paced(field, address, request, watched, most / 2),
+        ON: _http_paced(field, address, request, watched, most / 2),
         "Triton gRPC": _grpc(field, "raw", rate=most / 2),
     }
     return {"rate": most / 2, "rows": pace.by_turns("added", takes)}
@@ -147,7 +149,7 @@ def json(field: Field, pace: Pace) -> Rows:
     return pace.by_turns(
         "json-tensor",
         {
-            "gateway, everything on": _http(field, field.on.address, request.with_key(field.key), on, 1),
+            ON: _http(field, field.on.address, request.with_key(field.key), on, 1),
             "Triton HTTP": _http(field, field.triton_http, request, field.watched(), 1),
         },
     )
@@ -210,14 +212,12 @@ def transport(field: Field, pace: Pace) -> Rows:
 def everything(field: Field, pace: Pace) -> dict[str, Rows]:
     """Everything on against all off."""
     found = _tensor_contestants(field)
-    names = ("gateway, everything on", "gateway, all off")
-    tensors = {name: _wrk(*found[name], pace.in_flight) for name in names}
+    tensors = {name: _wrk(*found[name], pace.in_flight) for name in (ON, OFF) if name in found}
     request = picture(f"/v1/classify?model={CLASSIFIER}", field.photo)
-    on, off = field.watched(field.on.pid, redis=True), field.watched(field.off.pid)
-    pictures = {
-        names[0]: _http(field, field.on.address, request.with_key(field.key), on, 4),
-        names[1]: _http(field, field.off.address, request, off, 4),
-    }
+    on = field.watched(field.on.pid, redis=True)
+    pictures = {ON: _http(field, field.on.address, request.with_key(field.key), on, 4)}
+    if field.off is not None:
+        pictures[OFF] = _http(field, field.off.address, request, field.watched(field.off.pid), 4)
     return {
         "tensor": pace.by_turns("everything on, tensor", tensors),
         "jpeg": pace.by_turns("everything on, jpeg", pictures),
@@ -238,7 +238,7 @@ def workers(field: Field, pace: Pace) -> Rows:
 
 def memory(field: Field, requests: int) -> dict[str, Any]:
     """Resident MB of the only worker, after each of ten parts of so many requests."""
-    address, request, watched = _tensor_contestants(field)["gateway, everything on"]
+    address, request, watched = _tensor_contestants(field)[ON]
     sizes, done = [_resident(field.on)], 0
     end = time.monotonic() + _MEMORY_SECONDS
     while done < requests and time.monotonic() < end:
@@ -281,7 +281,7 @@ def batches(field: Field, pace: Pace) -> dict[str, float]:
         before = executed(field, "slow")
         try:
             take(seconds)
-        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        except (TurnFailed, RuntimeError, OSError, subprocess.SubprocessError) as error:
             pace.failures[f"batches: {name}"] = str(error)[:300]
             continue
         inputs, executions = (b - a for a, b in zip(before, executed(field, "slow"), strict=True))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from bench.figures_of import Run
 from bench.peers import NAMES
+from bench.sections import OFF, ON
 
-ON, OFF = "gateway, everything on", "gateway, all off"
 JSON_CLIENT, GRPC_CLIENT = "client, JSON to Triton HTTP", "client, Triton gRPC"
 STAGES = "[performance.md](performance.md) has the stages"
 RAW_CALL = 150.0  # us of grpc.aio's raw call on the core that the target for CPU speaks of
@@ -37,6 +37,11 @@ def targets(run: Run) -> Iterator[Target]:
     yield from _whole(run)
 
 
+def _ratio(one: float, other: float) -> float:
+    """NaN where a turn was too short for the kernel's clock."""
+    return one / other if other else math.nan
+
+
 def _most(what: str, goal: float, value: float, unit: str = "x", reason: str = "") -> Target:
     return Target(what, f"<= {goal:g}{unit}", value, f"{value:.2f}{unit}", value <= goal, reason)
 
@@ -48,32 +53,36 @@ def _least(what: str, goal: float, value: float, unit: str = "x", reason: str = 
 def _pictures(run: Run) -> Iterator[Target]:
     alone = sorted(run.section("jpeg"), key=int)[:1]
     ours, by_json, by_grpc = (run.row(n, "jpeg", *alone) for n in ("gateway", JSON_CLIENT, GRPC_CLIENT))
-    yield _least("`jpeg`: CPU of all processes, JSON client to gateway", 25, by_json.cpu() / ours.cpu())
+    yield _least(
+        "`jpeg`: CPU of all processes, JSON client to gateway", 25, _ratio(by_json.cpu(), ours.cpu())
+    )
     yield _most(
         "`jpeg`: CPU of all processes, gateway to gRPC client",
         1.1,
-        ours.cpu() / by_grpc.cpu(),
+        _ratio(ours.cpu(), by_grpc.cpu()),
         reason="HTTP, quotas and the log come on top of the same decoding",
     )
     for many in sorted(run.section("jpeg"), key=int):
-        faster = run.row("gateway", "jpeg", many).p50 / run.row(JSON_CLIENT, "jpeg", many).p50
+        faster = _ratio(run.row("gateway", "jpeg", many).p50, run.row(JSON_CLIENT, "jpeg", many).p50)
         yield _most(f"`jpeg`: p50 to that of the JSON client, {many} in flight", 1, faster)
     ours, theirs = run.row(ON, "json"), run.row("Triton HTTP", "json")
     yield _most(
         "`json-tensor`: p50 to that of Triton's JSON front end",
         0.4,
-        ours.p50 / theirs.p50,
+        _ratio(ours.p50, theirs.p50),
         reason=STAGES,
     )
     slow = run.row("gRPC, float", "transport").p50
     best = min(run.row(n, "transport").p50 for n in ("gRPC, uint8", "system shared memory, float"))
     yield _least(
-        "`detect`: transport, float over gRPC to the better of uint8 and shared memory", 2.5, slow / best
+        "`detect`: transport, float over gRPC to the better of uint8 and shared memory",
+        2.5,
+        _ratio(slow, best),
     )
 
 
 def _tensors(run: Run) -> Iterator[Target]:
-    scale = RAW_CALL / run.row("raw", "calibration").cpu("client")
+    scale = _ratio(RAW_CALL, run.row("raw", "calibration").cpu("client"))
     yield _most(
         f"`tensor`: CPU of the gateway, scaled to a core with grpc.aio's raw call at {RAW_CALL:.0f} us",
         450,
@@ -87,7 +96,7 @@ def _tensors(run: Run) -> Iterator[Target]:
     yield _least(
         "`tensor`: requests a second to the best Python peer, JSON, 16 in flight",
         2,
-        ours / fastest,
+        _ratio(ours, fastest),
         reason=STAGES,
     )
     for share in ("p50", "p99"):
@@ -106,12 +115,14 @@ def _tensors(run: Run) -> Iterator[Target]:
 def _whole(run: Run) -> Iterator[Target]:
     for work, goal in (("tensor", 1.4), ("jpeg", 1.1)):
         on, off = (run.row(name, "everything", work).cpu("server") for name in (ON, OFF))
-        yield _most(f"everything on, CPU of the gateway to all off, `{work}`", goal, on / off, reason=STAGES)
+        yield _most(
+            f"everything on, CPU of the gateway to all off, `{work}`", goal, _ratio(on, off), reason=STAGES
+        )
     two, one = (run.row(str(count), "workers").rate for count in (2, 1))
     yield _least(
         "2 workers to 1 on `jpeg`",
         1.8,
-        two / one,
+        _ratio(two, one),
         reason="one worker decodes in two threads and fills more than a core; Triton and the generator want the rest",
     )
     sizes = run.section("memory").get("megabytes", [math.nan])
@@ -128,5 +139,7 @@ def _whole(run: Run) -> Iterator[Target]:
     found = run.section("batches")
     theirs = found.get("perf_analyzer", found.get("Triton gRPC", math.nan))
     yield _least(
-        "mean batch at 64 in flight, to that of gRPC straight", 0.9, found.get("gateway", math.nan) / theirs
+        "mean batch at 64 in flight, to that of gRPC straight",
+        0.9,
+        _ratio(found.get("gateway", math.nan), theirs),
     )

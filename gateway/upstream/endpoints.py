@@ -24,17 +24,27 @@ class Endpoints:
         self.fixed = tuple(part for part in parts if not part.startswith(_BY_NAME))
         self._names = [part.removeprefix(_BY_NAME) for part in parts if part.startswith(_BY_NAME)]
         self._resolve = resolve
+        self._known: dict[str, list[str]] = {}
 
     @property
     def change(self) -> bool:
         """Whether there may be others later."""
         return bool(self._names)
 
-    async def find(self) -> list[str]:
-        """host:port of every Triton, each once. Raises OSError where a name cannot be looked up."""
-        found = list(self.fixed)
+    async def find(self) -> tuple[list[str], str]:
+        """host:port of every Triton, each once; and why a name could not be looked up, if one could not. What is known
+        behind such a name, or behind one that has no address now, stays, and the other names are followed.
+        """
+        found, trouble = list(self.fixed), ""
         for name in self._names:
-            host, _, port = name.rpartition(":")
-            addresses = await self._resolve(host.strip("[]"), int(port))
-            found += sorted(f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in addresses)
-        return list(dict.fromkeys(found))
+            try:
+                self._known[name] = await self._behind(name) or self._known.get(name, [])
+            except OSError as error:
+                trouble = f"{name}: {error}"
+            found += self._known.get(name, [])
+        return list(dict.fromkeys(found)), trouble
+
+    async def _behind(self, name: str) -> list[str]:
+        host, _, port = name.rpartition(":")
+        addresses = await self._resolve(host.strip("[]"), int(port))
+        return sorted(f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in addresses)

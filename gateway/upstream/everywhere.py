@@ -126,7 +126,12 @@ class EveryTriton:
     async def _done(
         self, act: Callable[[TritonClient], Awaitable[None]], only: str | None
     ) -> Mapping[str, GatewayError | None]:
+        """One that did not answer its last reading is not asked where others are: it would hold up the order."""
+        answering = [each for each in self._replicas.members if each.failure is None]
+
         async def one(replica: Replica) -> GatewayError | None:
+            if only is None and answering and replica not in answering:
+                return replica.failure
             try:
                 await act(replica.triton)
             except GatewayError as error:

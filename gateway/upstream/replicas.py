@@ -93,14 +93,10 @@ class Replicas:
 
     async def resolve(self) -> None:
         """Looks up once who is there."""
-        try:
-            found = await self._endpoints.find()
-        except OSError as error:
-            if str(error) != self._unresolved:
-                _log.warning("triton_name_not_resolved", reason=str(error))
-            self._unresolved = str(error)
-            return
-        self._unresolved = ""
+        found, trouble = await self._endpoints.find()
+        if trouble and trouble != self._unresolved:
+            _log.warning("triton_name_not_resolved", reason=trouble)
+        self._unresolved = trouble
         if found:
             await self._set(found)
 

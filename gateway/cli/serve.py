@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import functools
+import sys
 from typing import cast
 
 import click
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from gateway.cli.check_config import load_settings
 from gateway.http import Bounds, Guard
+from gateway.serving import Supervisor
 from gateway.settings import Settings
 from gateway.telemetry.worker_files import MetricsFolderError, shared_folder
 
@@ -17,6 +20,7 @@ _GRACE_SECONDS = 8  # what requests in flight get to finish when nothing more is
 _START_SECONDS = (
     20  # for a worker that takes another one's place; also what a worker may be silent to its supervisor
 )
+_CLOSE_SECONDS = 4  # for what is open behind the requests: spans, calls that nobody waits for, connections
 
 
 @click.command()
@@ -43,7 +47,7 @@ def _protocol(settings: Settings) -> type[asyncio.Protocol]:
 
 
 def _run(settings: Settings) -> None:
-    uvicorn.run(
+    config = uvicorn.Config(
         "gateway.app:create_app",
         factory=True,
         host=settings.host,
@@ -62,3 +66,12 @@ def _run(settings: Settings) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_worker_healthcheck=_START_SECONDS,
     )
+    if settings.workers > 1:
+        ending = settings.drain_delay + _GRACE_SECONDS + _CLOSE_SECONDS
+        Supervisor(config, [config.bind_socket()], ending=ending).run()
+        return
+    server = uvicorn.Server(config)
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal once more when it has ended
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)

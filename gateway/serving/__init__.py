@@ -1,6 +1,7 @@
 """A worker's beginning and end, as its server and its supervisor do not know them."""
 
 from gateway.serving.drain import Drain
+from gateway.serving.supervisor import Supervisor
 from gateway.serving.watchdog import Watchdog
 
-__all__ = ["Drain", "Watchdog"]
+__all__ = ["Drain", "Supervisor", "Watchdog"]

@@ -16,8 +16,7 @@ class Drain:
 
     The first signal begins the drain: readiness says no, so that nobody new is sent here, every answer ends its
     connection, so that nobody comes back by it, and all is served as before. After `delay` the signal goes on to the
-    server, which closes its listener and lets what is under way end. The same signal a second time ends the wait, and a
-    third time the server's patience.
+    server, which closes its listener and lets what is under way end. The same signal a second time ends all patience.
     """
 
     def __init__(self, delay: float = 0.0) -> None:
@@ -61,17 +60,12 @@ class Drain:
         self._heard.add(number)
         if not self._begun:
             self._begun = True
-            self._timer = self._loop.call_later(self._delay, self._pass_on, number)
-        elif again and self._timer is not None:
-            self._pass_on(number)
+            self._timer = self._loop.call_later(self._delay, self._hand_over, number)
         elif again:
-            self._hand_over(signal.SIGINT)  # which the server takes for impatience
-
-    def _pass_on(self, number: int) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._hand_over(number)
+            if self._timer is not None:
+                self._timer.cancel()
+            self._hand_over(number)
+            self._hand_over(signal.SIGINT)  # the second one, or later, which the server takes for impatience
 
     def _hand_over(self, number: int) -> None:
         if (before := self._before.get(number)) is not None:

@@ -1,6 +1,7 @@
 """The Tritons behind this gateway: one channel each for as long as it is there, and what each of them serves."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,6 +16,7 @@ from gateway.upstream.client import TritonClient
 from gateway.upstream.endpoints import Endpoints
 
 _RESOLVED_EVERY = 2.0  # seconds
+_LAST_CALLS = 2.0  # seconds
 
 _log = structlog.stdlib.get_logger("gateway.upstream")
 
@@ -78,12 +80,24 @@ class Replicas:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._last_calls()
         tasks = [*self._leaving.values(), *self._beside]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for replica in (*self.members, *self._leaving):
             await replica.triton.__aexit__(None, None, None)
+
+    async def _last_calls(self) -> None:
+        """Calls that nobody waits for any more get a moment: a channel that closes cancels them."""
+        busy = [each for each in self.members if each.is_busy]
+        for replica in busy:
+            replica.leaving = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_CALLS):
+                for replica in busy:
+                    if replica.leaving is not None:
+                        await replica.leaving.wait()
 
     async def follow(self) -> None:
         """Looks names up for ever; run as a task and cancel it to stop. A look-up that fails changes nothing."""

@@ -1,0 +1,124 @@
+"""The parent of the workers: uvicorn's, which here also hears signals while it restarts or waits for its workers."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+from uvicorn.config import STARTUP_FAILURE, Config
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
+
+_log = structlog.stdlib.get_logger("gateway.serving")
+
+_ENDS = (signal.SIGINT, signal.SIGTERM)
+_LOOK = 0.1  # seconds
+
+
+class _Told(threading.Event):
+    """Set also by a signal to end that nobody has handled yet, so that whatever is under way gives up for it."""
+
+    def __init__(self, signals: Sequence[int]) -> None:
+        super().__init__()
+        self._signals = signals
+
+    def is_set(self) -> bool:
+        return super().is_set() or any(each in _ENDS for each in self._signals)
+
+
+class Worker(Process):
+    """uvicorn's `is_alive` waits for its answer, and its supervisor for that; this one looks whether one has come."""
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._heard = time.monotonic()
+        self._asked = False
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        """False where it is dead, or has been silent for so many seconds."""
+        if not self.process.is_alive():
+            return False
+        try:
+            while self.parent_conn.poll(0):
+                self.parent_conn.recv()
+                self._heard, self._asked = time.monotonic(), False
+            if not self._asked:
+                self.parent_conn.send(b"ping")
+                self._asked = True
+        except (OSError, EOFError):
+            return False
+        return time.monotonic() - self._heard < timeout
+
+
+class Supervisor(Multiprocess):
+    """`ending` is what a worker may take from its first signal to its end, in seconds; then it is killed."""
+
+    def __init__(self, config: Config, sockets: list[socket.socket], *, ending: float) -> None:
+        super().__init__(config, sockets)
+        self.should_exit = _Told(self.signal_queue)
+        self._ending = ending
+        self._leaving: list[Process] = []
+
+    def init_processes(self) -> None:
+        self.processes = [self._started() for _ in range(self.processes_num)]
+
+    def _started(self) -> Worker:
+        worker = Worker(self.config, self.sockets)
+        worker.start()
+        return worker
+
+    def restart_all(self) -> None:
+        """Each worker by a new one, which serves before the old one is told to end."""
+        for index, old in enumerate(self.processes):
+            new = self._started()
+            if not new.wait_until_ready(self.config.timeout_worker_healthcheck, self.should_exit):
+                new.kill()
+                new.join()
+                _log.error("restart_given_up", kept=old.pid)
+                return
+            self.processes[index] = new
+            old.terminate()
+            self._leaving.append(old)
+            self._wait([old], until=time.monotonic() + self._ending)
+            if self.should_exit.is_set():
+                return
+
+    def keep_subprocess_alive(self) -> None:
+        self._leaving = [each for each in self._leaving if each.process.is_alive()]
+        for index, worker in enumerate(self.processes):
+            if self.should_exit.is_set() or worker.is_alive(self.config.timeout_worker_healthcheck):
+                continue
+            worker.kill()
+            worker.join()
+            if worker.exitcode == STARTUP_FAILURE:  # the next one would fail for the same reason
+                _log.error("worker_did_not_start")
+                self.should_exit.set()
+                return
+            _log.error("worker_died", pid=worker.pid, exit=worker.exitcode)
+            self.processes[index] = self._started()
+
+    def join_all(self) -> None:
+        """Signals that come now go to the workers, as the one they were sent: they know what a second one means."""
+        everyone = [*self.processes, *self._leaving]
+        self.signal_queue.clear()
+        end = time.monotonic() + self._ending
+        while not self._wait(everyone, until=end):
+            for number in tuple(self.signal_queue):
+                self.signal_queue.remove(number)
+                for worker in everyone:
+                    if number in _ENDS and worker.process.is_alive() and worker.pid:
+                        os.kill(worker.pid, signal.SIGTERM)
+            if time.monotonic() >= end:
+                for worker in everyone:
+                    worker.process.kill()
+        super().join_all()
+
+    def _wait(self, workers: Sequence[Process], *, until: float) -> bool:
+        """Whether they have ended, by then or when a signal came."""
+        while alive := any(worker.process.is_alive() for worker in workers):
+            if self.signal_queue or time.monotonic() >= until:
+                break
+            time.sleep(_LOOK)
+        return not alive

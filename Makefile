@@ -6,7 +6,8 @@ TRITON_VENV := .venv-triton
 BIN := $(VENV)/bin
 ENGINE ?= docker
 # Tests that share nothing but the machine; the others start servers and watch them, one at a time.
-SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api tests/hostile
+SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api tests/hostile \
+	tests/clients tests/deployment tests/fuzz tests/observability
 # uv may look for and, where there is network access, fetch a Python that fits.
 UV_VENV := $(UV) venv --quiet --clear --no-project
 

@@ -80,8 +80,7 @@ def test_slow_callers_do_not_keep_a_process_and_those_who_wait_are_told(stack: R
         assert json.loads(rest.partition(b"\r\n\r\n")[2])["code"] == "draining"
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("workers", "how"), [(1, signal.SIGINT), (2, signal.SIGTERM)])
 def test_a_second_signal_ends_all_patience(stack: RunningStack, workers: int, how: signal.Signals) -> None:
     at = replace(stack.at, gateway_port=free_port())
     with running(gateway(at, drain_delay=60, workers=workers)) as process:

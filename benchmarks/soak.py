@@ -18,9 +18,8 @@ from typing import NamedTuple
 
 import httpx
 import numpy as np
-import psutil
 from figures import table
-from processes import Process, RunningStack, running_stack
+from processes import Process, RunningStack, running_stack, workers_of
 from stack import ROOT
 
 RATE = 20.0  # requests a second
@@ -184,13 +183,6 @@ def sample(stack: RunningStack, at: float) -> Sample:
         sum(worker.num_threads() for worker in workers),
         sum(1 for _ in SHARED_MEMORY.iterdir()),
     )
-
-
-def workers_of(gateway: Process) -> list[psutil.Process]:
-    """The processes that answer requests; the one that was started where it has no children."""
-    parent = psutil.Process(gateway.popen.pid)
-    children = [p for p in parent.children(recursive=True) if "resource_tracker" not in " ".join(p.cmdline())]
-    return children or [parent]
 
 
 def report(found: Soak, minutes: float, say: Callable[[str], None] = print) -> bool:

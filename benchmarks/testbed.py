@@ -17,7 +17,7 @@ import httpx
 import psutil
 from connection import Address
 from PIL import Image
-from processes import RunningStack, running_stack
+from processes import RunningStack, running_stack, workers_of
 
 WORKERS = 2
 _READY_SECONDS = 20
@@ -65,9 +65,7 @@ class Testbed:
         return {"x-api-key": self.stack.admin_key}
 
     def workers(self) -> list[psutil.Process]:
-        """The gateway's processes that hold the gateway's port, without their supervisor."""
-        found = psutil.Process(self.stack.gateway.popen.pid).children(recursive=True)
-        return [process for process in found if "resource_tracker" not in " ".join(process.cmdline())]
+        return workers_of(self.stack.gateway)
 
     def connections(self) -> dict[int, http.client.HTTPConnection]:
         """An open connection to each worker, by its process id."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 from stack import (
     ADMINISTRATION,
     ROOT,
@@ -66,6 +67,13 @@ class RunningStack:
         """HTTP to the gateway, with a key whose quota nobody exhausts by hand."""
         headers = {"x-api-key": self.key}
         return httpx.Client(base_url=self.url, timeout=30, trust_env=False, headers=headers)
+
+
+def workers_of(gateway: Process) -> list[psutil.Process]:
+    """The processes that answer requests; the one that was started where it has no children."""
+    parent = psutil.Process(gateway.popen.pid)
+    children = [p for p in parent.children(recursive=True) if "resource_tracker" not in " ".join(p.cmdline())]
+    return children or [parent]
 
 
 @contextmanager

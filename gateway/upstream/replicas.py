@@ -46,6 +46,12 @@ class Replica:
     def is_busy(self) -> bool:
         return bool(self.in_flight or self.readings)
 
+    async def idle(self) -> None:
+        """Returns when none of its calls and readings is under way."""
+        self.leaving = asyncio.Event()
+        if self.is_busy:
+            await self.leaving.wait()
+
     def ended(self) -> None:
         """Told of the end of each call and reading."""
         if self.leaving is not None and not self.is_busy:
@@ -90,14 +96,10 @@ class Replicas:
 
     async def _last_calls(self) -> None:
         """Calls that nobody waits for any more get a moment: a channel that closes cancels them."""
-        busy = [each for each in self.members if each.is_busy]
-        for replica in busy:
-            replica.leaving = asyncio.Event()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_CALLS):
-                for replica in busy:
-                    if replica.leaving is not None:
-                        await replica.leaving.wait()
+                for replica in self.members:
+                    await replica.idle()
 
     async def follow(self) -> None:
         """Looks names up for ever; run as a task and cancel it to stop. A look-up that fails changes nothing."""
@@ -221,9 +223,7 @@ class Replicas:
 
     async def _let_go(self, replica: Replica) -> None:
         """A channel that closes cancels its calls, so it closes when there are none."""
-        replica.leaving = asyncio.Event()
-        if replica.is_busy:
-            await replica.leaving.wait()
+        await replica.idle()
         del self._leaving[replica]
         await replica.triton.__aexit__(None, None, None)
         if all(replica.endpoint != each.endpoint for each in self.members):

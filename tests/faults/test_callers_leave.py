@@ -19,8 +19,7 @@ import httpx
 import orjson
 import pytest
 from PIL import Image
-from processes import Process, running, wait_ready
-from soak import workers_of
+from processes import Process, running, wait_ready, workers_of
 from stack import ROOT, Addresses, Part, free_port, gateway
 from support.callers import Replies, answers, client_of, gather, until
 from support.faulty_stack import (
@@ -48,7 +47,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyStack]:
     repository = folder / "models"
     add_model(repository, "echo", ["1"])
     (repository / "digits_classifier").symlink_to(ROOT / "model_repository" / "digits_classifier")
-    with faulty_stack(folder, repository) as parts:
+    with faulty_stack(repository) as parts:
         yield parts
 
 

@@ -55,8 +55,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[FaultyStack]:
-    with faulty_stack(tmp_path_factory.mktemp("model-faults"), repository) as parts:
+def stack(repository: Path) -> Iterator[FaultyStack]:
+    with faulty_stack(repository) as parts:
         yield parts
 
 

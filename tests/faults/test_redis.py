@@ -33,7 +33,7 @@ SLACK = 2.0  # seconds that a machine which is busy with other things may add
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyStack]:
     folder = tmp_path_factory.mktemp("redis")
-    with faulty_stack(folder, digits(folder / "models"), workers=WORKERS) as parts:
+    with faulty_stack(digits(folder / "models"), workers=WORKERS) as parts:
         yield parts
 
 

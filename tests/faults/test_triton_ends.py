@@ -23,7 +23,7 @@ POOLED = 30  # connections that a worker may keep for later; a leak of one a cal
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyStack]:
     folder = tmp_path_factory.mktemp("ends")
-    with faulty_stack(folder, digits(folder / "models"), workers=2) as parts:
+    with faulty_stack(digits(folder / "models"), workers=2) as parts:
         yield parts
 
 

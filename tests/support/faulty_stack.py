@@ -12,19 +12,19 @@ from typing import Any
 import httpx
 import psutil
 from exposition import Exposition
-from processes import Process, RunningStack, running, running_stack, running_triton, wait_listening
-from soak import workers_of
+from processes import (
+    Process,
+    RunningStack,
+    running,
+    running_stack,
+    running_triton,
+    wait_listening,
+    workers_of,
+)
 from stack import ROOT, redis, triton
 from support.callers import Ask, answers, until
+from testbed import roomy_access
 from traffic import golden
-
-_ROOMY = """
-[tiers.premium]
-key = { limit = 1000000 }
-tenant = { limit = 1000000 }
-in_flight = 100000
-priority = "interactive"
-"""
 
 
 @dataclass
@@ -83,11 +83,10 @@ def log_of(gateway: Process, event: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def faulty_stack(folder: Path, repository: Path, /, **settings: object) -> Iterator[FaultyStack]:
-    """A gateway without quotas to speak of, over this repository; what `folder` holds is gone with the test."""
-    access = folder / "access.toml"
-    access.write_text(_ROOMY)
+def faulty_stack(repository: Path, /, **settings: object) -> Iterator[FaultyStack]:
+    """A gateway without quotas to speak of, over this repository."""
     with (
+        roomy_access() as access,
         contextlib.ExitStack() as later,
         running_stack(repository, access_file=access, **settings) as parts,
     ):

@@ -10,7 +10,7 @@ import httpx
 import psutil
 from connection import Address, http_request
 from load import Load, Open, RunningLoad, Sample
-from processes import Process, RunningStack, running, wait_ready
+from processes import Process, RunningStack, running, wait_ready, workers_of
 from stack import Addresses, free_port, gateway
 from support.pictures import digit_picture, encoded
 
@@ -34,9 +34,7 @@ class Pair:
         return self.at.gateway_url
 
     def workers(self) -> list[psutil.Process]:
-        """Those that live, without their supervisor."""
-        found = psutil.Process(self.process.popen.pid).children()
-        return [each for each in found if "resource_tracker" not in " ".join(each.cmdline())]
+        return workers_of(self.process)
 
     def load(self, seconds: float) -> RunningLoad:
         """One picture again and again, in an open loop."""

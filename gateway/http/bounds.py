@@ -76,5 +76,10 @@ def has_body(headers: Headers) -> bool:
     return bool(_values(headers, b"transfer-encoding")) or any(length.strip() != b"0" for length in lengths)
 
 
+def body_length(headers: Headers) -> int:
+    """The bytes of a body without framing, whose length the parser has found well-formed; 0 for every other one."""
+    return sum(map(int, _values(headers, b"content-length")))
+
+
 def _values(headers: Headers, name: bytes) -> list[bytes]:
     return [value for each, value in headers if each == name]

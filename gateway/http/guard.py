@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from gateway.errors import GatewayError, HeadTimeout, MalformedHttp, Overloaded
-from gateway.http.bounds import Bounds, has_body, head_error, is_origin_form
+from gateway.http.bounds import Bounds, body_length, has_body, head_error, is_origin_form
 from gateway.http.refusal import refuse
 
 _PIECE = 16 * 1024  # bytes parsed between two looks at the framing
@@ -51,6 +51,7 @@ class Guard(HttpToolsProtocol):
         self._reason: GatewayError | None = None  # why a callback stopped the parser
         self._over = False  # refused: whatever else comes is thrown away
         self._untold = 0  # bytes that came and that no callback has told of
+        self._left = 0  # bytes of a body whose length was told, that are still to come
         self._header_bytes = 0
 
     # The connection
@@ -71,11 +72,12 @@ class Guard(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
-        """In pieces, so that framing without an end is noticed before it is parsed."""
-        for start in range(0, len(data), _PIECE):
-            if self._over:
-                return
-            self._parse(data[start : start + _PIECE])
+        """In pieces, so that framing without an end is noticed before it is parsed; a body that has none is one."""
+        start = 0
+        while start < len(data) and not self._over:
+            end = start + max(_PIECE, self._left)
+            self._parse(data[start:end])
+            start = end
 
     def _parse(self, data: bytes) -> None:
         self._untold += len(data)
@@ -126,6 +128,7 @@ class Guard(HttpToolsProtocol):
         self._stop_waiting()
         self._unset_keepalive_if_required()
         self._stage = _Stage.BODY
+        self._left = body_length(self.headers)
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
@@ -133,6 +136,7 @@ class Guard(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._told(len(body))
+        self._left -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:

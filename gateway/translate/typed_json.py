@@ -14,7 +14,7 @@ from gateway.datatypes import BYTES
 from gateway.domain import Array
 
 _WORTH = 16 * 1024  # bytes from which it pays
-_MOST_LISTS = 10_000  # nested lists are looked at one by one
+_MOST_LISTS = 10_000  # nested lists of one depth; they are looked at one by one
 _Kind = tuple[Literal["d", "i", "u"], type[np.generic]]
 _FLOAT: _Kind = ("d", np.float64)
 _KINDS: Mapping[object, _Kind] = {
@@ -28,7 +28,7 @@ def load(text: bytes, strict: Callable[[bytes], object]) -> object | None:
 
     `strict` reads what stands around the tensors. None where the whole is for it to read.
     """
-    if len(text) < _WORTH or not text.startswith(b"{") or text.count(b"[") > _MOST_LISTS:
+    if len(text) < _WORTH or not text.startswith(b"{"):
         return None
     try:
         document = simdjson.Parser().parse(text)
@@ -77,10 +77,12 @@ def _numbers(data: Any, datatype: object) -> Array:
 
 
 def _nesting(data: Any) -> tuple[int, ...]:
-    """How long the lists are, from the outermost in. Raises ValueError where they differ."""
+    """How long the lists are, from the outermost in. Raises ValueError where they differ, or are too many."""
     sizes = [len(data)]
     level = [data]
     while len(level[0]) and isinstance(level[0][0], simdjson.Array):
+        if len(level) * sizes[-1] > _MOST_LISTS:
+            raise ValueError("too many lists")
         level = [item for outer in level for item in outer]
         if len({len(inner) for inner in level}) != 1:
             raise ValueError("ragged")

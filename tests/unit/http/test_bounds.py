@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.errors import HeadersTooLarge, MalformedHttp, UriTooLong
-from gateway.http.bounds import Bounds, Headers, has_body, head_error, is_origin_form
+from gateway.http.bounds import Bounds, Headers, body_length, has_body, head_error, is_origin_form
 
 HOST = (b"host", b"gateway:8080")
 CHUNKED = (b"transfer-encoding", b"Chunked")
@@ -86,3 +86,11 @@ def test_each_bound_is_the_last_that_passes() -> None:
     assert bounds.framing_error(30, in_head=True) is None
     assert isinstance(bounds.framing_error(31, in_head=True), HeadersTooLarge)
     assert isinstance(bounds.framing_error(31, in_head=False), MalformedHttp)
+
+
+@pytest.mark.parametrize(
+    ("headers", "length"),
+    [([HOST, CHUNKED], 0), ([HOST], 0), ([(b"content-length", b"70000 ")], 70_000)],
+)
+def test_only_a_body_without_framing_has_a_length(headers: Headers, length: int) -> None:
+    assert body_length(headers) == length

@@ -4,7 +4,7 @@
 --
 -- KEYS  one per rate, then the day's counter where it is bounded, then the set of those in flight where a place is asked
 --       for; all in one hash slot
--- ARGV  lease id, lease ms, then numbers between spaces: cost, units a day (-1: no bound), places in flight (-1: none
+-- ARGV  lease ids between spaces, lease ms, then numbers between spaces: cost, units a day (-1: no bound), places in flight (-1: none
 --       asked for), and for each rate its interval (microseconds a unit) and its burst (units)
 -- Answers whole numbers between spaces: now, allowed (1 or 0), wait (-1: never), which bound asks for that wait (0:
 -- none), then for each bound what remains and when it is whole again; times in microseconds. Text both ways because
@@ -16,7 +16,8 @@ local SLACK = 0.001
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local lease, lease_ms, numbers = ARGV[1], tonumber(ARGV[2]), {}
+local leases, lease_ms, numbers = {}, tonumber(ARGV[2]), {}
+for lease in string.gmatch(ARGV[1], '%S+') do leases[#leases + 1] = lease end
 for number in string.gmatch(ARGV[3], '%S+') do numbers[#numbers + 1] = tonumber(number) end
 local cost, daily, cap, rates = numbers[1], numbers[2], numbers[3], (#numbers - 3) / 2
 local allowed, wait, which = 1, 0, 0
@@ -85,7 +86,7 @@ if cap >= 0 then
   if type(redis.pcall('ZREMRANGEBYSCORE', flight, '-inf', now_ms)) == 'table' then redis.call('DEL', flight) end
   redis.call('ZREMRANGEBYSCORE', flight, now_ms + lease_ms + 1, '+inf') -- left by a clock that has since stepped back
   taken = redis.call('ZCARD', flight)
-  if taken >= cap then refuse(bounds + 1, RETRY_PLACE) end
+  if taken + #leases > cap then refuse(bounds + 1, RETRY_PLACE) end
 end
 
 if allowed == 1 then
@@ -97,9 +98,9 @@ if allowed == 1 then
     redis.call('SET', KEYS[rates + 1], string.format('%.0f:%.0f', day, used), 'PX', math.ceil(midnight / 1000) + 1)
   end
   if cap >= 0 then
-    redis.call('ZADD', flight, now_ms + lease_ms, lease)
+    for i = 1, #leases do redis.call('ZADD', flight, now_ms + lease_ms, leases[i]) end
     redis.call('PEXPIRE', flight, lease_ms + 1000)
-    taken = taken + 1
+    taken = taken + #leases
   end
 end
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from gateway.domain import Principal, Tier
+from gateway.ratelimit.ahead import Ahead
 from gateway.ratelimit.breaker import Breaker, State
 from gateway.ratelimit.decision import Bucket, Decision, Lease, Refusal
 from gateway.ratelimit.gcra import NEVER, Verdict
@@ -37,6 +38,7 @@ class RateLimiter:
         on_state_change: Callable[[State], None] = _ignore,
     ) -> None:
         self._shared = SharedLimits(store, breaker or Breaker(clock=clock), on_state_change)
+        self._ahead = Ahead(self._shared, shares=max(1, shares))
         self._local = LocalLimits(shares=max(1, shares), clock=clock)
 
     async def __aenter__(self) -> Self:
@@ -45,6 +47,7 @@ class RateLimiter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ahead.give_back()
         await self._shared.aclose()
 
     @property
@@ -65,7 +68,13 @@ class RateLimiter:
 
     async def acquire(self, principal: Principal, tier: Tier, cost: int) -> Decision:
         """As `charge`, with a place in flight that the decision holds until `release`."""
-        return await self._decide(plan(principal, tier), tier, cost, secrets.token_hex(8))
+        bounds = plan(principal, tier)
+        found = self._ahead.take(bounds) if cost == 1 else None
+        if found is None:
+            return await self._decide(bounds, tier, cost, secrets.token_hex(8))
+        verdict, lease = found
+        held = Lease(bounds.flight_key, lease, shared=True, scarce=False)
+        return _decision(bounds, verdict, tier, cost, degraded=False, lease=held)
 
     def release(self, decision: Decision) -> None:
         """Gives the place in flight back without waiting for it; more than once does no harm."""
@@ -93,11 +102,12 @@ class RateLimiter:
             where.refund(plan(principal, tier), decision.cost)
 
     async def drain(self) -> None:
-        """Returns when every release and refund so far is done."""
+        """Returns when every release and refund so far is done, and what was taken ahead is given back."""
+        self._ahead.give_back()
         await self._shared.drain()
 
     async def _decide(self, bounds: Plan, tier: Tier, cost: int, lease: str | None) -> Decision:
-        verdict = await self._shared.charge(bounds, cost, lease)
+        verdict = await self._shared.charge(bounds, cost, (lease,) if lease else ())
         degraded = verdict is None
         if verdict is None:
             if not (tier.fail_open or tier.shadow):
@@ -107,6 +117,8 @@ class RateLimiter:
         if lease and verdict.allowed:
             scarce = 2 * verdict.remaining[-1] < bounds.in_flight
             held = Lease(bounds.flight_key, lease, shared=not degraded, scarce=scarce)
+            if not (degraded or scarce):
+                self._ahead.came(bounds, verdict)
         return _decision(bounds, verdict, tier, cost, degraded, held)
 
 

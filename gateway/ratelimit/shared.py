@@ -16,13 +16,13 @@ _log = structlog.stdlib.get_logger("gateway.ratelimit")
 
 _OWED = 10_000  # places to give back once the store answers again; what is forgotten ends with its lease
 _TOGETHER = 100  # places of one command
-_LINGER = 0.01  # seconds that a place may wait for others to go with, where nobody is short of places
+_LINGER = 0.1  # seconds that a place may wait for a charge to go with, where nobody is short of places
 
 
 class Store(Protocol):
     """Every method raises StoreAway, and soon."""
 
-    async def charge(self, plan: Plan, cost: int, lease: str | None = None) -> Verdict: ...
+    async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict: ...
 
     async def release(self, flight_key: str, leases: Sequence[str]) -> None: ...
 
@@ -53,20 +53,21 @@ class SharedLimits:
         """Seconds until the store is asked again."""
         return self._breaker.pause
 
-    async def charge(self, plan: Plan, cost: int, lease: str | None) -> Verdict | None:
-        """None where the store does not answer, or is not asked."""
+    async def charge(self, plan: Plan, cost: int, leases: Sequence[str]) -> Verdict | None:
+        """With a place in flight for each of `leases`. None where the store does not answer, or is not asked."""
         self._last = plan
         if not self._breaker.closed:
             self.look()
             return None
         verdict = None
+        self._settle_soon()
         try:
-            verdict = await self._store.charge(plan, cost, lease)
+            verdict = await self._store.charge(plan, cost, leases)
         except StoreAway as error:
             self._failed(error)
         finally:
-            # Given up, or the caller left: the script may still run, and nobody else would know of the place it took.
-            if verdict is None and lease is not None:
+            # Given up, or the caller left: the script may still run, and nobody else would know of the places it took.
+            for lease in leases if verdict is None else ():
                 self.release(plan.flight_key, lease)
         if verdict is not None:
             self._breaker.succeeded()
@@ -75,11 +76,11 @@ class SharedLimits:
     def refund(self, plan: Plan, cost: int) -> None:
         """Gives back behind the caller's back; a store that is away is not told later."""
         if self._breaker.closed:
-            self._start(self._refund(plan, cost))
+            self.start(self._refund(plan, cost))
 
     def release(self, flight_key: str, lease: str, *, hurry: bool = True) -> None:
-        """Gives a place back behind the caller's back, or when the store is there again. At once where it is short of
-        places, else with those of the next moment.
+        """Gives a place back behind the caller's back, or when the store is there again. At once in a hurry, else with
+        the next charge, whose round trip it shares, or soon.
         """
         self._owed.append((flight_key, lease))
         if hurry:
@@ -93,12 +94,12 @@ class SharedLimits:
             self._later = None
         if self._owed and self._breaker.closed and not self._settling:
             self._settling = True
-            self._start(self._settle())
+            self.start(self._settle())
 
     def look(self) -> None:
         """Starts a probe where one is due."""
         if self._last is not None and self._breaker.probe_due():
-            self._start(self._probe(self._last))
+            self.start(self._probe(self._last))
 
     async def drain(self) -> None:
         """Returns when all that goes on behind is done."""
@@ -157,7 +158,8 @@ class SharedLimits:
             _log.warning("rate limits are local: the store does not answer", reason=str(error))
             self._on_state_change(self.state)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Goes on behind the callers' backs; `drain` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)

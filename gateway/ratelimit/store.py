@@ -50,15 +50,15 @@ class RedisStore:
         self._lease_ms = round(lease * 1000)
         self._timeout = timeout
 
-    async def charge(self, plan: Plan, cost: int, lease: str | None = None) -> Verdict:
-        """All bounds of the plan; with `lease` a place in flight as well, as the last of them."""
+    async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict:
+        """All bounds of the plan; with `leases` places in flight as well, as the last of them."""
         keys = [bound.key for bound in plan.quotas]
-        if lease is not None:
+        if leases:
             keys.append(plan.flight_key)
         daily = -1 if plan.day is None else plan.day.quota.limit
-        places = -1 if lease is None else plan.in_flight
+        places = plan.in_flight if leases else -1
         numbers = _numbers(cost, daily, places, [bound.rate for bound in plan.rates])
-        return await self._script(keys, lease or "", numbers)
+        return await self._script(keys, " ".join(leases), numbers)
 
     async def release(self, flight_key: str, leases: Sequence[str]) -> None:
         """Gives places in flight back; more than once does no harm."""
@@ -72,8 +72,8 @@ class RedisStore:
         """Waits for the calls that go on behind; the client stays open."""
         await self._redis.drain()
 
-    async def _script(self, keys: list[str], lease: str, numbers: str) -> Verdict:
-        answer = self._redis.ask("EVALSHA", _SHA, len(keys), *keys, lease, self._lease_ms, numbers)
+    async def _script(self, keys: list[str], leases: str, numbers: str) -> Verdict:
+        answer = self._redis.ask("EVALSHA", _SHA, len(keys), *keys, leases, self._lease_ms, numbers)
         return await self._bounded(answer, _verdict)
 
     async def _bounded(self, answer: "asyncio.Future[Any]", read: Callable[[Any], _T]) -> _T:

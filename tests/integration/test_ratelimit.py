@@ -327,6 +327,23 @@ async def test_places_in_flight_come_back_by_release_and_after_a_worker_died_by_
         assert await found.redis.pttl(plan(ME, bounds).flight_key) <= 1500
 
 
+async def test_what_is_taken_ahead_is_counted_once_and_goes_back(own: Server) -> None:
+    bounds = tier(
+        key=Quota(100_000, 1, 100_000), tenant=Quota(100_000, 1, 100_000), daily=10_000, in_flight=400
+    )
+    async with limits(own.url, patience=CALM) as found:
+        for _ in range(300):
+            decision = await found.limiter.acquire(ME, bounds, 1)
+            assert (decision.allowed, decision.degraded) == (True, False)
+            found.limiter.release(decision)
+        scripts = int(own.admin.info("commandstats")["cmdstat_evalsha"]["calls"])
+        await found.limiter.drain()
+        day = (await found.limiter.charge(ME, bounds, 0)).buckets[2]
+        assert (day.name, day.remaining) == ("day", 10_000 - 300)
+        assert await found.redis.exists(plan(ME, bounds).flight_key) == 0
+        assert scripts < 100
+
+
 async def test_places_of_a_clock_that_has_stepped_back_do_not_stay(own: Server) -> None:
     bounds = tier(in_flight=1)
     async with limits(own.url, patience=CALM) as found:

@@ -42,10 +42,10 @@ class ScriptedStore:
         self.released: list[str] = []
         self.probes = 0
 
-    async def charge(self, plan: Plan, cost: int, lease: str | None = None) -> Verdict:
+    async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict:
         self.charges.append(cost)
         self._answer()
-        levels = len(plan.quotas) + (lease is not None)
+        levels = len(plan.quotas) + bool(leases)
         return Verdict(True, 0, None, (5,) * levels, (0,) * levels)
 
     async def release(self, flight_key: str, leases: Sequence[str]) -> None:

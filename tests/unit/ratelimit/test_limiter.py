@@ -120,7 +120,7 @@ async def test_a_place_is_given_back_at_the_end_of_the_block_also_after_an_error
 
     async def request() -> None:
         async with bench.limiter.slot(ME, tier(), 1) as decision:
-            held.append(decision.lease and decision.lease.id)
+            held.append(decision.lease.id if decision.lease else None)
             raise ZeroDivisionError
 
     held: list[str | None] = []
@@ -170,11 +170,11 @@ async def test_a_refund_goes_where_the_charge_was_and_only_for_what_was_spent() 
 
 
 async def test_a_caller_that_leaves_while_the_store_decides_leaves_no_place_behind() -> None:
-    taken: list[str | None] = []
+    taken: list[str] = []
 
     class Stuck(ScriptedStore):
-        async def charge(self, plan: Plan, cost: int, lease: str | None = None) -> Verdict:
-            taken.append(lease)
+        async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict:
+            taken.extend(leases)
             await asyncio.Event().wait()
             raise AssertionError
 

@@ -1,0 +1,123 @@
+"""Units and places for callers who come often, taken from the store some at a time: most of their requests ask nobody.
+
+Nothing is given out here that was not taken there, so no bound is passed. All workers together hold at most a quarter
+of what the scarcest bound of a caller has left: close to a bound every request asks the store itself, and what is told
+and refused is exact. What nobody came for goes back.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from gateway.ratelimit.gcra import Verdict
+from gateway.ratelimit.plan import Plan
+
+_LEAST, _MOST = 2, 16  # units at once: twice as many each time, for as long as they are used up
+_PARTS = 4  # of what is left of a bound, one may be held by all workers together
+_AGAIN = 0.05  # seconds within which a caller comes again who comes often
+_KEPT = 0.25  # seconds that what was taken waits to be used
+
+
+class Source(Protocol):
+    """The store, with what goes on behind the callers' backs."""
+
+    async def charge(self, plan: Plan, cost: int, leases: Sequence[str]) -> Verdict | None: ...
+
+    def refund(self, plan: Plan, cost: int) -> None: ...
+
+    def release(self, flight_key: str, lease: str, *, hurry: bool = True) -> None: ...
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None: ...
+
+
+@dataclass(eq=False, slots=True)
+class _Stock:
+    """Of one caller: places, and a unit with each; `verdict` is of when the last of them were taken."""
+
+    plan: Plan
+    verdict: Verdict
+    timer: asyncio.TimerHandle
+    leases: deque[str] = field(default_factory=deque)
+    wanted: int = _LEAST
+    filling: bool = False
+
+
+class Ahead:
+    """`shares` is how many processes take from the same bounds. Everything runs in one event loop."""
+
+    def __init__(self, source: Source, *, shares: int) -> None:
+        self._source = source
+        self._parts = _PARTS * shares
+        self._stocks: dict[str, _Stock] = {}
+
+    def take(self, plan: Plan) -> tuple[Verdict, str] | None:
+        """A unit and the place that goes with it, as the store would have answered; None where none is here."""
+        stock = self._stocks.get(plan.flight_key)
+        if stock is None or not stock.leases or stock.plan is not plan:
+            return None
+        lease = stock.leases.popleft()
+        self._fill(stock)
+        left = len(stock.leases)
+        return replace(stock.verdict, remaining=tuple(each + left for each in stock.verdict.remaining)), lease
+
+    def came(self, plan: Plan, verdict: Verdict) -> None:
+        """Hears of a request that the store itself has let in."""
+        stock = self._stocks.get(plan.flight_key)
+        if stock is not None and stock.plan is plan:
+            stock.verdict = verdict
+            self._fill(stock)
+            return
+        if stock is not None:  # the caller's bounds are others now
+            self._end(stock)
+        timer = asyncio.get_running_loop().call_later(_AGAIN, self._forget, plan.flight_key)
+        self._stocks[plan.flight_key] = _Stock(plan, verdict, timer)
+
+    def give_back(self) -> None:
+        """All that is here."""
+        for stock in list(self._stocks.values()):
+            self._end(stock)
+
+    def _fill(self, stock: _Stock) -> None:
+        """Where half of what may be here is not."""
+        here = len(stock.leases)
+        most = min(stock.wanted, (min(stock.verdict.remaining) + here) // self._parts)
+        if most >= max(_LEAST, 2 * here) and not stock.filling:
+            stock.filling = True
+            self._source.start(self._filled(stock, most - here))
+
+    async def _filled(self, stock: _Stock, units: int) -> None:
+        leases = [secrets.token_hex(8) for _ in range(units)]
+        try:
+            verdict = await self._source.charge(stock.plan, units, leases)
+        finally:
+            stock.filling = False
+        if verdict is None or not verdict.allowed:
+            return
+        stock.verdict = verdict
+        stock.leases.extend(leases)
+        stock.wanted = min(2 * stock.wanted, _MOST)
+        stock.timer.cancel()
+        if self._stocks.get(stock.plan.flight_key) is stock:
+            loop = asyncio.get_running_loop()
+            stock.timer = loop.call_later(_KEPT, self._forget, stock.plan.flight_key)
+        else:
+            self._return(stock)
+
+    def _forget(self, flight_key: str) -> None:
+        self._end(self._stocks[flight_key])
+
+    def _end(self, stock: _Stock) -> None:
+        del self._stocks[stock.plan.flight_key]
+        stock.timer.cancel()
+        self._return(stock)
+
+    def _return(self, stock: _Stock) -> None:
+        if not stock.leases:
+            return
+        self._source.refund(stock.plan, len(stock.leases))
+        for lease in stock.leases:
+            self._source.release(stock.plan.flight_key, lease, hurry=False)
+        stock.leases.clear()

@@ -121,7 +121,7 @@ export-models: ## ResNet-50, YOLOv8n and BERT base into model_repository; WEIGHT
 	.venv-yolo/bin/pip install --quiet --no-deps torchvision==0.28.0 ultralytics==8.4.190 ultralytics-thop==2.2.3
 	YOLO_CONFIG_DIR=.run .venv-yolo/bin/python triton/export/export_yolov8.py --weights $(WEIGHTS)
 
-bench-models: setup ## The three large models on this machine: parity with the framework, and what batches gain
+bench-models: setup ## The three large models on this machine: parity with the framework, what batches gain, and JPEG to answer
 	PYTHONPATH=dev $(BIN)/python benchmarks/models.py
 
 train: ## Train and export the demo models again (about an hour on two cores; needs PyTorch)

@@ -1,4 +1,5 @@
-"""The three large architectures through the gateway: are the answers the framework's, and what do batches gain?
+"""The three large architectures through the gateway: are the answers the framework's, what do batches gain, and what
+does a picture cost from JPEG to answer?
 
 `make export-models` has to have written them; with random weights they cost what the trained ones do.
 """
@@ -17,13 +18,16 @@ from typing import Any
 
 import httpx
 import numpy as np
+from bench import whole_picture
+from bench.contestants import Pace
+from bench.whole_picture import RESNET, YOLO
 from figures import table
 from numpy.typing import NDArray
 from processes import RunningStack, running_stack
 from stack import ROOT
-from testbed import machine
+from testbed import machine, roomy_access
 
-OUTPUTS = {"resnet50_pytorch": "logits__0", "yolov8_tensorrt": "output0", "bert_onnx": "logits"}
+OUTPUTS = {RESNET.name: RESNET.output, YOLO.name: YOLO.output, "bert_onnx": "logits"}
 SECONDS = 6.0
 CALLERS = 16
 TIMEOUT_MS = "30000"
@@ -84,7 +88,7 @@ def repository() -> Iterator[Path]:
 
 def parity(client: httpx.Client, case: Case) -> tuple[float, str]:
     """How far the furthest score lies from the framework's, and how often the best class is the same (or as good)."""
-    first = 4 if case.model == "yolov8_tensorrt" else 0
+    first = 4 if case.model == YOLO.name else 0
     rows = np.arange(len(case.expected))
     answers = [case.ask(client, rows), np.concatenate([case.ask(client, rows[at : at + 1]) for at in rows])]
     furthest, same, count = 0.0, 0, 0
@@ -164,8 +168,13 @@ def measured(stack: RunningStack) -> None:
 
 def main() -> None:
     print(f"On {machine()}.")
-    with repository() as folder, running_stack(folder, request_timeout=TIMEOUT_MS[:-3]) as stack:
+    with (
+        repository() as folder,
+        roomy_access() as access,
+        running_stack(folder, access_file=access, request_timeout=TIMEOUT_MS[:-3]) as stack,
+    ):
         measured(stack)
+        whole_picture.measured(stack, Pace(rounds=3, seconds=SECONDS))
 
 
 if __name__ == "__main__":

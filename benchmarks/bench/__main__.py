@@ -12,8 +12,8 @@ from typing import Any
 from stack import ROOT, RUN
 
 from bench import about, field, report, sections
+from bench.contestants import Pace
 from bench.field import Field
-from bench.sections import Pace
 
 RESULTS = RUN / "bench" / "results.json"
 _FULL = Pace(rounds=3, seconds=3.0)

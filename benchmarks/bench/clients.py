@@ -21,7 +21,7 @@ from peers.boxes import found, letterboxed
 from peers.preprocessing import best, tensor
 from tritonclient.utils import InferenceServerException, shared_memory
 
-from bench.networks import ANCHORS, CLASSIFIER, DETECTOR, DETECTOR_SIDE, THINGS, UINT8
+from bench.networks import ANCHORS, DETECTOR_SIDE, DETECTORS, THINGS, Network
 from bench.turns import Work
 
 Ask = Callable[[], object]
@@ -29,13 +29,14 @@ Made = AbstractContextManager[Ask]
 
 
 @contextmanager
-def classify_by_json(triton: Address, jpeg: bytes) -> Iterator[Ask]:
+def classify_by_json(triton: Address, jpeg: bytes, network: Network) -> Iterator[Ask]:
     """The tensor as a list of numbers in JSON, over HTTP."""
 
     def ask() -> object:
-        array = tensor(jpeg)
-        inputs = {"name": "images", "datatype": "FP32", "shape": array.shape, "data": array.ravel().tolist()}
-        connection.request("POST", f"/v2/models/{CLASSIFIER}/infer", json.dumps({"inputs": [inputs]}))
+        array = tensor(jpeg, network.datatype)
+        about = {"name": "images", "datatype": network.datatype, "shape": array.shape}
+        body = json.dumps({"inputs": [{**about, "data": array.ravel().tolist()}]})
+        connection.request("POST", f"/v2/models/{network.name}/infer", body)
         answer = json.loads(connection.getresponse().read())
         return best(np.array(answer["outputs"][0]["data"], np.float32))
 
@@ -43,38 +44,37 @@ def classify_by_json(triton: Address, jpeg: bytes) -> Iterator[Ask]:
         yield ask
 
 
-def classify_by_binary(triton: Address, jpeg: bytes) -> Made:
+def classify_by_binary(triton: Address, jpeg: bytes, network: Network) -> Made:
     """Triton's own HTTP client, with the binary extension."""
-    return _classify(tritonclient.http, triton, jpeg)
+    return _classify(tritonclient.http, triton, jpeg, network)
 
 
-def classify_by_grpc(triton: Address, jpeg: bytes) -> Made:
+def classify_by_grpc(triton: Address, jpeg: bytes, network: Network) -> Made:
     """Triton's own gRPC client."""
-    return _classify(tritonclient.grpc, triton, jpeg)
+    return _classify(tritonclient.grpc, triton, jpeg, network)
 
 
 @contextmanager
-def _classify(library: Any, triton: Address, jpeg: bytes) -> Iterator[Ask]:
+def _classify(library: Any, triton: Address, jpeg: bytes, network: Network) -> Iterator[Ask]:
     def ask() -> object:
-        array = tensor(jpeg)
-        images = library.InferInput("images", array.shape, "FP32")
+        array = tensor(jpeg, network.datatype)
+        images = library.InferInput("images", array.shape, network.datatype)
         images.set_data_from_numpy(array)
-        return best(client.infer(CLASSIFIER, [images]).as_numpy("scores")[0])
+        return best(client.infer(network.name, [images]).as_numpy(network.output)[0])
 
     with closing(library.InferenceServerClient(f"{triton.host}:{triton.port}")) as client:
         yield ask
 
 
 @contextmanager
-def detect_by_grpc(triton: Address, jpeg: bytes, datatype: str) -> Iterator[Ask]:
+def detect_by_grpc(triton: Address, jpeg: bytes, network: Network) -> Iterator[Ask]:
     """Letterbox, gRPC, suppression of overlaps."""
-    model = DETECTOR if datatype == "FP32" else DETECTOR + UINT8
 
     def ask() -> object:
-        array, scale, left, top = letterboxed(jpeg, datatype)
-        images = tritonclient.grpc.InferInput("images", array.shape, datatype)
+        array, scale, left, top = letterboxed(jpeg, network.datatype)
+        images = tritonclient.grpc.InferInput("images", array.shape, network.datatype)
         images.set_data_from_numpy(array)
-        answer = client.infer(model, [images]).as_numpy("scores")[0]
+        answer = client.infer(network.name, [images]).as_numpy(network.output)[0]
         return found(answer, scale, left, top)
 
     with _grpc(triton) as client:
@@ -82,15 +82,14 @@ def detect_by_grpc(triton: Address, jpeg: bytes, datatype: str) -> Iterator[Ask]
 
 
 @contextmanager
-def transport(triton: Address, datatype: str) -> Iterator[Ask]:
+def transport(triton: Address, network: Network) -> Iterator[Ask]:
     """The detector's tensors there and back over gRPC, and nothing else."""
-    array = _pixels(datatype)
-    model = DETECTOR if datatype == "FP32" else DETECTOR + UINT8
-    images = tritonclient.grpc.InferInput("images", array.shape, datatype)
+    array = _pixels(network.datatype)
+    images = tritonclient.grpc.InferInput("images", array.shape, network.datatype)
 
     def ask() -> object:
         images.set_data_from_numpy(array)
-        return client.infer(model, [images]).as_numpy("scores")
+        return client.infer(network.name, [images]).as_numpy(network.output)
 
     with _grpc(triton) as client:
         yield ask
@@ -99,14 +98,15 @@ def transport(triton: Address, datatype: str) -> Iterator[Ask]:
 @contextmanager
 def transport_in_memory(triton: Address) -> Iterator[Ask]:
     """The same floats in system shared memory: written anew for each call, the answer read in place."""
-    array, shape = _pixels("FP32"), (1, 4 + THINGS, ANCHORS)
-    images = tritonclient.grpc.InferInput("images", array.shape, "FP32")
-    scores = tritonclient.grpc.InferRequestedOutput("scores")
+    network = DETECTORS["float"]
+    array, shape = _pixels(network.datatype), (1, 4 + THINGS, ANCHORS)
+    images = tritonclient.grpc.InferInput("images", array.shape, network.datatype)
+    scores = tritonclient.grpc.InferRequestedOutput(network.output)
     size = int(np.prod(shape)) * array.itemsize
 
     def ask() -> object:
         shared_memory.set_shared_memory_region(source, [array])
-        client.infer(DETECTOR, [images], outputs=[scores])
+        client.infer(network.name, [images], outputs=[scores])
         return shared_memory.get_contents_as_numpy(target, np.float32, shape)
 
     with (

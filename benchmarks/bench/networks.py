@@ -6,7 +6,7 @@ microseconds. The detector finds always the same twenty things, so that suppress
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -32,6 +32,17 @@ dynamic_batching {{ }}
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
 parameters {{ key: "intra_op_thread_count" value: {{ string_value: "1" }} }}
 """
+
+
+class Network(NamedTuple):
+    """What a client has to know of a network that takes `images`: floats normalised, bytes as they are."""
+
+    name: str
+    datatype: str
+    output: str = "scores"
+
+
+DETECTORS = {"float": Network(DETECTOR, "FP32"), "uint8": Network(DETECTOR + UINT8, "UINT8")}
 
 
 def write(repository: Path) -> Path:

@@ -3,8 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,56 +12,15 @@ import psutil
 from connection import Address
 
 from bench import clients, drives, turns
+from bench.contestants import Pace, Rows, Take, by_client, by_http
 from bench.field import Field, Gateway
-from bench.networks import CLASSIFIER, DETECTOR, IDENTITY, SIDE, UINT8
+from bench.networks import CLASSIFIER, DETECTOR, DETECTORS, IDENTITY, SIDE, UINT8, Network
 from bench.requests import Request, binary_tensor, json_tensor, picture, values
-from bench.turns import Turn, TurnFailed, Watched
+from bench.turns import TurnFailed, Watched
 
 ON, OFF = "gateway, everything on", "gateway, all off"
 _PEERS_TOGETHER = 4  # pictures in flight where peers take their turns too
 _MEMORY_SECONDS = 300  # whoever is slower has shown enough by then
-
-Take = Callable[[float], Turn]
-"""One turn of so many seconds."""
-
-Rows = dict[str, list[dict[str, Any]]]
-"""The turns of each contestant."""
-
-
-@dataclass
-class Pace:
-    """How long it all takes. `failures` are those who dropped out, with the reason."""
-
-    rounds: int
-    seconds: float
-    rate: float = 100.0
-    in_flight: int = 16
-    together: tuple[int, ...] = (1, 4, 16)
-    warm_up: bool = True
-    failures: dict[str, str] = field(default_factory=dict)
-
-    def by_turns(self, section: str, contestants: Mapping[str, Take]) -> Rows:
-        """A B C A B C …; the first round warms up, and who fails is left out from then on."""
-        rows: Rows = {name: [] for name in contestants}
-        first = 0 if self.warm_up else 1
-        for number in range(first, self.rounds + 1):
-            for name in list(rows):
-                try:
-                    turn = contestants[name](self.seconds if number else min(self.seconds, 1.0))
-                except (TurnFailed, psutil.Error) as error:
-                    self.failures[f"{section}: {name}"] = str(error)[:300]
-                    del rows[name]
-                    continue
-                if number:
-                    rows[name].append(asdict(turn))
-        return rows
-
-
-def _http(field: Field, address: Address, request: Request, watched: Watched, in_flight: int) -> Take:
-    """A closed loop by the bench's own generator."""
-    return lambda seconds: field.generator.turn(
-        *(drives.http, address, request.raw(), seconds), watched=watched, seconds=seconds, in_flight=in_flight
-    )
 
 
 def _http_paced(field: Field, address: Address, request: Request, watched: Watched, rate: float) -> Take:
@@ -83,12 +41,6 @@ def _grpc(field: Field, way: str, **load: Any) -> Take:
         watched=field.watched(),
         seconds=seconds,
         **load,
-    )
-
-
-def _client(field: Field, make: Callable[..., clients.Made], *arguments: object, in_flight: int) -> Take:
-    return lambda seconds: field.generator.turn(
-        *(clients.threads, make, arguments, in_flight, seconds), watched=field.watched(), seconds=seconds
     )
 
 
@@ -149,8 +101,8 @@ def json(field: Field, pace: Pace) -> Rows:
     return pace.by_turns(
         "json-tensor",
         {
-            ON: _http(field, field.on.address, request.with_key(field.key), on, 1),
-            "Triton HTTP": _http(field, field.triton_http, request, field.watched(), 1),
+            ON: by_http(field.generator, field.on.address, request.with_key(field.key), on, 1),
+            "Triton HTTP": by_http(field.generator, field.triton_http, request, field.watched(), 1),
         },
     )
 
@@ -168,18 +120,23 @@ def _jpeg_contestants(field: Field, many: int) -> dict[str, Take]:
         name: picture(f"/v1/classify?model={model}", field.photo).with_key(field.key)
         for name, model in (("gateway", CLASSIFIER), ("gateway, uint8 network", CLASSIFIER + UINT8))
     }
-    takes = {name: _http(field, field.on.address, request, on, many) for name, request in sent.items()}
+    takes = {
+        name: by_http(field.generator, field.on.address, request, on, many) for name, request in sent.items()
+    }
     ways = {
         "client, JSON to Triton HTTP": (clients.classify_by_json, field.triton_http),
         "client, binary to Triton HTTP": (clients.classify_by_binary, field.triton_http),
         "client, Triton gRPC": (clients.classify_by_grpc, field.triton_grpc),
     }
+    network = Network(CLASSIFIER, "FP32")
     for name, (make, where) in ways.items():
-        takes[name] = _client(field, make, where, field.photo, in_flight=many)
+        takes[name] = by_client(
+            field.generator, field.watched(), make, where, field.photo, network, in_flight=many
+        )
     for peer in field.peers if many == _PEERS_TOGETHER else ():
         if peer.jpeg is not None:
             watched = field.watched(peer.process.popen.pid)
-            takes[peer.name] = _http(field, peer.address, peer.jpeg, watched, many)
+            takes[peer.name] = by_http(field.generator, peer.address, peer.jpeg, watched, many)
     return takes
 
 
@@ -190,11 +147,13 @@ def detect(field: Field, pace: Pace) -> Rows:
         name: picture(f"/v1/detect?model={model}", field.scene).with_key(field.key)
         for name, model in (("gateway, float", DETECTOR), ("gateway, uint8", DETECTOR + UINT8))
     }
-    takes = {name: _http(field, field.on.address, request, on, 1) for name, request in sent.items()}
-    for name, datatype in (("float", "FP32"), ("uint8", "UINT8")):
-        arguments = (field.triton_grpc, field.scene, datatype)
-        takes[f"client, Triton gRPC, {name}"] = _client(
-            field, clients.detect_by_grpc, *arguments, in_flight=1
+    takes = {
+        name: by_http(field.generator, field.on.address, request, on, 1) for name, request in sent.items()
+    }
+    for name, network in DETECTORS.items():
+        arguments = (field.triton_grpc, field.scene, network)
+        takes[f"client, Triton gRPC, {name}"] = by_client(
+            field.generator, field.watched(), clients.detect_by_grpc, *arguments, in_flight=1
         )
     return pace.by_turns("detect", takes)
 
@@ -202,10 +161,14 @@ def detect(field: Field, pace: Pace) -> Rows:
 def transport(field: Field, pace: Pace) -> Rows:
     """The detector's tensors to Triton and back, straight."""
     grpc = {
-        f"gRPC, {name}": _client(field, clients.transport, field.triton_grpc, datatype, in_flight=1)
-        for name, datatype in (("float", "FP32"), ("uint8", "UINT8"))
+        f"gRPC, {name}": by_client(
+            field.generator, field.watched(), clients.transport, field.triton_grpc, network, in_flight=1
+        )
+        for name, network in DETECTORS.items()
     }
-    memory = _client(field, clients.transport_in_memory, field.triton_grpc, in_flight=1)
+    memory = by_client(
+        field.generator, field.watched(), clients.transport_in_memory, field.triton_grpc, in_flight=1
+    )
     return pace.by_turns("transport", {**grpc, "system shared memory, float": memory})
 
 
@@ -215,9 +178,9 @@ def everything(field: Field, pace: Pace) -> dict[str, Rows]:
     tensors = {name: _wrk(*found[name], pace.in_flight) for name in (ON, OFF) if name in found}
     request = picture(f"/v1/classify?model={CLASSIFIER}", field.photo)
     on = field.watched(field.on.pid, redis=True)
-    pictures = {ON: _http(field, field.on.address, request.with_key(field.key), on, 4)}
+    pictures = {ON: by_http(field.generator, field.on.address, request.with_key(field.key), on, 4)}
     if field.off is not None:
-        pictures[OFF] = _http(field, field.off.address, request, field.watched(field.off.pid), 4)
+        pictures[OFF] = by_http(field.generator, field.off.address, request, field.watched(field.off.pid), 4)
     return {
         "tensor": pace.by_turns("everything on, tensor", tensors),
         "jpeg": pace.by_turns("everything on, jpeg", pictures),
@@ -228,8 +191,8 @@ def workers(field: Field, pace: Pace) -> Rows:
     """One worker and two, on pictures."""
     request = picture(f"/v1/classify?model={CLASSIFIER}", field.photo).with_key(field.key)
     takes = {
-        str(gateway.workers): _http(
-            field, gateway.address, request, field.watched(gateway.pid, redis=True), pace.in_flight
+        str(gateway.workers): by_http(
+            field.generator, gateway.address, request, field.watched(gateway.pid, redis=True), pace.in_flight
         )
         for gateway in (field.on, field.pair)
     }
@@ -266,7 +229,7 @@ def batches(field: Field, pace: Pace) -> dict[str, float]:
     request = binary_tensor("slow", "images", body).with_key(field.key)
     target = f"{field.triton_grpc.host}:{field.triton_grpc.port}"
     takes: dict[str, Callable[[float], object]] = {
-        "gateway": _http(field, field.on.address, request, field.watched(), 64),
+        "gateway": by_http(field.generator, field.on.address, request, field.watched(), 64),
         "Triton gRPC": lambda seconds: field.generator.turn(
             *(drives.triton, "raw", target, "slow", "images", body, seconds),
             watched=field.watched(),

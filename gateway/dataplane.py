@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -67,8 +67,29 @@ class Deadlines:
     def of(self, started: float, asked: float | None, usual: float) -> Deadline:
         return Deadline(started + min(asked or usual, self.highest))
 
-    def left(self, deadline: Deadline) -> float:
-        return deadline.remaining(self.clock())
+    def until(self, deadline: Deadline) -> "Until":
+        """`async with deadlines.until(deadline):`; what it holds up raises DeadlineExceeded."""
+        return Until(deadline.remaining(self.clock()))
+
+
+class Until:
+    """A block that has so many seconds. A class, and not a generator: every request enters one."""
+
+    __slots__ = ("_timeout",)
+
+    def __init__(self, seconds: float) -> None:
+        self._timeout = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise DeadlineExceeded("The request ran out of time.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +215,7 @@ class DataPlane:
                 self._outcomes.record(shadow.target, refusal, 0.0)  # the stable version took these tensors
                 raise
 
-        async with self._until(job.deadline):
+        async with self._deadlines.until(job.deadline):
             job, outputs = await self._serve(job, work)
         if job.choice.mirror is not None and asked.comparable:
             pieces = [tensor.data for tensor in asked.inputs]
@@ -207,7 +228,7 @@ class DataPlane:
         What fails before that is raised here, where a canary's failure still falls back.
         """
         job = self._admissible(self._assign(call, call.card, call.version))
-        async with self._until(job.deadline):
+        async with self._deadlines.until(job.deadline):
             job, answers = await self._serve(job, lambda chosen: self._begin(chosen, call.asked))
         life = job.choice.lives.get(job.target.version)
         return TensorStream(job.target, life, self._told(job.target, answers))
@@ -264,7 +285,7 @@ class DataPlane:
         """What exactly this version makes of some inputs; for those who judge it, and counted for nobody."""
         options, decode = self._by_task[card.task]
         job = self._trial(card, version)
-        async with self._until(job.deadline):
+        async with self._deadlines.until(job.deadline):
             items = await self._translator.encode(inputs, card)
             outputs, _ = await self._infer(job, card, _encoded(items))
             results = await decode(outputs, _encoded(items), card, options)
@@ -276,7 +297,7 @@ class DataPlane:
         Raises GatewayError where it does not.
         """
         job = self._trial(card, version)
-        async with self._until(job.deadline):
+        async with self._deadlines.until(job.deadline):
             if card.served.decoupled:
                 answers, _ = await self._begin(job, asked)
                 self._leave(answers)
@@ -306,7 +327,7 @@ class DataPlane:
         card = self._catalog.find(task, options.model, lambda name: may_use(principal, name))
         class_ids(options.classes, card.labels)  # refuses a class that the model does not know
         job = self._admissible(self._assign(call, card, options.version))
-        async with self._until(job.deadline):
+        async with self._deadlines.until(job.deadline):
             with call.timeline.stage(Stage.DECODE):
                 items = await self._translator.encode(call.inputs, card)
             encoded = _encoded(items)
@@ -464,14 +485,6 @@ class DataPlane:
             if self._upstream.can_cancel:
                 running.cancel()
             raise
-
-    @asynccontextmanager
-    async def _until(self, deadline: Deadline) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._deadlines.left(deadline)):
-                yield
-        except TimeoutError:
-            raise DeadlineExceeded("The request ran out of time.") from None
 
 
 def _fall_back(job: _Job, error: Exception) -> _Job:

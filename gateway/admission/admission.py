@@ -5,8 +5,8 @@ caller: a client that leaves does not free a slot that its call still takes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Hashable, Mapping
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from gateway.admission.gate import Gate, GatePolicy, Load, Outcome
@@ -89,20 +89,11 @@ class Admission(Generic[Lane]):
         ticket = await line.ticket(priority, deadline) if wait else line.ticket_at_once(priority, deadline)
         return Permit(line, ticket)
 
-    @asynccontextmanager
-    async def slot(
-        self, lane: Lane, priority: Priority, deadline: Deadline, *, wait: bool = True
-    ) -> AsyncIterator[Permit]:
-        """A permit for the block; a permit that follows a call outlives the block until the call ends."""
-        permit = await self.acquire(lane, priority, deadline, wait=wait)
-        try:
-            yield permit
-        except BaseException as error:
-            if not permit.followed:
-                permit.release(outcome_of(error))
-            raise
-        if not permit.followed:
-            permit.release(Outcome.ANSWERED)
+    def slot(self, lane: Lane, priority: Priority, deadline: Deadline, *, wait: bool = True) -> "Slot":
+        """`async with admission.slot(…) as permit:` acquires one for the block; a permit that follows a call outlives
+        the block until the call ends.
+        """
+        return Slot(self.acquire(lane, priority, deadline, wait=wait))
 
     def load(self) -> Mapping[Lane, Load]:
         """Every lane that was used so far."""
@@ -117,6 +108,26 @@ class Admission(Generic[Lane]):
         if line is None:
             line = self._lines[lane] = _Line(Gate(self._policy_for(lane)), self._clock)
         return line
+
+
+class Slot:
+    """A permit for the length of a block. A class, and not a generator: every call to Triton enters one."""
+
+    __slots__ = ("_acquired", "_permit")
+
+    def __init__(self, acquired: Coroutine[Any, Any, Permit]) -> None:
+        self._acquired = acquired
+        self._permit: Permit
+
+    async def __aenter__(self) -> Permit:
+        self._permit = await self._acquired
+        return self._permit
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._permit.followed:
+            self._permit.release(outcome_of(error))
 
 
 class _Line:

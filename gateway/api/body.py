@@ -1,8 +1,9 @@
 """Reading a body whole, under a cap, a time limit and a budget for all requests; and noticing that a client left."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
 from typing import TypeVar
 
 from gateway.api.context import HttpRequest, context_of
@@ -24,28 +25,21 @@ class BodyReader:
         self._seconds = seconds
         self._held = 0
 
-    @asynccontextmanager
-    async def read(
+    def read(
         self, request: HttpRequest, *, limit: int | None = None, codings: Collection[str] = ()
-    ) -> AsyncIterator[bytes]:
+    ) -> "Reading":
         """The body, as `async with reader.read(request) as body`; its bytes count until the block ends.
 
         `limit` takes the place of the usual one. With a Content-Encoding of `codings` the body comes as it was sent;
-        every other one is refused. Raises UnsupportedEncoding, BodyTooLarge, BodyTimeout, ClientDisconnected, or
-        Overloaded where the budget is spent.
+        every other one is refused. Raises UnsupportedEncoding, BodyTooLarge; the block raises BodyTooLarge,
+        BodyTimeout, ClientDisconnected, or Overloaded where the budget is spent.
         """
         if content_coding(request) not in ("identity", *codings):
             accepted = " or ".join([*codings, "no"])
             raise UnsupportedEncoding(f"Send the body with {accepted} Content-Encoding.")
         limit = limit or self._limit
         _check_declared(request, limit)
-        chunks: list[bytes] = []
-        try:
-            with context_of(request).timeline.stage(Stage.BODY):
-                await self._collect(request, chunks, limit)
-            yield b"".join(chunks)
-        finally:
-            self._held -= sum(map(len, chunks))
+        return Reading(self, request, limit)
 
     @contextmanager
     def holding(self, size: int) -> Iterator[None]:
@@ -57,7 +51,8 @@ class BodyReader:
         finally:
             self._held -= size
 
-    async def _collect(self, request: HttpRequest, chunks: list[bytes], limit: int) -> None:
+    async def collect(self, request: HttpRequest, chunks: list[bytes], limit: int) -> None:
+        """The body's pieces, which count from when they are there."""
         size, more = 0, True
         try:
             async with asyncio.timeout(self._seconds):
@@ -78,6 +73,37 @@ class BodyReader:
     def _check_budget(self, size: int) -> None:
         if self._held + size > self._budget:
             raise Overloaded("Too many bodies are being received.", retry_after=1)
+
+
+    def give_back(self, chunks: Sequence[bytes]) -> None:
+        """Pieces of a body that are needed no longer."""
+        self._held -= sum(map(len, chunks))
+
+
+class Reading:
+    """A body for the length of a block. A class, and not a generator: every request enters one."""
+
+    __slots__ = ("_chunks", "_limit", "_reader", "_request")
+
+    def __init__(self, reader: BodyReader, request: HttpRequest, limit: int) -> None:
+        self._reader = reader
+        self._request = request
+        self._limit = limit
+        self._chunks: list[bytes] = []
+
+    async def __aenter__(self) -> bytes:
+        try:
+            with context_of(self._request).timeline.stage(Stage.BODY):
+                await self._reader.collect(self._request, self._chunks, self._limit)
+        except BaseException:
+            self._reader.give_back(self._chunks)
+            raise
+        return b"".join(self._chunks)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reader.give_back(self._chunks)
 
 
 def content_coding(request: HttpRequest) -> str:

@@ -1,7 +1,7 @@
 """POST …/infer of the Open Inference Protocol: a body in one of its three forms to a call, outputs to an answer."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import ParamSpec, TypeVar
 
 from litestar import Response, Router, post
@@ -9,7 +9,7 @@ from litestar.params import FromPath
 
 from gateway.api.access import Access
 from gateway.api.asking import named_in, pinned_by, preference_of, timeout_of, urgency_in, version_headers
-from gateway.api.body import BodyReader, content_coding, while_connected
+from gateway.api.body import BodyReader, Reading, content_coding, while_connected
 from gateway.api.compression import CODINGS, accepted, deflate, inflate
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import operation_id, protocol_failures
@@ -138,14 +138,15 @@ class TensorIntake:
                 timeline=context.timeline,
             )
 
-    @asynccontextmanager
-    async def _read(self, request: HttpRequest) -> AsyncIterator[bytes]:
+    def _read(self, request: HttpRequest) -> AbstractAsyncContextManager[bytes]:
         """The body as it was before it was compressed."""
         coding = content_coding(request)
-        async with self._bodies.read(request, limit=self._limit, codings=CODINGS) as body:
-            if coding == "identity":
-                yield body
-                return
+        sent = self._bodies.read(request, limit=self._limit, codings=CODINGS)
+        return sent if coding == "identity" else self._inflated(sent, coding)
+
+    @asynccontextmanager
+    async def _inflated(self, sent: Reading, coding: str) -> AsyncIterator[bytes]:
+        async with sent as body:
             unpacked = await self._translated(len(body), inflate, body, coding, self._limit)
             with self._bodies.holding(len(unpacked)):
                 yield unpacked

@@ -180,7 +180,8 @@ class Breaker:
         elif self._state is State.CLOSED and not (spared and judgement.verdict is not Verdict.SUCCESS):
             now = self._clock()
             self._window.add(judgement.verdict, now)
-            if judgement.verdict is Verdict.EJECT or self._window.is_bad(now):
+            failed = judgement.verdict is Verdict.FAILURE and self._window.is_bad(now)
+            if failed or judgement.verdict is Verdict.EJECT:
                 self._eject(judgement)
 
     def _record_probe(self, attempt: Attempt, judgement: Judgement, *, spared: bool) -> None:

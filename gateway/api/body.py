@@ -74,7 +74,6 @@ class BodyReader:
         if self._held + size > self._budget:
             raise Overloaded("Too many bodies are being received.", retry_after=1)
 
-
     def give_back(self, chunks: Sequence[bytes]) -> None:
         """Pieces of a body that are needed no longer."""
         self._held -= sum(map(len, chunks))

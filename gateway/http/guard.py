@@ -103,19 +103,19 @@ class Guard(HttpToolsProtocol):
         super().on_message_begin()
         self._stage = _Stage.HEAD
         self._header_bytes = 0
-        self._told(_PER_LINE)
+        self._untold -= _PER_LINE
         self._await_head()
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
-        self._told(len(url))
+        self._untold -= len(url)
         self._stop_for(self._bounds.url_error(len(self.url)))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Trailers are counted, and not taken for headers."""
         size = len(name) + len(value)
         self._header_bytes += size
-        self._told(size + _PER_LINE)
+        self._untold -= size + _PER_LINE
         if self._stage is _Stage.HEAD:
             super().on_header(name, value)
         self._stop_for(self._bounds.header_error(len(self.headers), self._header_bytes))
@@ -132,10 +132,10 @@ class Guard(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
-        self._told(_PER_LINE)
+        self._untold -= _PER_LINE
 
     def on_body(self, body: bytes) -> None:
-        self._told(len(body))
+        self._untold -= len(body)
         self._left -= len(body)
         super().on_body(body)
 
@@ -143,9 +143,6 @@ class Guard(HttpToolsProtocol):
         self._stage = _Stage.BETWEEN
         self._untold = 0
         super().on_message_complete()
-
-    def _told(self, size: int) -> None:
-        self._untold -= size
 
     # Time
 

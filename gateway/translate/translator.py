@@ -59,7 +59,8 @@ class Translator:
             files = [elements.one_string(item.data) for item in _all_of(image.File, items)]
             return [RawTensor(card.encoding.file.name, BYTES, (len(files), 1), b"".join(files))]
         arrays = [item.array for item in _all_of(image.Encoded, items)]
-        return [Tensor(card.served.inputs[0].name, np.stack(arrays))]
+        batch = np.stack(arrays) if len(arrays) > 1 else arrays[0][np.newaxis]  # one alone need not be copied
+        return [Tensor(card.served.inputs[0].name, batch)]
 
     async def classes(
         self, outputs: Sequence[Array], _: Sequence[Encoded], card: ModelCard, options: ClassifyOptions

@@ -1,0 +1,48 @@
+"""A call with all that was decided for it: version, deadline, class, and where it queues."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from gateway.canary import Choice
+from gateway.catalog import Card
+from gateway.domain import Deadline, ModelVersion, Priority
+from gateway.telemetry.timeline import Timeline
+
+
+class Lane(NamedTuple):
+    """What has a queue of its own in Triton. `capacity` are the images that it can put to use at once; `usual` are
+    the seconds that its requests have."""
+
+    model: str
+    version: str
+    capacity: int
+    usual: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A call with all that was decided for it. `usual` are the seconds that requests to its model have by default."""
+
+    card: Card
+    choice: Choice
+    target: ModelVersion
+    priority: Priority
+    deadline: Deadline
+    usual: float
+    request_id: str
+    follow: Callable[["asyncio.Future[Any]"], None]
+    timeline: Timeline
+
+    @property
+    def lane(self) -> Lane:
+        return Lane(self.target.model, self.target.version, self.card.capacity, self.usual)
+
+
+def fall_back(job: Job, error: Exception) -> Job:
+    """The job on the stable version. Raises the error where the job is no canary's."""
+    if job.choice.fallback is None or job.target == job.choice.fallback:
+        raise error
+    job.timeline.chosen(job.choice.fallback)
+    return replace(job, target=job.choice.fallback)

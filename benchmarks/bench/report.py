@@ -20,7 +20,8 @@ All contestants stand in front of one Triton {triton} with near-empty networks, 
 turns (A B C A B C …), and every figure is the median of {rounds}. The CPU time of each process is read from
 `/proc`, in steps of 10 ms; that of the load generator is in the column `client`. It shares the cores with everything
 else, so rates are those of this machine with the generator on it, and ratios between contestants are what to look at.
-How a request's microseconds come about: [performance.md](performance.md).
+How a request's microseconds come about: [performance.md](performance.md). The same pictures on the true ResNet-50 and
+YOLOv8n: [models.md](models.md#resnet-50-yolov8-bert).
 """
 
 _VERSIONS = """## Contestants

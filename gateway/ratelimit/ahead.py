@@ -28,7 +28,7 @@ class Source(Protocol):
 
     def refund(self, plan: Plan, cost: int) -> None: ...
 
-    def release(self, flight_key: str, lease: str, *, hurry: bool = True) -> None: ...
+    def release(self, flight_key: str, lease: str) -> None: ...
 
     def start(self, work: Coroutine[Any, Any, None]) -> None: ...
 
@@ -119,5 +119,5 @@ class Ahead:
             return
         self._source.refund(stock.plan, len(stock.leases))
         for lease in stock.leases:
-            self._source.release(stock.plan.flight_key, lease, hurry=False)
+            self._source.release(stock.plan.flight_key, lease)
         stock.leases.clear()

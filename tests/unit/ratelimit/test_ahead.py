@@ -124,3 +124,17 @@ async def test_a_store_that_goes_away_fails_nobody_while_there_is_something_here
         decisions = [await limiter.acquire(ME, WIDE, 1) for _ in range(20)]
         assert all(decision.allowed for decision in decisions)
         assert [decision.degraded for decision in decisions] == sorted(d.degraded for d in decisions)
+
+
+async def test_what_is_still_on_its_way_at_the_end_goes_back_too() -> None:
+    class Slow(Counting):
+        async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict:
+            verdict = await super().charge(plan, cost, leases)
+            await asyncio.sleep(0.01)
+            return verdict
+
+    store = Slow(10_000)
+    async with RateLimiter(store, shares=1) as limiter:
+        await requests(limiter, 3)
+        assert len(store.places) > 1
+    assert (store.units, store.places) == (10_000 - 3, set())

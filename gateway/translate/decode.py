@@ -138,7 +138,8 @@ def _rgb(file: Image.Image) -> Image.Image:
         canvas = Image.new("RGB", file.size, _BACKGROUND)
         canvas.paste(pixels, mask=pixels)
         return canvas
-    return file.convert("RGB")
+    file.load()
+    return file if file.mode == "RGB" else file.convert("RGB")
 
 
 def _ends_black(file: Image.Image) -> bool:

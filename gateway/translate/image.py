@@ -178,6 +178,12 @@ def _resize(image: Image.Image, size: tuple[int, int], region: _Region, to: Prep
     # Pillow's filters grow with the scale; where nothing shrinks they are the plain ones.
     if to.antialias or to.interpolation == "nearest" or max(step_x, step_y) <= 1:
         return image.resize(size, _RESAMPLING[to.interpolation], box=region)
+    if to.interpolation == "bilinear" and region == (0, 0, *image.size):
+        # The four neighbours are one and the same pixel at an odd scale, and all there are at a scale of 2.
+        if step_x % 2 == step_y % 2 == 1:
+            return image.resize(size, Image.Resampling.NEAREST)
+        if step_x == step_y == 2:
+            return image.reduce(2)
     affine = (step_x, 0, left, 0, step_y, top)
     return image.transform(size, Image.Transform.AFFINE, affine, resample=_RESAMPLING[to.interpolation])
 

@@ -173,6 +173,14 @@ def test_stretch_without_antialiasing_is_within_a_level_of_opencv(width: int, he
     assert gap(ours, expected).max() <= 1
 
 
+@pytest.mark.parametrize("scales", [(2, 2), (3, 3), (5, 3), (1, 3)], ids=str)
+def test_at_a_whole_scale_sampling_equals_opencv_to_the_bit(scales: tuple[int, int]) -> None:
+    picture = noise(57 * scales[0], 43 * scales[1])
+    ours = shown(picture, network(57, 43, antialias=False))
+    expected = cv2.resize(np.asarray(picture), (57, 43), interpolation=cv2.INTER_LINEAR)
+    assert np.array_equal(ours, expected)
+
+
 @pytest.mark.parametrize("resize", ["stretch", "crop", "letterbox"])
 @pytest.mark.parametrize("antialias", [True, False], ids=["antialiased", "sampled"])
 def test_a_picture_of_the_right_size_is_left_as_it_is(resize: str, antialias: bool) -> None:

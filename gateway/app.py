@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
-from gateway.api.access import cors_config
+from gateway.api.access import Access, cors_config
 from gateway.api.audit import audit_routes
 from gateway.api.body import BodyReader
 from gateway.api.context import KnownRequest
@@ -121,17 +121,21 @@ def build(
         ],
         tasks=[readings.run],
     )
-    parts = [
-        *around,
-        traces.part,
-        entry.part,
-        routes.part,
-        far.part,
-        models.part,
-        way.part,
-        operators,
-        watching,
-    ]
+    own = [traces.part, entry.part, routes.part, far.part, models.part, way.part, operators, watching]
+    return RequestContext(
+        Refusals(_application(settings, entry.access, [*around, *own], readings, patience)),
+        clock=time.monotonic,
+        requests=metrics.requests,
+        origins=settings.cors_origins,
+        tracing=traces.tracer,
+        drain=drain,
+    )
+
+
+def _application(
+    settings: Settings, access: Access, parts: Sequence[Part], readings: Readings, patience: float
+) -> Litestar:
+    """Litestar's part of it: the handlers of all parts behind `access`, and the lifespan that opens them."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -142,10 +146,10 @@ def build(
                     await readings.first()
             yield
 
-    app = Litestar(
+    return Litestar(
         route_handlers=[handler for part in parts for handler in part.handlers],
         request_class=KnownRequest,
-        guards=[entry.access],
+        guards=[access],
         lifespan=[lifespan],
         exception_handlers={
             GatewayError: from_gateway,
@@ -157,12 +161,4 @@ def build(
         # The body has a reader of its own, with a cap, a deadline and problem+json answers.
         request_max_body_size=None,
         logging_config=None,
-    )
-    return RequestContext(
-        Refusals(app),
-        clock=time.monotonic,
-        requests=metrics.requests,
-        origins=settings.cors_origins,
-        tracing=traces.tracer,
-        drain=drain,
     )

@@ -3,8 +3,10 @@
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from litestar.types import ControllerRouterHandler
 
 from gateway.admission import Admission, GatePolicy, LimitPolicy
 from gateway.api.access import Access
@@ -70,7 +72,6 @@ def path(
 ) -> Path:
     """`died` hears of each call that failed because the model's process is gone, and of the endpoint."""
     clock = time.monotonic
-    access, bodies = reception.access, reception.bodies
     breakers = Breakers(clock=clock, uniform=random.uniform, changed=on_breaker(metrics))
     upstream = GuardedTriton(
         Balancer(far.replicas, breakers, draw=random.random),
@@ -100,6 +101,23 @@ def path(
         mirror=mirror,
         deadlines=Deadlines(settings.request_timeout, settings.max_request_timeout, clock),
     )
+    doors = _doors(settings, metrics, reception, far, routing, dataplane, pool, tracing)
+    part = Part(handlers=doors, resources=[pool, mirror, reception.urls])
+    return Path(admission, breakers, dataplane, part)
+
+
+def _doors(
+    settings: Settings,
+    metrics: Metrics,
+    reception: Reception,
+    far: FarSide,
+    routing: Routing,
+    dataplane: DataPlane,
+    pool: WorkerPool,
+    tracing: Tracer | None,
+) -> Sequence[ControllerRouterHandler]:
+    """The handlers of all that callers ask of models."""
+    access, bodies = reception.access, reception.bodies
     intake = Intake(
         bodies,
         PriorityPolicy(),
@@ -127,22 +145,18 @@ def path(
         requests=metrics.requests,
         origins=settings.cors_origins,
         bounds=Bounds(settings.max_frame_bytes, idle=settings.stream_idle, length=settings.stream_seconds),
-        clock=clock,
+        clock=time.monotonic,
         tracing=tracing,
     )
-    part = Part(
-        handlers=[
-            inference_routes(dataplane, intake),
-            stream_routes(dataplane, hall),
-            model_routes(far.catalog),
-            tensor_routes(dataplane, tensor_intake),
-            generate_routes(dataplane, tensor_intake),
-            protocol_routes(far.catalog, far.triton),
-            protocol_health_routes(far.catalog),
-        ],
-        resources=[pool, mirror, reception.urls],
-    )
-    return Path(admission, breakers, dataplane, part)
+    return [
+        inference_routes(dataplane, intake),
+        stream_routes(dataplane, hall),
+        model_routes(far.catalog),
+        tensor_routes(dataplane, tensor_intake),
+        generate_routes(dataplane, tensor_intake),
+        protocol_routes(far.catalog, far.triton),
+        protocol_health_routes(far.catalog),
+    ]
 
 
 def _gate_policy(settings: Settings) -> Callable[[Lane], GatePolicy]:

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 from gateway.ratelimit.gcra import Verdict
 from gateway.ratelimit.plan import Plan
 
-_LEAST, _MOST = 2, 16  # units at once: twice as many each time, for as long as they are used up
+_LEAST, _MOST = 2, 64  # units at once
 _PARTS = 4  # of what is left of a bound, one may be held by all workers together
 _AGAIN = 0.05  # seconds within which a caller comes again who comes often
-_KEPT = 0.25  # seconds that what was taken waits to be used
+_SOON, _LATE = 0.06, 0.12  # seconds in which half of it is used up: then it was too little, or too much
+_KEPT = 0.5  # seconds that what was taken waits to be used
 
 
 class Source(Protocol):
@@ -35,14 +36,24 @@ class Source(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _Stock:
-    """Of one caller: places, and a unit with each; `verdict` is of when the last of them were taken."""
+    """Of one caller: places, and a unit with each. `verdict` is of when the last of them were taken; `since` when that
+    was begun, on the loop's clock."""
 
     plan: Plan
     verdict: Verdict
     timer: asyncio.TimerHandle
+    since: float
     leases: deque[str] = field(default_factory=deque)
     wanted: int = _LEAST
     filling: bool = False
+
+    def adapt(self, now: float) -> None:
+        """To how fast it is used up."""
+        lasted, self.since = now - self.since, now
+        if lasted < _SOON:
+            self.wanted = min(2 * self.wanted, _MOST)
+        elif lasted > _LATE:
+            self.wanted = max(self.wanted // 2, _LEAST)
 
 
 class Ahead:
@@ -72,8 +83,9 @@ class Ahead:
             return
         if stock is not None:  # the caller's bounds are others now
             self._end(stock)
-        timer = asyncio.get_running_loop().call_later(_AGAIN, self._forget, plan.flight_key)
-        self._stocks[plan.flight_key] = _Stock(plan, verdict, timer)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(_AGAIN, self._forget, plan.flight_key)
+        self._stocks[plan.flight_key] = _Stock(plan, verdict, timer, loop.time())
 
     def give_back(self) -> None:
         """All that is here."""
@@ -83,8 +95,12 @@ class Ahead:
     def _fill(self, stock: _Stock) -> None:
         """Where half of what may be here is not."""
         here = len(stock.leases)
-        most = min(stock.wanted, (min(stock.verdict.remaining) + here) // self._parts)
-        if most >= max(_LEAST, 2 * here) and not stock.filling:
+        allowed = (min(stock.verdict.remaining) + here) // self._parts
+        if stock.filling or 2 * here > min(stock.wanted, allowed):
+            return
+        stock.adapt(asyncio.get_running_loop().time())
+        most = min(stock.wanted, allowed)
+        if most >= max(_LEAST, here + 1):
             stock.filling = True
             self._source.start(self._filled(stock, most - here))
 
@@ -98,11 +114,9 @@ class Ahead:
             return
         stock.verdict = verdict
         stock.leases.extend(leases)
-        stock.wanted = min(2 * stock.wanted, _MOST)
         stock.timer.cancel()
         if self._stocks.get(stock.plan.flight_key) is stock:
-            loop = asyncio.get_running_loop()
-            stock.timer = loop.call_later(_KEPT, self._forget, stock.plan.flight_key)
+            stock.timer = asyncio.get_running_loop().call_later(_KEPT, self._forget, stock.plan.flight_key)
         else:
             self._return(stock)
 

@@ -1,6 +1,9 @@
 """`make soak`: mixed traffic for a long time, with a fault now and then, and what of the gateway grows meanwhile.
 
-MINUTES=30 unless it is said otherwise; a run of less than ten says nothing about slopes, and does not judge them.
+MINUTES=30 unless it is said otherwise; a run of less than twenty says nothing about slopes, and does not judge them.
+
+Connections to Redis are counted apart from other descriptors: a pool keeps as many as it ever needed at once, and gives
+back at a freeze those that waited in vain. So they rise and fall by steps; all else stays where it is.
 """
 
 import argparse
@@ -10,7 +13,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +21,7 @@ from typing import NamedTuple
 
 import httpx
 import numpy as np
+from descriptors import kinds as descriptor_kinds
 from figures import table
 from processes import Process, RunningStack, running_stack, workers_of
 from stack import ROOT
@@ -26,10 +30,19 @@ RATE = 20.0  # requests a second
 EVERY = 60.0  # seconds from one fault to the next
 FROZEN = 2.0  # seconds
 SAMPLED = 2.0  # seconds between two samples
-WARM_UP = 0.2  # of the time does not count: caches and pools fill
-JUDGED = 10.0  # minutes from which on a slope says something
+WARM_UP = 0.5  # of the time does not count: caches and pools fill
+JUDGED = 20.0  # minutes from which on a slope says something: half of them see five freezes of Redis
 SHARED_MEMORY = Path("/dev/shm")
-ALLOWED = {"resident MB": 1.0, "descriptors": 1.0, "threads": 0.5, "entries of /dev/shm": 0.5}  # a minute
+REDIS, CALLERS = "connections to Redis", "connections of callers"
+ALLOWED = {
+    "resident MB": 1.0,
+    REDIS: 1.0,
+    CALLERS: 0.5,
+    "other descriptors": 0.2,
+    "threads": 0.2,
+    "regions of this Triton in /dev/shm": 0.2,
+}  # a minute
+LEFT = 4  # descriptors that may be there more after than before: a channel to Triton that is being made anew
 _PATIENCE = 20.0
 _LEAVES_AFTER = 0.01  # seconds
 
@@ -39,9 +52,17 @@ class Sample(NamedTuple):
 
     at: float
     resident: float
-    descriptors: int
+    redis: int
+    callers: int
+    others: int
     threads: int
     shared: int
+    kinds: Counter[str]
+
+    @property
+    def watched(self) -> Sequence[float]:
+        """In the order of ALLOWED."""
+        return self[1:-1]
 
 
 @dataclass
@@ -59,7 +80,7 @@ class Soak:
         last = self.samples[-1].at if self.samples else 0.0
         warm = [sample for sample in self.samples if sample.at >= WARM_UP * last]
         minutes = [sample.at for sample in warm]
-        columns = np.array([sample[1:] for sample in warm], np.float64).T
+        columns = np.array([sample.watched for sample in warm], np.float64).T
         return {
             name: float(np.polyfit(minutes, column, 1)[0])
             for name, column in zip(ALLOWED, columns, strict=True)
@@ -169,20 +190,51 @@ async def settle(stack: RunningStack, found: Soak, within: float = 8.0) -> None:
     end = time.monotonic() + within
     while True:
         found.after = sample(stack, 0.0)
-        if found.after.descriptors <= found.before.descriptors or time.monotonic() > end:
+        if left_behind(found) == 0 or time.monotonic() > end:
             return
         await asyncio.sleep(0.5)
 
 
+def left_behind(found: Soak) -> int:
+    """Descriptors, but for Redis's, that are there after the last caller and were not before the first one."""
+    assert found.before is not None
+    assert found.after is not None
+    grown = found.after.callers + found.after.others - found.before.callers - found.before.others
+    return max(0, grown)
+
+
 def sample(stack: RunningStack, at: float) -> Sample:
     workers = workers_of(stack.gateway)
+    ports = {stack.at.gateway_port: CALLERS, stack.at.redis_port: REDIS, stack.at.triton_grpc_port: "Triton"}
+    open_now = sum((descriptor_kinds(worker, ports) for worker in workers), Counter())
     return Sample(
         at,
         sum(worker.memory_info().rss for worker in workers) / 2**20,
-        sum(worker.num_fds() for worker in workers),
+        open_now[REDIS],
+        open_now[CALLERS],
+        open_now.total() - open_now[REDIS] - open_now[CALLERS],
         sum(worker.num_threads() for worker in workers),
-        sum(1 for _ in SHARED_MEMORY.iterdir()),
+        sum(
+            1 for _ in SHARED_MEMORY.glob(f"triton-*-{stack.triton.popen.pid}-*")
+        ),  # as its launcher names them
+        open_now,
     )
+
+
+def judged(found: Soak, slopes: Mapping[str, float], minutes: float) -> Sequence[str]:
+    """What grows, as far as so short a time can tell; what is left behind shows in the shortest."""
+    growing = [name for name, allowed in ALLOWED.items() if minutes >= JUDGED and slopes[name] > allowed]
+    return [*growing, "what is left behind"] if left_behind(found) > LEFT else growing
+
+
+def say_kinds(found: Soak, say: Callable[[str], None]) -> None:
+    """The descriptors by kind, before, half-way and after."""
+    assert found.before is not None
+    assert found.after is not None
+    moments = (found.before, found.samples[len(found.samples) // 2], found.after)
+    row = table("Descriptors by kind", ("kind", "before", "half-way", "after"), say=say)
+    for kind in sorted(set().union(*(moment.kinds for moment in moments))):
+        row(kind, *(moment.kinds[kind] for moment in moments))
 
 
 def report(found: Soak, minutes: float, say: Callable[[str], None] = print) -> bool:
@@ -192,15 +244,25 @@ def report(found: Soak, minutes: float, say: Callable[[str], None] = print) -> b
     say(f"{minutes:g} minutes, {found.outcomes.total()} requests; {dict(found.faults)}")
     for outcome, count in sorted(found.outcomes.items()):
         say(f"  {count:6} {outcome}")
-    row = table("What grew, all workers together", ("of", "before", "after", "a minute", "allowed"), say=say)
     slopes = found.slopes()
-    for place, (name, allowed) in enumerate(ALLOWED.items(), start=1):
-        row(name, f"{found.before[place]:.0f}", f"{found.after[place]:.0f}", f"{slopes[name]:+.2f}", allowed)
-    if minutes < JUDGED:
-        say(f"\nToo short to judge slopes: {JUDGED:g} minutes are the least.")
-        return True
-    growing = [name for name, allowed in ALLOWED.items() if slopes[name] > allowed]
-    say(f"\nGrows: {', '.join(growing)}" if growing else "\nNothing grows.")
+    row = table(
+        "What grew, all workers together", ("of", "before", "most", "after", "a minute", "allowed"), say=say
+    )
+    for place, (name, allowed) in enumerate(ALLOWED.items()):
+        amounts = [
+            found.before.watched[place],
+            max(each.watched[place] for each in found.samples),
+            found.after.watched[place],
+        ]
+        row(name, *(f"{amount:.0f}" for amount in amounts), f"{slopes[name]:+.2f}", allowed)
+    growing = judged(found, slopes, minutes)
+    if growing:
+        say(f"\nGrows: {', '.join(growing)}.")
+        say_kinds(found, say)
+    elif minutes < JUDGED:
+        say(f"\nNothing is left behind. Too short to judge slopes: {JUDGED:g} minutes are the least.")
+    else:
+        say("\nNothing grows.")
     return not growing
 
 

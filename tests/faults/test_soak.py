@@ -24,7 +24,9 @@ async def test_a_soak_of_seconds_leaves_no_descriptor_behind(
     figure(f"soak of {SECONDS:.0f} s: {dict(found.outcomes)}; {dict(found.faults)}")
     assert found.faults.total() >= 2
     assert len(found.samples) > 3
-    assert found.after.descriptors <= found.before.descriptors + 30  # connections that are kept for later
+    assert found.after.callers == 0
+    assert found.before.shared > 0
+    assert found.after.redis <= found.before.redis + 30  # connections that are kept for later
     assert not [outcome for outcome in found.outcomes if ": 500" in outcome or "Error" in outcome]
     assert {outcome for outcome in found.outcomes if outcome.startswith("a broken")} == {
         "a broken picture: 422 image_truncated"

@@ -72,8 +72,14 @@ class RunningStack:
 def workers_of(gateway: Process) -> list[psutil.Process]:
     """The processes that answer requests; the one that was started where it has no children."""
     parent = psutil.Process(gateway.popen.pid)
-    children = [p for p in parent.children(recursive=True) if "resource_tracker" not in " ".join(p.cmdline())]
-    return children or [parent]
+    return [child for child in parent.children(recursive=True) if _answers(child)] or [parent]
+
+
+def _answers(child: psutil.Process) -> bool:
+    try:
+        return "resource_tracker" not in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:  # also one that has ended and that its parent has not looked at yet
+        return False
 
 
 @contextmanager

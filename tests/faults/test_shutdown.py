@@ -1,5 +1,6 @@
 """Gateways that are told to end, whole and worker by worker, while they are used: nothing that was accepted is lost."""
 
+import asyncio
 import contextlib
 import json
 import signal
@@ -12,6 +13,8 @@ import pytest
 from processes import RunningStack, running, wait_ready
 from stack import free_port, gateway
 from support.pair import pair, statuses
+from support.pictures import digit_picture, encoded
+from support.sockets import Closed, connected
 
 DELAY = 3.0  # seconds of the drain
 LONGEST = 16.0  # seconds from the signal to the end of the process
@@ -111,3 +114,21 @@ def test_a_stream_of_news_ends_whole_with_the_process_that_tells_them(stack: Run
             gateways.process.popen.send_signal(signal.SIGTERM)
             list(lines)  # httpx raises where it does not end whole
         gateways.process.popen.wait(LONGEST)
+
+
+async def test_a_camera_is_served_through_the_drain_and_then_told_to_come_again(stack: RunningStack) -> None:
+    frame = encoded(digit_picture())
+    with pair(stack, drain_delay=DELAY) as gateways:
+        at, key = gateways.url, {"x-api-key": stack.key}
+        async with connected(at, "/v1/classify/stream", key) as camera:
+            await camera.send(frame)
+            assert (await camera.message())["type"] == "result"
+            gateways.process.popen.send_signal(signal.SIGTERM)
+            told = time.monotonic()
+            while gateways.ready().status_code == httpx.codes.OK:
+                await asyncio.sleep(0.05)
+            await camera.send(frame)
+            assert (await camera.message())["type"] == "result"
+            assert await camera.receive() == Closed(1012, "")
+            gateways.process.popen.wait(LONGEST)  # with a caller who does not hang up
+            assert time.monotonic() - told < LONGEST

@@ -1,8 +1,9 @@
 """Units and places for callers who come often, taken from the store some at a time: most of their requests ask nobody.
 
-Nothing is given out here that was not taken there, so no bound is passed. All workers together hold at most a quarter
-of what the scarcest bound of a caller has left: close to a bound every request asks the store itself, and what is told
-and refused is exact. What nobody came for goes back.
+Nothing is given out here that was not taken there, so no bound is passed. All workers together hold at most one in 64
+of the units that a caller's scarcest quota has left, and a quarter of the places: of a small quota, and close to the end
+of a large one, every request asks the store itself, and what is told and refused is exact. What nobody came for goes
+back.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from gateway.ratelimit.gcra import Verdict
 from gateway.ratelimit.plan import Plan
 
 _LEAST, _MOST = 2, 64  # units at once
-_PARTS = 4  # of what is left of a bound, one may be held by all workers together
+_UNITS, _PLACES = 64, 4  # of so many that are left, one may be held by all workers together
 _AGAIN = 0.05  # seconds within which a caller comes again who comes often
 _SOON, _LATE = 0.06, 0.12  # seconds in which half of it is used up: then it was too little, or too much
 _KEPT = 0.5  # seconds that what was taken waits to be used
@@ -61,7 +62,7 @@ class Ahead:
 
     def __init__(self, source: Source, *, shares: int) -> None:
         self._source = source
-        self._parts = _PARTS * shares
+        self._shares = shares
         self._stocks: dict[str, _Stock] = {}
 
     def take(self, plan: Plan) -> tuple[Verdict, str] | None:
@@ -95,7 +96,8 @@ class Ahead:
     def _fill(self, stock: _Stock) -> None:
         """Where half of what may be here is not."""
         here = len(stock.leases)
-        allowed = (min(stock.verdict.remaining) + here) // self._parts
+        *units, places = stock.verdict.remaining
+        allowed = min((min(units) + here) // _UNITS, (places + here) // _PLACES) // self._shares
         if stock.filling or 2 * here > min(stock.wanted, allowed):
             return
         stock.adapt(asyncio.get_running_loop().time())

@@ -12,7 +12,7 @@ SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
-.PHONY: help setup programs up check format test accuracy counted screenshots secrets image sbom audit bench bench-peers profile bench-limits bench-overload bench-mirror bench-hot-path bench-capacity fuzz hostile train lock clean export-models bench-models trace perf-analyzer faults soak
+.PHONY: help setup programs up check format test accuracy counted screenshots secrets image sbom audit bench bench-peers bench-against profile bench-limits bench-overload bench-mirror bench-hot-path bench-capacity fuzz hostile train lock clean export-models bench-models trace perf-analyzer faults soak
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ image: ## Build the gateway's image and that of Triton on CPU (ENGINE=podman or 
 
 bench: setup bench-peers ## Everything a user might pick instead, side by side: docs/benchmarks.md (QUICK=1 only shows that it runs)
 	PYTHONPATH=dev:benchmarks $(BIN)/python -m bench $(if $(QUICK),--quick --report .run/bench/benchmarks.md)
+
+bench-against: setup ## The gateway of another commit beside this one, by turns: REV=HEAD~1
+	PYTHONPATH=dev:benchmarks $(BIN)/python -m bench.against $(or $(REV),HEAD~1)
 
 profile: setup ## Where a request's microseconds go in the gateway: the table of docs/performance.md
 	PYTHONPATH=dev:benchmarks $(BIN)/python -m bench.stages

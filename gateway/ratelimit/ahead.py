@@ -1,9 +1,9 @@
 """Units and places for callers who come often, taken from the store some at a time: most of their requests ask nobody.
 
 Nothing is given out here that was not taken there, so no bound is passed. All workers together hold at most one in 64
-of the units that a caller's scarcest quota has left, and a quarter of the places: of a small quota, and close to the end
-of a large one, every request asks the store itself, and what is told and refused is exact. What nobody came for goes
-back.
+of the units that a caller's scarcest quota has left, and a quarter of the places: of a small quota, and close to the
+end of a large one, every request asks the store itself, and what is told and refused is exact. What nobody came for
+goes back.
 """
 
 import asyncio

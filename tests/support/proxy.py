@@ -41,6 +41,9 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         pair = {writer, back}
         self._writers |= pair
         try:
@@ -101,3 +104,4 @@ async def proxy(host: str, port: int) -> AsyncIterator[Proxy]:
         for task in list(under_way):
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.sleep(0)  # what was aborted is closed in the next turn of the loop

@@ -99,7 +99,8 @@ async def test_a_bad_canary_is_rolled_back_in_time_and_hardly_a_caller_notices(
     assert found.waited < PROMPT
     assert reason in found.reason
     assert callers.error_share <= TOLERABLE
-    assert any(answer.version == canary for answer in callers.answers)
+    if "mirror" not in wanted:  # of that one a hundredth have the canary, who may all come too late
+        assert any(answer.version == canary for answer in callers.answers)
     assert callers.served_since(found.at + 1) == {("1", "stable")}
 
 

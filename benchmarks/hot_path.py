@@ -6,12 +6,13 @@ CPU time of each gateway's process, so the load generator, Triton and Redis are 
 
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 from connection import Address, http_request
 from figures import OK
-from load import Closed, Load, measure
+from load import Closed, Load, Sample, measure
 from processes import Process, running, running_stack, wait_ready
 from stack import Part, free_port, gateway
 from testbed import machine, roomy_access
@@ -43,15 +44,18 @@ def cpu(process: Process) -> float:
     return sum(sum(each.cpu_times()[:2]) for each in (parent, *parent.children(recursive=True)))
 
 
-def per_request(process: Process, address: Address, key: str) -> float:
-    """Microseconds of CPU a request, over one load."""
+def per_request(
+    process: Process, address: Address, raw: bytes, clients: int, seconds: float
+) -> tuple[float, Sequence[Sample]]:
+    """Microseconds of the process's CPU a request over one closed loop, and its samples. Raises RuntimeError where an
+    answer is none."""
     before = cpu(process)
-    samples = measure(Load(address, [Closed("tensors", request(key), CLIENTS)], SECONDS))
+    samples = measure(Load(address, [Closed("all", raw, clients)], seconds))
     used = cpu(process) - before
     answered = [sample.status for sample in samples]
     if set(answered) != {OK}:
         raise RuntimeError(f"answers other than 200: {sorted(set(answered))}")
-    return used / len(answered) * 1e6
+    return used / len(answered) * 1e6, samples
 
 
 def main() -> None:
@@ -72,7 +76,7 @@ def main() -> None:
             }
             rounds = [
                 {
-                    name: per_request(process, address, stack.key)
+                    name: per_request(process, address, request(stack.key), CLIENTS, SECONDS)[0]
                     for name, (process, address) in addresses.items()
                 }
                 for _ in range(ROUNDS)

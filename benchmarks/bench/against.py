@@ -11,19 +11,18 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from connection import Address
-from figures import OK, table
-from hot_path import cpu
-from load import Closed, Load, measure
-from processes import Process, running, running_stack, wait_ready
-from stack import ROOT, Addresses, Part, free_port, gateway
+from figures import table
+from hot_path import per_request
+from processes import running_stack
+from stack import ROOT
 from testbed import machine, roomy_access
 
 from bench import networks
-from bench.field import CLASSIFY_SIZE, DETECT_SIZE
+from bench.field import CLASSIFY_SIZE, DETECT_SIZE, Gateway, second
 from bench.networks import CLASSIFIER, DETECTOR, IDENTITY, SIDE, UINT8
 from bench.requests import Request, binary_tensor, json_tensor, photo, picture, values
 
@@ -48,16 +47,16 @@ def main(arguments: list[str]) -> int:
         roomy_access() as access,
         running_stack(networks.write(Path(folder, "models")), access_file=access) as stack,
         _checkout(revision, Path(folder, "checkout")) as checkout,
-        _other(stack.at, access, checkout) as other,
+        second(
+            stack.at, {"access_file": access}, source=checkout
+        ) as other,  # with the packages installed here
     ):
-        theirs, ours = other, (stack.gateway, Address(stack.at.gateway_host, stack.at.gateway_port))
+        own = Gateway(Address(stack.at.gateway_host, stack.at.gateway_port), stack.gateway)
         columns = ["", "CPU us then", "now", "ratio", "p50 then", "now", "ratio"]
         row = table(f"This gateway against {revision}", columns)
         for name, (request, in_flight) in _works().items():
             raw = request.with_key(stack.key).raw()
-            turns = [
-                (_turn(*theirs, raw, in_flight), _turn(*ours, raw, in_flight)) for _ in range(ROUNDS + 1)
-            ]
+            turns = [(_turn(other, raw, in_flight), _turn(own, raw, in_flight)) for _ in range(ROUNDS + 1)]
             row(name, *_cells(turns[1:]))  # the first one warms up
     return 0
 
@@ -86,23 +85,9 @@ def _checkout(revision: str, folder: Path) -> Iterator[Path]:
         subprocess.run([*git, "remove", "--force", str(folder)], check=True)
 
 
-@contextmanager
-def _other(at: Addresses, access: Path, checkout: Path) -> Iterator[tuple[Process, Address]]:
-    """The gateway of that checkout, with the packages that are installed here."""
-    at = replace(at, gateway_port=free_port())
-    part = gateway(at, access_file=access)
-    with running(Part("other", part.command, {**part.environment, "PYTHONPATH": str(checkout)})) as process:
-        wait_ready(f"{at.gateway_url}/readyz", process)
-        yield process, Address(at.gateway_host, at.gateway_port)
-
-
-def _turn(process: Process, address: Address, request: bytes, in_flight: int) -> Turn:
-    before = cpu(process)
-    samples = measure(Load(address, [Closed("all", request, in_flight)], SECONDS))
-    used = cpu(process) - before
-    if bad := {sample.status for sample in samples} - {OK}:
-        raise RuntimeError(f"answers other than 200: {sorted(bad)}")
-    return Turn(used / len(samples) * 1e6, statistics.median(sample.latency for sample in samples) * 1e3)
+def _turn(gateway: Gateway, request: bytes, in_flight: int) -> Turn:
+    used, samples = per_request(gateway.process, gateway.address, request, in_flight, SECONDS)
+    return Turn(used, statistics.median(sample.latency for sample in samples) * 1e3)
 
 
 def _cells(turns: list[tuple[Turn, Turn]]) -> Iterator[str]:

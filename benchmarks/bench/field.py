@@ -97,7 +97,7 @@ def started(names: tuple[str, ...], missing: Callable[[str, str], None]) -> Iter
             exits.enter_context(closing(Generator())),
             on=Gateway(Address(stack.at.gateway_host, stack.at.gateway_port), stack.gateway),
             off=_if_it_starts(exits, _open_door(stack.at), missing),
-            pair=exits.enter_context(_second(stack, {**settings, "workers": 2})),
+            pair=exits.enter_context(second(stack.at, {**settings, "workers": 2}, workers=2)),
             peers=_peers(exits, names, stack.at, picture, missing),
             photo=picture,
             scene=photo(*DETECT_SIZE),
@@ -135,12 +135,16 @@ def _if_it_starts(
 
 
 @contextmanager
-def _second(stack: RunningStack, settings: dict[str, object]) -> Iterator[Gateway]:
-    """One more gateway beside the first, with the same Redis."""
-    at = replace(stack.at, gateway_port=free_port())
-    with running(gateway(at, **settings)) as process:
+def second(
+    at: Addresses, settings: Mapping[str, object], *, workers: int = 1, source: Path = ROOT
+) -> Iterator[Gateway]:
+    """One more gateway beside the first, with the same Redis; of the checkout at `source`."""
+    at = replace(at, gateway_port=free_port())
+    part = gateway(at, **settings)
+    part = replace(part, environment={**part.environment, "PYTHONPATH": str(source)})
+    with running(part) as process:
         wait_ready(f"{at.gateway_url}/readyz", process)
-        yield Gateway(Address(at.gateway_host, at.gateway_port), process, workers=2)
+        yield Gateway(Address(at.gateway_host, at.gateway_port), process, workers)
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from gateway.errors import InputError
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
 from gateway.telemetry.timeline import Timeline
 from gateway.translate.tensors import InferRequest
+from gateway.value import value
 
 Options = TypeVar("Options", ClassifyOptions, DetectOptions)
 Result = TypeVar("Result", ClassifyResult, DetectResult)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Request:
     """What every request brings, whatever it asks for.
 
@@ -37,7 +38,7 @@ class Request:
     timeline: Timeline
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call(Request, Generic[Options]):
     """What each input holds, all of them of one kind, or the reason why it holds nothing."""
 
@@ -45,7 +46,7 @@ class Call(Request, Generic[Options]):
     options: Options
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TensorCall(Request):
     """Tensors that fit the model of `card`. `version` is the one that the caller pins, if any."""
 
@@ -54,7 +55,7 @@ class TensorCall(Request):
     asked: InferRequest
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer(Generic[Result]):
     """Who answered, how long that version has to live, and one result or error an input, in the request's order."""
 
@@ -78,7 +79,7 @@ class TensorStream:
         return aiter(self.answers)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TensorAnswer:
     """Who answered, how long that version has to live, and the outputs in the order asked for."""
 

@@ -7,6 +7,8 @@ from enum import IntEnum, StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.value import value
+
 Array = NDArray[np.generic]
 Buffer = bytes | memoryview
 Parameter = str | int | float | bool
@@ -31,7 +33,7 @@ class Variant(StrEnum):
     SHADOW = "shadow"  # it answers nobody: its answer is only compared
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ModelVersion:
     """One loaded version of one model, and why it was chosen."""
 
@@ -77,7 +79,7 @@ class Tier:
     shadow: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Principal:
     """Who calls, and what they may do.
 
@@ -124,7 +126,7 @@ class Tensor:
         return self.data.shape
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RawTensor:
     """A tensor as the bytes that travel: little-endian, row-major, each element of BYTES behind its length.
 
@@ -137,7 +139,7 @@ class RawTensor:
     data: Buffer
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WantedOutput:
     """An output that a caller asks for by name; with `classes` above 0, its best classes as Triton's strings."""
 
@@ -190,7 +192,7 @@ class RepositoryEntry:
     endpoint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Deadline:
     """A point on the monotonic clock, in seconds, by which the caller must have an answer."""
 
@@ -201,7 +203,7 @@ class Deadline:
         return self.at - now
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InferCall:
     """One call to Triton.
 

@@ -8,9 +8,10 @@ import hmac
 import re
 import secrets
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gateway.errors import InvalidKey
+from gateway.value import value
 
 PREFIX = "gw_"
 MIN_PEPPER_BYTES = 32
@@ -27,7 +28,7 @@ _KEY = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ParsedKey:
     """A text with the shape and the checksum of a key; whether anybody made it is another question."""
 

@@ -1,7 +1,7 @@
 """The routing decision for one request: pure, from what this worker knows of the model's route."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from gateway.canary.table import Live
 from gateway.catalog import Card
 from gateway.domain import ModelVersion, Principal, Variant
 from gateway.errors import Forbidden, ModelUnavailable, VersionNotFound
+from gateway.value import value
 
 
 class Preference(StrEnum):
@@ -20,7 +21,7 @@ class Preference(StrEnum):
     NEVER = "never"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ask:
     """Who asks, and for what. `named` gives the value of a header or cookie, None where there is none.
 
@@ -34,7 +35,7 @@ class Ask:
     named: Callable[[Source, str], str | None]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Choice:
     """`fallback` answers where the target cannot; `mirror` gets a copy of `share` of the calls (basis points).
 

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gateway.canary import Choice
 from gateway.catalog import Card
 from gateway.domain import Deadline, ModelVersion, Priority
 from gateway.telemetry.timeline import Timeline
+from gateway.value import value
 
 
 class Lane(NamedTuple):
@@ -21,7 +22,7 @@ class Lane(NamedTuple):
     usual: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Job:
     """A call with all that was decided for it. `usual` are the seconds that requests to its model have by default."""
 

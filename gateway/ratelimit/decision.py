@@ -1,7 +1,8 @@
 """What the limiter answers: whether the request may go on, and how much of each bound is left."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from gateway.value import value
 
 
 class Refusal(StrEnum):
@@ -13,7 +14,7 @@ class Refusal(StrEnum):
     STORE_AWAY = "store_away"  # the limits cannot be looked up, and the tier does not pass without them
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Bucket:
     """One bound after the decision.
 
@@ -29,7 +30,7 @@ class Bucket:
     reset: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Lease:
     """A place in flight. `shared` says whether the store counts it, or this process alone; `scarce` whether less than
     half of the caller's places were left when it was taken."""
@@ -40,7 +41,7 @@ class Lease:
     scarce: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """The answer to one charge of `cost` units.
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.domain import Quota
+from gateway.value import value
 
 NEVER = -1  # a wait that does not help: the cost is larger than the bucket
 
@@ -31,7 +32,7 @@ class Rate:
         return cls(quota.period * 1_000_000 / quota.limit, quota.burst)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Verdict:
     """What became of one charge, over all bounds in their order.
 

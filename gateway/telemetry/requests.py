@@ -1,7 +1,6 @@
 """What is counted of each request when its answer goes out: on the path, so every look-up is one in a dictionary."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
@@ -9,6 +8,7 @@ from gateway.domain import Priority
 from gateway.telemetry import definitions as table
 from gateway.telemetry.families import Counter, Gauge, Histogram
 from gateway.telemetry.timeline import Timeline
+from gateway.value import value
 
 _NOBODY = ("", "", "")
 _PRIORITIES: Mapping[Priority | None, str] = {None: "", **{each: each.name.lower() for each in Priority}}
@@ -25,7 +25,7 @@ _STAGED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finished:
     """A request at its end. `route` is a template, `problem` the code of an answer that is one, `seconds` the time
     since its first byte; `payload` and `images` are sizes in bytes.

@@ -5,17 +5,17 @@ ids, and one that turns out to be worth a look is there although it was not draw
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.telemetry.requests import Finished
 from gateway.telemetry.trace import Kept, Trace, new_span_id, new_trace_id, remote
+from gateway.value import value
 
 _FAILED = 500  # and above: statuses that are not the caller's fault
 _RANDOM_DIGITS = 14  # the last 56 bits of a trace id are random (W3C Trace Context 2)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Traced:
     """A request at its end. `ended` is on the clock of its timeline, in seconds."""
 

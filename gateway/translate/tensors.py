@@ -5,7 +5,7 @@ Python numbers of them, on the way in or out. Those that come as JSON become arr
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import jiter
 import orjson
@@ -16,12 +16,13 @@ from gateway.errors import BodyTooLarge, MalformedJson, ValidationFailed
 from gateway.schemas import validated
 from gateway.translate import elements, protocol, typed_json
 from gateway.translate.elements import ElementError
+from gateway.value import value
 
 _MAX_CONTAINERS = 100_000  # lists or objects in one document: small ones take many times their text in memory
 _MAX_JSON_ELEMENTS = 2_000_000  # of one output
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InferRequest:
     """What a caller asks of a model, however it was written down.
 
@@ -44,7 +45,7 @@ class InferRequest:
         return not any(output.classes for output in self.outputs or ())
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InferAnswer:
     """The body of an answer in its parts: JSON, and behind it the tensors that go as bytes."""
 

@@ -27,6 +27,7 @@ from gateway.errors import (
     UpstreamOverloaded,
     UpstreamUnavailable,
 )
+from gateway.value import value
 
 _BUCKETS = 10  # of one second each
 _IN_A_ROW = 5
@@ -112,7 +113,7 @@ class State(Enum):
     HALF_OPEN = "half_open"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Attempt:
     """A call that the breaker let through; its end has to be recorded."""
 

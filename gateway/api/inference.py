@@ -3,13 +3,14 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from litestar import Response, Router, post
+from litestar import Response, Router
 
 from gateway.api.access import Access
 from gateway.api.asking import named_in, pinned_by, preference_of, timeout_of, urgency_in, version_headers
 from gateway.api.body import BodyReader, while_connected
 from gateway.api.context import Connection, Context, HttpRequest, context_of
 from gateway.api.documentation import failures, operation_id
+from gateway.api.handlers import inference
 from gateway.api.image_urls import Fetching
 from gateway.api.operations import ClassifyOperation, DetectOperation
 from gateway.api.parsing import media_type, parse
@@ -144,7 +145,7 @@ class Intake:
 def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
     """The handlers, bound to their collaborators."""
 
-    @post(
+    @inference(
         ["/v1/classify", "/classify"],
         status_code=200,
         operation_class=ClassifyOperation,
@@ -162,7 +163,7 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
         )
         return Response(content, headers=version_headers(answer.target, answer.life))
 
-    @post(
+    @inference(
         ["/v1/detect", "/detect"],
         status_code=200,
         operation_class=DetectOperation,

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import ParamSpec, TypeVar
 
-from litestar import Response, Router, post
+from litestar import Response, Router
 from litestar.params import FromPath
 
 from gateway.api.access import Access
@@ -13,6 +13,7 @@ from gateway.api.body import BodyReader, Reading, content_coding, while_connecte
 from gateway.api.compression import CODINGS, accepted, deflate, inflate
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import operation_id, protocol_failures
+from gateway.api.handlers import Encoded, inference
 from gateway.api.operations import InferOperation
 from gateway.auth import may_use
 from gateway.calls import TensorAnswer, TensorCall
@@ -20,7 +21,7 @@ from gateway.canary import Life
 from gateway.canary.callers import Callers
 from gateway.catalog import Card, Catalog
 from gateway.dataplane import DataPlane
-from gateway.domain import ModelVersion, Priority
+from gateway.domain import ModelVersion, Principal, Priority
 from gateway.errors import BodyTooLarge, ValidationFailed, VersionNotFound
 from gateway.pool import WorkerPool
 from gateway.priority import PriorityPolicy
@@ -114,13 +115,14 @@ class TensorIntake:
         card = self._catalog.callable(model, lambda name: may_use(caller, name))
         pinned = _pinned(request, version)
         timeout = timeout_of(request)
-        context.priority = self._priority(request, None)
+        urgency = urgency_in(request)
+        context.priority = self._priority(caller, urgency, None)
         async with self._read(request) as body:
             context.payload = len(body)
             with context.timeline.stage(Stage.DECODE):
                 asked = await parsed(body, card)
                 signature.check(asked, card.served)
-            context.priority = self._priority(request, _LEVELS.get(asked.level, Priority.BATCH))
+            context.priority = self._priority(caller, urgency, _LEVELS.get(asked.level, Priority.BATCH))
             units = cost(signature.rows(asked, card.served), signature.megapixels(asked))
             await self._access.charge_more(context, units - 1)
             yield TensorCall(
@@ -185,19 +187,16 @@ class TensorIntake:
         else:
             body = b"".join(parts)
         media_type = "application/octet-stream" if binary else "application/json"
-        return Response(body, headers={**headers, **more}, media_type=media_type)
+        return Encoded(body, {**headers, **more}, media_type)
 
-    def _priority(self, request: HttpRequest, wanted: Priority | None) -> Priority:
-        principal = context_of(request).caller
-        return self._priorities.assign(
-            self._access.tier_of(principal), principal.priority_ceiling, urgency_in(request), wanted
-        )
+    def _priority(self, caller: Principal, urgency: int | None, wanted: Priority | None) -> Priority:
+        return self._priorities.assign(self._access.tier_of(caller), caller.priority_ceiling, urgency, wanted)
 
 
 def tensor_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
     """The handler, bound to its collaborators."""
 
-    @post(
+    @inference(
         ["/v2/models/{model:str}/infer", "/v2/models/{model:str}/versions/{version:str}/infer"],
         status_code=200,
         operation_class=InferOperation,

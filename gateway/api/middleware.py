@@ -2,9 +2,7 @@
 
 import asyncio
 import re
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, cast
 
 import structlog
@@ -16,9 +14,10 @@ from gateway.errors import Draining
 from gateway.priority import render
 from gateway.ratelimit import headers as quota_headers
 from gateway.serving import Drain
+from gateway.telemetry.logs import Named
 from gateway.telemetry.requests import Finished
 from gateway.telemetry.timeline import Timeline, server_timing
-from gateway.telemetry.trace import Trace
+from gateway.telemetry.trace import Trace, new_trace_id
 from gateway.telemetry.tracing import Traced
 
 _WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
@@ -99,8 +98,10 @@ class RequestContext:
             tracing=self._tracing,
             drain=self._drain,
         )
-        ids = {"request_id": context.request_id, "trace_id": trace.trace_id if trace else None}
-        with structlog.contextvars.bound_contextvars(**ids), self._under_way(scope):
+        counted = scope["path"] not in _PROBES
+        if counted:
+            self._requests.begun()
+        with Named(request_id=context.request_id, trace_id=trace.trace_id if trace else None):
             try:
                 await self._app(scope, receive, exchange.send)
             except asyncio.CancelledError:
@@ -109,6 +110,8 @@ class RequestContext:
                     raise
                 await self._cut_short(scope, receive, exchange.send)
             finally:
+                if counted:
+                    self._requests.over()
                 exchange.count()
                 context.end(exchange.status)
                 exchange.log()
@@ -124,24 +127,13 @@ class RequestContext:
         context = Context(_request_id(scope), self._clock(), Timeline(self._clock))
         attach(scope, context)
         exchange = _Exchange(scope, context, send, self._requests, self._clock)
-        with structlog.contextvars.bound_contextvars(request_id=context.request_id):
+        with Named(request_id=context.request_id):
             try:
                 await self._app(scope, receive, exchange.send_to_socket)
             finally:
                 exchange.count()
                 context.end(exchange.status)
                 exchange.log()
-
-    @contextmanager
-    def _under_way(self, scope: HTTPScope) -> Iterator[None]:
-        if scope["path"] in _PROBES:
-            yield
-            return
-        self._requests.begun()
-        try:
-            yield
-        finally:
-            self._requests.over()
 
     def _trace(self, scope: HTTPScope) -> Trace | None:
         return None if scope["path"] in _PROBES else trace_of(scope, self._tracing)
@@ -312,4 +304,4 @@ def _request_id(scope: HTTPScope | WebSocketScope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _WELL_FORMED_ID.fullmatch(value):
             return value.decode("ascii")
-    return uuid.uuid4().hex
+    return new_trace_id()  # drawn alike: it has to differ from others, and is no secret

@@ -5,7 +5,9 @@ import functools
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal
 
 import orjson
@@ -14,14 +16,45 @@ from structlog.typing import EventDict, Processor
 
 from gateway.telemetry.lines import Lines
 
+_NOTHING: Mapping[str, str | None] = MappingProxyType({})
+_ids: ContextVar[Mapping[str, str | None]] = ContextVar("ids", default=_NOTHING)
+
+
+class Named:
+    """`with Named(request_id=…):` every line of the block, and of what is started in it, has these fields too.
+
+    One variable, where structlog has one a field and looks through all that there are for each line.
+    """
+
+    __slots__ = ("_fields", "_token")
+
+    def __init__(self, **fields: str | None) -> None:
+        self._fields = fields
+        self._token: Token[Mapping[str, str | None]]
+
+    def __enter__(self) -> None:
+        self._token = _ids.set(self._fields)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _ids.reset(self._token)
+
+
+def _with_ids(_: object, __: str, event: EventDict) -> EventDict:
+    for name, value in _ids.get().items():
+        event.setdefault(name, value)
+    return event
+
+
 _SHARED: tuple[Processor, ...] = (
-    structlog.contextvars.merge_contextvars,
+    _with_ids,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
 _READABLE: tuple[Processor, ...] = (
-    structlog.contextvars.merge_contextvars,
+    _with_ids,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
 )

@@ -105,7 +105,7 @@ class RequestMetrics:
         if route is None:
             return
         for stage, seconds in request.timeline.seconds().items():
-            self._stages.observe(seconds, (route, stage.value))
+            self._stages.observe(seconds, (route, stage))
         if request.payload is not None:
             self._payload.observe(request.payload)
         for size in request.images:

@@ -22,6 +22,9 @@ class Stage(StrEnum):
     POST = "post"
 
 
+_ORDER = tuple(Stage)
+
+
 class Stretch(NamedTuple):
     """A stage from one moment to another, in seconds; `error` is the name of what ended it, if that was an error.
 
@@ -139,7 +142,7 @@ class Lap:
 def server_timing(timeline: Timeline, total: float) -> str:
     """The value of Server-Timing (W3C): milliseconds by stage, and in total."""
     spent = timeline.seconds()
-    entries = [f"{stage};dur={spent[stage] * 1000:.2f}" for stage in Stage if stage in spent]
+    entries = [f"{stage};dur={spent[stage] * 1000:.2f}" for stage in _ORDER if stage in spent]
     return ", ".join([*entries, f"total;dur={total * 1000:.2f}"])
 
 

@@ -39,6 +39,11 @@ class Permit:
         """Whether the end of a call gives the permit back."""
         return self._followed
 
+    @property
+    def typical(self) -> float:
+        """The median latency of its lane's calls in seconds; 0 until it is known."""
+        return self._line.gate.typical
+
     def release(self, outcome: Outcome, rtt: float | None = None) -> bool:
         """Gives the slot to the next. `rtt` in seconds; without it, the time since the permit was granted.
 
@@ -98,10 +103,6 @@ class Admission(Generic[Lane]):
     def load(self) -> Mapping[Lane, Load]:
         """Every lane that was used so far."""
         return {lane: line.gate.load for lane, line in self._lines.items()}
-
-    def typical(self, lane: Lane) -> float:
-        """The median latency of the lane's calls in seconds; 0 until it is known."""
-        return self._line(lane).gate.load.typical
 
     def _line(self, lane: Lane) -> "_Line":
         line = self._lines.get(lane)

@@ -67,6 +67,11 @@ class Gate:
         return Load(self._limit.value, self._in_flight, waiting, self._rate.value, self._limit.typical)
 
     @property
+    def typical(self) -> float:
+        """The median latency of its calls in seconds; 0 until it is known."""
+        return self._limit.typical
+
+    @property
     def due(self) -> float | None:
         """When a slot opens although no call ends; None where nobody waits for that."""
         return self._pace.due if self._room and self._in_flight < self._limit.value else None

@@ -1,5 +1,6 @@
 """gzip and deflate for tensors, both ways: under a cap on the way in, and where it is worth it on the way out."""
 
+import functools
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class Accepted:
         return self.asked or (text and size >= _ENOUGH)
 
 
+@functools.lru_cache(maxsize=256)  # clients say the same with every request
 def accepted(header: str) -> Accepted | None:
     """What an Accept-Encoding header (RFC 9110, 12.5.3) comes to; None for no coding that is ours."""
     weights = dict(map(_weighted, header.lower().split(",")))

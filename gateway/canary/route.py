@@ -4,6 +4,7 @@ A rollout is under way while the route has a salt. Its end, however it comes, ta
 off the canary: the weight, the mirror and those who are always on it.
 """
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -195,6 +196,7 @@ def check_steps(steps: tuple[Step, ...]) -> None:
         raise ValueError("the weights of the steps have to rise")
 
 
+@functools.lru_cache(maxsize=1024)
 def default_route(model: str, stable: str) -> Route:
     """Of a model that nobody made a route for: everything on its stable version."""
     return Route(model, stable)

@@ -76,7 +76,7 @@ class Turns:
             async with self._admission.slot(job.lane, job.priority, job.deadline, wait=waits) as permit:
                 queueing.end()
                 with job.timeline.call(job.target) as lap:
-                    call = self._infer_call(job, inputs, outputs, parameters, lap.traceparent)
+                    call = self._infer_call(job, inputs, outputs, parameters, lap.traceparent, permit.typical)
                     started = self._deadlines.clock()
                     return await self._followed(job, send(call), permit), self._deadlines.clock() - started
 
@@ -87,7 +87,12 @@ class Turns:
                 queueing.end()
                 with job.timeline.call(job.target, streams=True) as lap:
                     call = self._infer_call(
-                        job, asked.inputs, asked.outputs, asked.parameters, lap.traceparent
+                        job,
+                        asked.inputs,
+                        asked.outputs,
+                        asked.parameters,
+                        lap.traceparent,
+                        permit.typical,
                     )
                     started = self._deadlines.clock()
                     seconds: list[float] = []
@@ -115,6 +120,7 @@ class Turns:
         outputs: Sequence[WantedOutput] | None,
         parameters: Mapping[str, Parameter] | None,
         traceparent: str | None,
+        typical: float,
     ) -> InferCall:
         return InferCall(
             job.target,
@@ -124,7 +130,7 @@ class Turns:
             job.priority,
             job.request_id,
             usual=job.usual,
-            typical=self._admission.typical(job.lane),
+            typical=typical,
             outputs=outputs,
             parameters=parameters or {},
             traceparent=traceparent,

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.ratelimit.gcra import Verdict
@@ -72,8 +72,9 @@ class Ahead:
             return None
         lease = stock.leases.popleft()
         self._fill(stock)
-        left = len(stock.leases)
-        return replace(stock.verdict, remaining=tuple(each + left for each in stock.verdict.remaining)), lease
+        left, found = len(stock.leases), stock.verdict
+        remaining = tuple([each + left for each in found.remaining])
+        return Verdict(found.allowed, found.wait, found.refused_by, remaining, found.resets), lease
 
     def came(self, plan: Plan, verdict: Verdict) -> None:
         """Hears of a request that the store itself has let in."""

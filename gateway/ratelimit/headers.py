@@ -1,5 +1,6 @@
 """`RateLimit-Policy`, `RateLimit` and `Retry-After` (draft-ietf-httpapi-ratelimit-headers, RFC 9110) of a decision."""
 
+import functools
 import math
 
 from gateway.ratelimit.decision import Bucket, Decision
@@ -15,7 +16,7 @@ def headers(decision: Decision) -> dict[str, str]:
 
 def policy(decision: Decision) -> str:
     """Every bound: `"key";q=100;w=60, "in-flight";q=8;qu="concurrent-requests"`."""
-    return ", ".join(_policy(bucket) for bucket in decision.buckets)
+    return ", ".join([_policy(bucket.name, bucket.limit, bucket.window) for bucket in decision.buckets])
 
 
 def remaining(decision: Decision) -> str:
@@ -31,11 +32,12 @@ def remaining(decision: Decision) -> str:
     return _item(bucket.name, bucket.remaining, math.ceil(bucket.reset))
 
 
-def _policy(bucket: Bucket) -> str:
-    if bucket.window is None:
-        return f'"{bucket.name}";q={bucket.limit};qu="concurrent-requests"'
-    window = math.ceil(bucket.window)  # whole seconds, as the draft wants them; the limit is scaled along
-    return f'"{bucket.name}";q={round(bucket.limit * window / bucket.window)};w={window}'
+@functools.lru_cache(maxsize=256)
+def _policy(name: str, limit: int, seconds: float | None) -> str:
+    if seconds is None:
+        return f'"{name}";q={limit};qu="concurrent-requests"'
+    window = math.ceil(seconds)  # whole seconds, as the draft wants them; the limit is scaled along
+    return f'"{name}";q={round(limit * window / seconds)};w={window}'
 
 
 def _item(name: str, left: int, seconds: int) -> str:

@@ -84,6 +84,8 @@ class InferParameters(BaseModel):
     @model_validator(mode="after")
     def _safe_to_forward(self) -> Self:
         extra = self.__pydantic_extra__
+        if not extra:
+            return self
         if any(extra.get(key) for key in _SEQUENCE):
             raise ValueError("sequences are not served: nothing keeps one caller on one instance")
         if any(key == "headers" or key.startswith("triton_") for key in extra):

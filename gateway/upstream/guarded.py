@@ -74,7 +74,7 @@ class GuardedTriton:
 
     async def _tried(self, call: InferCall, send: _Send[_Answer]) -> _Answer:
         """The second try goes to another replica where there is one."""
-        with self._budget.request():
+        with self._budget.requests:
             admitted = self._balancer.admit(call.target)
             try:
                 return await self._attempt(call, admitted, send)
@@ -82,7 +82,7 @@ class GuardedTriton:
                 pause = self._budget.backoff(self._failure(error, call, admitted))
                 if pause is None:
                     raise
-            with self._budget.retrying():
+            with self._budget.retries:
                 await asyncio.sleep(pause)
                 self._retried(call.target)
                 again = self._balancer.admit(call.target, avoid=admitted.replica)

@@ -4,9 +4,9 @@ The token bucket is gRPC's (proposal A6), the bound on retries at one time Envoy
 fails, the bucket is empty after a handful of retries, and stays so until most calls succeed again.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 
 from gateway.upstream.breaker import Retry, Verdict
 
@@ -34,37 +34,42 @@ class Failure:
     typical: float
 
 
+class Held:
+    """`with held:` counts those who are in such a block now."""
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __enter__(self) -> None:
+        self.now += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.now -= 1
+
+
 class RetryBudget:
-    """One a worker. `uniform` draws from a range, as `random.uniform` does."""
+    """One a worker. `uniform` draws from a range, as `random.uniform` does.
+
+    `requests` is held for as long as a request has calls made or about to be made, `retries` from the decision to retry
+    to the end of the second call, the backoff included.
+    """
 
     def __init__(self, *, uniform: Callable[[float, float], float]) -> None:
         self._uniform = uniform
         self._tokens = _TOKENS
-        self._active = 0
-        self._retrying = 0
-
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Held for as long as a request has calls made or about to be made."""
-        self._active += 1
-        try:
-            yield
-        finally:
-            self._active -= 1
-
-    @contextmanager
-    def retrying(self) -> Iterator[None]:
-        """Held from the decision to retry to the end of the second call, the backoff included."""
-        self._retrying += 1
-        try:
-            yield
-        finally:
-            self._retrying -= 1
+        self.requests = Held()
+        self.retries = Held()
 
     def record(self, verdict: Verdict) -> None:
         """The end of every call, first or second."""
-        change = {Verdict.SUCCESS: _SUCCESS, Verdict.NEUTRAL: 0.0}.get(verdict, _FAILURE)
-        self._tokens = min(_TOKENS, max(0.0, self._tokens + change))
+        if verdict is Verdict.SUCCESS:
+            self._tokens = min(_TOKENS, self._tokens + _SUCCESS)
+        elif verdict is not Verdict.NEUTRAL:
+            self._tokens = max(0.0, self._tokens + _FAILURE)
 
     def backoff(self, failure: Failure) -> float | None:
         """Seconds to wait before trying again, or None for not at all."""
@@ -78,5 +83,5 @@ class RetryBudget:
         return failure.retry is Retry.ANYWHERE or (failure.retry is Retry.ELSEWHERE and failure.elsewhere)
 
     def _affordable(self) -> bool:
-        most = max(_AT_ONCE, _SHARE * self._active)
-        return self._tokens > _ENOUGH_TOKENS and self._retrying < most
+        most = max(_AT_ONCE, _SHARE * self.requests.now)
+        return self._tokens > _ENOUGH_TOKENS and self.retries.now < most

@@ -67,10 +67,10 @@ def test_retries_at_one_time_are_bounded(active: int, most: int) -> None:
     retries = budget()
     with ExitStack() as stack:
         for _ in range(active):
-            stack.enter_context(retries.request())
+            stack.enter_context(retries.requests)
         for _ in range(most):
             assert retries.backoff(FAILURE) is not None
-            stack.enter_context(retries.retrying())
+            stack.enter_context(retries.retries)
         assert retries.backoff(FAILURE) is None
     assert retries.backoff(FAILURE) is not None
 
@@ -82,7 +82,7 @@ def test_failures_do_not_multiply_the_calls(failing: float, most: float, seed: i
     retries = RetryBudget(uniform=chance.uniform)
     requests, calls = 2000, 0
     for _ in range(requests):  # 200 a second for ten seconds
-        with retries.request():
+        with retries.requests:
             for attempt in (1, 2):
                 calls += 1
                 failed = chance.random() < failing

@@ -225,7 +225,7 @@ class _Exchange:
     def trace(self) -> None:
         """What there is to say of it is complete."""
         context, trace = self._context, self._context.timeline.trace
-        if self._tracing is None or trace is None:
+        if self._tracing is None or trace is None or trace.kept is None:
             return
         now = self._clock()
         finished = context.finished(self._route, self.status, now)
@@ -256,7 +256,7 @@ class _Exchange:
             tenant=context.principal.tenant if context.principal else None,
             ms=round((self._clock() - context.started) * 1000, 1),
             stages={
-                stage.value: round(seconds * 1000, 2) for stage, seconds in context.timeline.seconds().items()
+                str(stage): round(seconds * 1000, 2) for stage, seconds in context.timeline.seconds().items()
             }
             or None,
         )

@@ -75,7 +75,7 @@ class Authenticator:
         origin: str | None,
         administers: bool,
     ) -> Principal:
-        if sum(value is not None for value in (authorization, x_api_key, session)) > 1:
+        if (authorization, x_api_key, session).count(None) < 2:
             raise AmbiguousCredentials("Send either Authorization or X-API-Key, not both.")
         if session is not None:
             return await self._sessions.verify(session, origin, administers=administers)

@@ -17,6 +17,7 @@ PREFIX = "gw_"
 MIN_PEPPER_BYTES = 32
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS = [first + last for first in _DIGITS for last in _DIGITS]
 _ID_LENGTH = 8
 _SECRET_LENGTH = 32
 _CHECKSUM_LENGTH = 6
@@ -89,9 +90,6 @@ def _random(length: int) -> str:
 
 
 def _checksum(body: str) -> str:
-    rest = zlib.crc32(body.encode())
-    digits = []
-    for _ in range(_CHECKSUM_LENGTH):
-        rest, digit = divmod(rest, len(_DIGITS))
-        digits.append(_DIGITS[digit])
-    return "".join(reversed(digits))
+    rest, last = divmod(zlib.crc32(body.encode()), len(_PAIRS))
+    first, middle = divmod(rest, len(_PAIRS))
+    return _PAIRS[first] + _PAIRS[middle] + _PAIRS[last]

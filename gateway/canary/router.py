@@ -1,7 +1,6 @@
 """The routing decision for one request: pure, from what this worker knows of the model's route."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -79,7 +78,9 @@ class Router:
             return Choice(stable, route.lives)
         if _goes_to_canary(route, ask):
             return Choice(canary, route.lives, fallback=stable)
-        shadow = replace(canary, variant=Variant.SHADOW)
+        if not route.mirror:
+            return Choice(stable, route.lives)
+        shadow = ModelVersion(canary.model, canary.version, Variant.SHADOW)
         return Choice(stable, route.lives, mirror=shadow, share=route.mirror)
 
 

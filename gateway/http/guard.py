@@ -118,7 +118,8 @@ class Guard(HttpToolsProtocol):
         self._untold -= size + _PER_LINE
         if self._stage is _Stage.HEAD:
             super().on_header(name, value)
-        self._stop_for(self._bounds.header_error(len(self.headers), self._header_bytes))
+        if error := self._bounds.header_error(len(self.headers), self._header_bytes):
+            self._stop_for(error)
 
     def on_headers_complete(self) -> None:
         self._stop_for(head_error(self.parser.get_http_version(), self.url, self.headers))

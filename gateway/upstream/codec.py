@@ -107,10 +107,11 @@ def raw_outputs(response: service_pb2.ModelInferResponse, call: InferCall) -> li
 
     Raises UpstreamInvalidResponse for whatever is not what was asked for.
     """
-    found = _outputs(response, call.target, [wanted.name for wanted in call.wanted])
+    wanted = call.wanted
+    found = _outputs(response, call.target, [output.name for output in wanted])
     specs = {spec.name: spec for spec in call.model.outputs}
     batch = -1 if call.model.max_batch_size > 0 else None
-    return [_raw(specs[wanted.name], *found[wanted.name], batch, wanted.classes) for wanted in call.wanted]
+    return [_raw(specs[output.name], *found[output.name], batch, output.classes) for output in wanted]
 
 
 _Output = tuple[service_pb2.ModelInferResponse.InferOutputTensor, bytes]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from gateway.assembly.part import Part
 from gateway.settings import Settings
-from gateway.telemetry.export import SpanExport
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Tracer
 
@@ -21,6 +20,8 @@ class Traces:
 def tracing(settings: Settings, metrics: Metrics) -> Traces:
     if settings.trace_endpoint is None:
         return Traces(None, Part())
+    from gateway.telemetry.export import SpanExport  # noqa: PLC0415  # with an HTTP client of its own
+
     export = SpanExport(
         settings.trace_endpoint,
         service=settings.trace_service,

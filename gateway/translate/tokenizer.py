@@ -3,13 +3,15 @@
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-
-import tokenizers
+from typing import TYPE_CHECKING
 
 from gateway.catalog import ModelCard, Tokenization
 from gateway.catalog.parameters import CardError
 from gateway.errors import ModelUnavailable
 from gateway.translate.text import Encoded
+
+if TYPE_CHECKING:
+    import tokenizers
 
 FILE = "tokenizer.json"
 _PADDINGS = ("[PAD]", "<pad>")  # what BERT's relatives and RoBERTa's call it
@@ -20,6 +22,8 @@ class Tokenizer:
 
     def __init__(self, document: str, max_tokens: int) -> None:
         """Raises ValueError where the document describes no tokenizer, or one that adds too many tokens itself."""
+        import tokenizers  # noqa: PLC0415  # its library is large, and many gateways serve no texts
+
         try:
             self._tokenizer = tokenizers.Tokenizer.from_str(document)
             self._pad_id = _pad_id(self._tokenizer)
@@ -35,7 +39,7 @@ class Tokenizer:
         return Encoded(found.ids, found.type_ids, self._pad_id)
 
 
-def _pad_id(tokenizer: tokenizers.Tokenizer) -> int:
+def _pad_id(tokenizer: "tokenizers.Tokenizer") -> int:
     """What the file says about padding, or the id of the usual token; what is padded is masked in any case."""
     if tokenizer.padding is not None:
         return int(tokenizer.padding["pad_id"])

@@ -44,6 +44,21 @@ def test_the_gateway_starts_with_the_project_folder_off_its_path() -> None:
     assert "version" in answer.stdout
 
 
+def test_a_gateway_loads_no_libraries_of_what_it_was_not_asked_for() -> None:
+    """Each costs megabytes, in every worker."""
+    source = "import gateway.cli.serve, gateway.app, sys; gateway.app.create_app(); print(*sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", source],
+        env={"GATEWAY_KEY_PEPPER": "p" * 32, "GATEWAY_TOKEN_SECRET": "t" * 32},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(answer.stdout.split())
+    assert {"gateway.app", "redis", "numpy"} <= loaded
+    assert not loaded & {"opentelemetry.sdk.trace.export", "requests", "tokenizers"}
+
+
 @pytest.mark.parametrize(
     "kind", sorted(leaves(GatewayError), key=lambda kind: kind.__name__), ids=lambda k: k.__name__
 )

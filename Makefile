@@ -149,6 +149,8 @@ $(VENV)/.installed: $(UV) requirements/dev.txt pyproject.toml
 	$(UV_VENV) --python '>=3.11' $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@# Compiled once, as in the image: where Python may write no bytecode, each start would compile it all again.
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -P -c 'import gateway.app, gateway.cli.serve'
 	@touch $@
 
 $(TRITON_VENV)/.installed: $(UV) triton/requirements.txt

@@ -46,7 +46,7 @@ def test_the_gateway_starts_with_the_project_folder_off_its_path() -> None:
 
 def test_a_gateway_loads_no_libraries_of_what_it_was_not_asked_for() -> None:
     """Each costs megabytes, in every worker."""
-    source = "import gateway.cli.serve, gateway.app, sys; gateway.app.create_app(); print(*sys.modules)"
+    source = "import gateway.app, sys; gateway.app.create_app(); print(*sys.modules)"
     answer = subprocess.run(
         [sys.executable, "-P", "-c", source],
         env={"GATEWAY_KEY_PEPPER": "p" * 32, "GATEWAY_TOKEN_SECRET": "t" * 32},
@@ -57,6 +57,13 @@ def test_a_gateway_loads_no_libraries_of_what_it_was_not_asked_for() -> None:
     loaded = set(answer.stdout.split())
     assert {"gateway.app", "redis", "numpy"} <= loaded
     assert not loaded & {"opentelemetry.sdk.trace.export", "requests", "tokenizers"}
+
+
+def test_serve_has_not_loaded_grpc_when_it_tells_it_how_to_wait() -> None:
+    source = "import gateway.cli.serve, sys; print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-P", "-c", source], capture_output=True, text=True, check=True)
+    assert "click" in answer.stdout.split()
+    assert "grpc" not in answer.stdout.split()
 
 
 @pytest.mark.parametrize(

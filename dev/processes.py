@@ -160,7 +160,8 @@ def wait_ready(url: str, *needed: Process) -> None:
     while time.monotonic() < end:
         for process in needed:
             if process.popen.poll() is not None:
-                raise StackError(f"a part ended early:\n{process.log.read_text()[-4000:]}")
+                code = process.popen.returncode
+                raise StackError(f"a part ended early, with {code}:\n{process.log.read_text()[-4000:]}")
         try:
             if httpx.get(url, timeout=2, trust_env=False).status_code == httpx.codes.OK:
                 return

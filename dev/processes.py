@@ -130,11 +130,13 @@ def running_stack(
 def running_triton(part: Part, at: Addresses) -> Iterator[Process]:
     """A Triton that has begun to listen, or ended a second time.
 
-    Where a busy machine starves it, Triton 2.51 can die while its models start, of a lock that it shares with their
-    processes (`boost::interprocess::lock_exception`); it is started once more then, and no other end is forgiven.
+    It is started once more for two faults of Triton 2.51 itself, and no other end is forgiven: a busy machine can
+    starve it of a lock that it shares with its models' processes (`boost::interprocess::lock_exception`), and about one
+    time in forty it dies as it takes down a model that failed to load (SIGSEGV in
+    `TritonBackendThread::StopBackendThread`).
     """
     with running(part) as first:
-        if _listens_or_ended(first, at) or "lock_exception" not in first.log.read_text():
+        if _listens_or_ended(first, at) or not _of_its_own_fault(first):
             yield first
             return
     with running(part) as second:
@@ -152,6 +154,12 @@ def _listens_or_ended(process: Process, at: Addresses) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def _of_its_own_fault(triton: Process) -> bool:
+    log = triton.log.read_text()
+    taken_down = triton.popen.returncode == -signal.SIGSEGV and "failed to load" in log
+    return taken_down or "lock_exception" in log
 
 
 def wait_ready(url: str, *needed: Process) -> None:

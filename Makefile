@@ -5,9 +5,9 @@ VENV := .venv
 TRITON_VENV := .venv-triton
 BIN := $(VENV)/bin
 ENGINE ?= docker
-# Tests that share nothing but the machine; the others start servers and watch them, one at a time.
-SIDE_BY_SIDE := tests/architecture tests/contract tests/unit tests/cli tests/api tests/hostile \
-	tests/clients tests/deployment tests/fuzz tests/observability
+# Tests that watch how long things take, or what a machine's every process does: one at a time. The others run two at a time.
+ALONE := tests/faults tests/browser $(addprefix tests/integration/, test_bench.py test_canary_counts.py test_fleet.py \
+	test_metrics.py test_ratelimit.py test_rollout_workers.py test_rollouts.py test_stack.py test_triton_priority.py test_up.py)
 # uv may look for and, where there is network access, fetch a Python that fits.
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
@@ -38,8 +38,8 @@ format: setup ## Format and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 test: setup programs ## All tests, against a real Triton, a real Redis and a real browser
-	$(BIN)/pytest -n 2 --dist loadfile $(SIDE_BY_SIDE)
-	$(BIN)/pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
+	$(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	$(BIN)/pytest $(ALONE)
 
 programs: setup # What the tests need besides Python packages: a browser, and Prometheus's own tool
 	@$(BIN)/python dev/system_packages.py chromium promtool wrk

@@ -47,6 +47,8 @@ class Anybody:
 
 
 class Permit:
+    typical = 0.0
+
     def follow(self, call: "asyncio.Future[Any]") -> None:
         call.add_done_callback(lambda done: done.cancelled() or done.exception())
 

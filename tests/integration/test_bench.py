@@ -27,9 +27,8 @@ def test_the_bench_runs_and_writes_its_report(tmp_path: Path) -> None:
     assert {"calibration", "tensor", "jpeg", "detect", "everything", "memory"} <= set(sections)
     text = report.read_text()
     assert "## Targets" in text
-    assert (
-        "| gateway, all off |" in text
-    )  # it stands outside the gateway, and drops out when it is left behind
+    # It is composed outside the gateway, and drops out when it is left behind.
+    assert "| gateway, all off |" in text
     for picture in ("bench-tensor-rate", "bench-tensor-cpu", "bench-jpeg-cpu"):
         assert f"images/{picture}.png" in text
         assert (tmp_path / "images" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")

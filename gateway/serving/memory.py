@@ -6,8 +6,7 @@ import ctypes
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 _MIB = 1024 * 1024
 _LARGEST = 32 * _MIB  # that glibc lets a heap hand out
-# At its end; more would make fewer pages new, and be missing to all but the heap where the address space is limited.
-_FREE = 32 * _MIB
+_FREE = 128 * _MIB  # at its end: two parsers of JSON reserve so much for texts of 3 MB, and use a tenth of it
 _INTERVAL = 10.0  # seconds
 
 

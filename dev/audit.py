@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import httpx
+from stack import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements/gateway.txt", "triton/requirements.txt")
 OSV = "https://api.osv.dev/v1/query"
 KNOWN = {"package": {"name": "jinja2", "ecosystem": "PyPI"}, "version": "2.10"}  # PYSEC-2019-217 and more

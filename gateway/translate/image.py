@@ -150,7 +150,7 @@ def _extent(picture: Picture, orientation: int) -> _Region:
 
 def _canvas(image: Image.Image, extent: _Region, plan: _Plan, to: Preprocessing) -> Image.Image:
     """The resized picture, cropped or padded to the network's input."""
-    if to.resize == "crop" and max(plan.width, plan.height) > _ELONGATED * min(plan.width, plan.height):
+    if to.resize == "crop" and _may_trim(extent, plan, to):
         return _resize(image, (to.width, to.height), _kept(extent, plan, to), to)
     resized = _resize(image, (plan.width, plan.height), extent, to)
     if resized.size == (to.width, to.height):
@@ -160,6 +160,17 @@ def _canvas(image: Image.Image, extent: _Region, plan: _Plan, to: Preprocessing)
     canvas = Image.new(resized.mode, (to.width, to.height), (to.pad,) * len(resized.getbands()))
     canvas.paste(resized, (plan.left, plan.top))
     return canvas
+
+
+def _may_trim(extent: _Region, plan: _Plan, to: Preprocessing) -> bool:
+    """Whether a crop resizes only what it keeps: 0.6 of the work for a photo of 4:3. The result may lie a level beside
+    that of the whole, as Pillow's edges are in single precision; where nothing is averaged, or a filter overshoots,
+    it could be more."""
+    if max(plan.width, plan.height) > _ELONGATED * min(plan.width, plan.height):
+        return True
+    left, top, right, bottom = extent
+    shrinks = right - left >= plan.width and bottom - top >= plan.height
+    return shrinks and to.antialias and to.interpolation == "bilinear"
 
 
 def _kept(extent: _Region, plan: _Plan, to: Preprocessing) -> _Region:

@@ -1,10 +1,10 @@
 """Threads for work that would stall the event loop: decoding images, cutting texts into tokens, picking boxes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from gateway.errors import Overloaded
 
@@ -40,13 +40,34 @@ class WorkerPool:
             raise Overloaded("Too many requests are waiting to be translated.", retry_after=1)
         self._taken += 1
         loop = asyncio.get_running_loop()
+        answer: asyncio.Future[_T] = loop.create_future()
         future = self._executor.submit(work, *args, **kwargs)
-        future.add_done_callback(lambda done: self._release(loop, done))
-        return await asyncio.wrap_future(future)
+        future.add_done_callback(lambda done: self._tell(loop, answer, done))
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
 
-    def _release(self, loop: asyncio.AbstractEventLoop, _: "Future[_T]") -> None:
+    def _tell(
+        self, loop: asyncio.AbstractEventLoop, answer: "asyncio.Future[_T]", done: "Future[_T]"
+    ) -> None:
+        """On the thread. asyncio's own way would wake the loop a second time, to count the place as free."""
         if not loop.is_closed():
-            loop.call_soon_threadsafe(self._give_back)
+            loop.call_soon_threadsafe(self._take_over, answer, done)
 
-    def _give_back(self) -> None:
+    def _take_over(self, answer: "asyncio.Future[_T]", done: "Future[_T]") -> None:
         self._taken -= 1
+        if answer.done():
+            return  # the caller has given up
+        if done.cancelled():
+            answer.cancel()
+        elif error := done.exception():
+            answer.set_exception(error)
+        else:
+            answer.set_result(done.result())
+
+
+async def together(works: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """As `asyncio.gather`, which makes a task of each: one alone needs none."""
+    return [await works[0]] if len(works) == 1 else await asyncio.gather(*works)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from litestar import Response
 from litestar.enums import HttpMethod
@@ -10,6 +10,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from gateway.api.context import Connection
+
+_Content = TypeVar("_Content")
 
 
 class Shared(HTTPRouteHandler):
@@ -23,7 +25,7 @@ class Shared(HTTPRouteHandler):
 inference = functools.partial(Shared, http_method=HttpMethod.POST)
 
 
-class Encoded(Response[bytes]):
+class Encoded(Response[_Content]):
     """A 200 whose body and headers are all there. Litestar's own goes through its headers three times to complete them,
     which costs more than to send them."""
 

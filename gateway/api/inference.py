@@ -1,6 +1,6 @@
 """/v1/classify and /v1/detect: a request in any of the three body forms to a call, an answer to JSON."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from litestar import Response, Router
@@ -10,7 +10,7 @@ from gateway.api.asking import named_in, pinned_by, preference_of, timeout_of, u
 from gateway.api.body import BodyReader, while_connected
 from gateway.api.context import Connection, Context, HttpRequest, context_of
 from gateway.api.documentation import failures, operation_id
-from gateway.api.handlers import inference
+from gateway.api.handlers import Encoded, inference
 from gateway.api.image_urls import Fetching
 from gateway.api.operations import ClassifyOperation, DetectOperation
 from gateway.api.parsing import media_type, parse
@@ -38,6 +38,7 @@ from gateway.translate.text import estimated_tokens
 
 _Options = TypeVar("_Options", ClassifyOptions, DetectOptions)
 _Result = TypeVar("_Result", ClassifyResult, DetectResult)
+_Content = TypeVar("_Content", ClassifyResponse, DetectResponse)
 
 
 class Intake:
@@ -161,7 +162,7 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
             model=served_by(answer.target),
             results=_results(answer.results),
         )
-        return Response(content, headers=version_headers(answer.target, answer.life))
+        return _encoded(content, version_headers(answer.target, answer.life))
 
     @inference(
         ["/v1/detect", "/detect"],
@@ -179,9 +180,13 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
             model=served_by(answer.target),
             results=_results(answer.results),
         )
-        return Response(content, headers=version_headers(answer.target, answer.life))
+        return _encoded(content, version_headers(answer.target, answer.life))
 
     return Router("/", route_handlers=[classify, detect])
+
+
+def _encoded(content: _Content, headers: Mapping[str, str]) -> Response[_Content]:
+    return Encoded(content.model_dump_json().encode(), headers, "application/json")
 
 
 def _cost(inputs: Sequence[Content | InputError], max_pixels: int) -> int:

@@ -1,6 +1,5 @@
 """classify, detect and infer, top to bottom: find the model, choose a version, decode, call, make an answer of it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -29,6 +28,7 @@ from gateway.domain import (
     Variant,
 )
 from gateway.errors import GatewayError, InputError, UpstreamContractViolation, ValidationFailed
+from gateway.pool import together
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
 from gateway.telemetry.timeline import Stage, Timeline
 from gateway.translate.labels import class_ids
@@ -202,9 +202,7 @@ class DataPlane:
         """
         size = card.batch_limit
         batches = [self._translator.stack(items[i : i + size], card) for i in range(0, len(items), size)]
-        answers = await asyncio.gather(
-            *(self._turns.take(job, self._upstream.infer, batch) for batch in batches)
-        )
+        answers = await together([self._turns.take(job, self._upstream.infer, batch) for batch in batches])
         outputs = [_joined([answer[output.name] for answer, _ in answers]) for output in card.outputs]
         return outputs, max(seconds for _, seconds in answers)
 

@@ -1,6 +1,5 @@
 """Requests to tensors and tensors to answers, on threads where that would stall the event loop."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -10,7 +9,7 @@ from gateway.catalog import ModelCard, Passthrough, Tokenization
 from gateway.datatypes import BYTES
 from gateway.domain import Array, Content, RawTensor, Tensor
 from gateway.errors import InputError
-from gateway.pool import WorkerPool
+from gateway.pool import WorkerPool, together
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
 from gateway.translate import classify, detect, elements, image, text
 from gateway.translate.decode import Limits
@@ -33,7 +32,7 @@ class Translator:
         self, inputs: Sequence[Content | InputError], card: ModelCard
     ) -> list[Encoded | InputError]:
         """Each input as the network takes it, or why it cannot be. Raises the first error where no input is left."""
-        items = await asyncio.gather(*(self._encode(content, card) for content in inputs))
+        items = await together([self._encode(content, card) for content in inputs])
         failures = [item for item in items if isinstance(item, InputError)]
         if len(failures) == len(items):
             raise failures[0]

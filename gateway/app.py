@@ -32,7 +32,7 @@ from gateway.assembly.tracing import tracing
 from gateway.errors import GatewayError
 from gateway.fetch import ImageUrls, Outside, internet
 from gateway.readings import Readings
-from gateway.serving import Drain, Watchdog
+from gateway.serving import Drain, Watchdog, give_back, share_one_heap
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure_logs
 from gateway.telemetry.metrics import Metrics
@@ -44,12 +44,13 @@ _YOUNG = 20_000  # objects between two looks for garbage; Python's 700 are those
 
 def create_app() -> ASGIApp:
     """What uvicorn calls in every worker: settings from the environment, then the application."""
+    share_one_heap()
     settings, metrics = Settings(), Metrics()
     lines = configure_logs(
         level=settings.log_level, style=settings.log_format, dropped=metrics.worker.line_dropped
     )
     drain = Drain(settings.drain_delay)
-    around = Part(resources=[lines, drain, Watchdog()], tasks=[_keep_what_lasts])
+    around = Part(resources=[lines, drain, Watchdog()], tasks=[_keep_what_lasts, give_back])
     return build(settings, metrics, around, drain=drain, patience=_FIRST_READING)
 
 

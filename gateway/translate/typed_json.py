@@ -4,6 +4,7 @@ It reads what it is sure of and leaves the rest, errors included, to the strict 
 would be refused there.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, cast
 
@@ -12,8 +13,13 @@ import simdjson
 
 from gateway.datatypes import BYTES
 from gateway.domain import Array
+from gateway.errors import GatewayError
 
 _WORTH = 16 * 1024  # bytes from which it pays
+# Bytes up to which one parser takes all texts, one after the other: it sets aside fifteen times their length, and
+# whoever parses holds the interpreter anyway.
+_KEPT = 8 * 1024 * 1024
+_parser, _in_use = simdjson.Parser(), threading.Lock()
 _MOST_LISTS = 10_000  # nested lists of one depth; they are looked at one by one
 _Kind = tuple[Literal["d", "i", "u"], type[np.generic]]
 _FLOAT: _Kind = ("d", np.float64)
@@ -30,17 +36,25 @@ def load(text: bytes, strict: Callable[[bytes], object]) -> object | None:
     """
     if len(text) < _WORTH or not text.startswith(b"{"):
         return None
+    if len(text) > _KEPT:
+        return _load(simdjson.Parser(), text, strict)
+    with _in_use:
+        return _load(_parser, text, strict)
+
+
+def _load(parser: simdjson.Parser, text: bytes, strict: Callable[[bytes], object]) -> object | None:
+    """Nothing that it returns, or leaves behind, points into the parser's memory: it may take the next text."""
     try:
-        document = simdjson.Parser().parse(text)
         return {
             key: [_input(item, strict) for item in value] if key == "inputs" else _plain(value, strict)
-            for key, value in _fields(document)
+            for key, value in _fields(parser.parse(text))
         }
     except (
         ValueError,
         TypeError,
-        RuntimeError,
-    ):  # the last: numbers of more than 64 bits, and too much depth
+        RuntimeError,  # numbers of more than 64 bits, and too much depth
+        GatewayError,  # of `strict`, which says it again of the whole; its frames would hold the parser's memory
+    ):
         return None
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -105,3 +106,33 @@ ODD = {
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD.keys())
 def test_whatever_is_odd_ends_as_the_strict_reader_says(text: bytes) -> None:
     assert outcome(text, read_json) == outcome(text, load_json)
+
+
+def load(text: bytes) -> Any:
+    return typed_json.load(text, load_json)
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD.keys())
+def test_whatever_came_before_leaves_the_one_parser_free(text: bytes) -> None:
+    load(text)
+    assert load(document([1.5] * COUNT)) is not None
+
+
+def test_what_one_text_gave_stays_when_the_parser_takes_the_next() -> None:
+    first = load(document([1.5] * COUNT))
+    load(document([2.5] * COUNT))
+    assert set(first["inputs"][0]["data"]) == {1.5}
+
+
+def test_threads_take_the_parser_in_turns() -> None:
+    texts = [document([float(number)] * COUNT) for number in range(8)] * 20
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(load, texts))
+    assert [set(each["inputs"][0]["data"]) for each in found] == [{float(n)} for n in range(8)] * 20
+
+
+def test_a_text_too_long_for_the_kept_parser_is_read_alike() -> None:
+    count = 600_000
+    text = document([1.2345678901234] * count, shape=(count,))
+    assert len(text) > 8 * 1024 * 1024
+    assert len(load(text)["inputs"][0]["data"]) == count

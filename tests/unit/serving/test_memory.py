@@ -1,0 +1,64 @@
+"""What threads allocate comes from one heap, which gives back what is free, but not at once."""
+
+import subprocess
+import sys
+
+import pytest
+
+# Each thread holds what is too large for Python's own allocator, until all do; then the C library tells its heaps.
+_THREADS = """
+import ctypes, threading
+from gateway.serving import share_one_heap
+{first}
+together = threading.Barrier(8)
+def work():
+    held = bytearray(64 * 1024)
+    together.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+[each.start() for each in threads]
+[each.join() for each in threads]
+library = ctypes.CDLL(None)
+library.malloc_info(0, ctypes.c_void_p.in_dll(library, "stdout"))
+library.fflush(None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "several"),
+    [
+        pytest.param("share_one_heap()", False, id="threads share the first heap"),
+        pytest.param("", True, id="they would have heaps of their own"),
+    ],
+)
+def test_threads_share_one_heap(first: str, several: bool) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", _THREADS.format(first=first)], capture_output=True, text=True, check=True
+    )
+    assert (answer.stdout.count("<heap nr=") > 1) is several
+
+
+_PARTS = """
+import asyncio
+from gateway.serving import give_back, share_one_heap
+share_one_heap()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+parts = [bytearray(b"x") * 1_000_000 for _ in range(100)]
+last = bytearray(1_000)
+held = resident()
+del parts
+async def until_less():
+    giving = asyncio.create_task(give_back(0.05))
+    while held - resident() < 90_000_000:
+        await asyncio.sleep(0.01)
+    giving.cancel()
+print(held - resident() < 10_000_000)
+asyncio.run(asyncio.wait_for(until_less(), 30))
+"""
+
+
+def test_what_is_free_is_kept_for_a_while_and_then_given_back() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", _PARTS], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert answer.stdout.strip() == "True"

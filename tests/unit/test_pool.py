@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from gateway.errors import Overloaded
-from gateway.pool import WorkerPool
+from gateway.pool import WorkerPool, together
 
 
 async def test_work_runs_on_another_thread_and_its_result_comes_back() -> None:
@@ -50,3 +50,42 @@ async def test_a_caller_that_gives_up_keeps_its_place_until_the_thread_is_done()
                     break
                 except Overloaded:
                     await asyncio.sleep(0.01)
+
+
+async def test_a_caller_that_gives_up_before_its_turn_leaves_nothing_behind() -> None:
+    gate, done = threading.Event(), []
+    with WorkerPool(threads=1, queue=1) as pool:
+        first = asyncio.create_task(pool.run(gate.wait, 10))
+        second = asyncio.create_task(pool.run(done.append, "second"))
+        await asyncio.sleep(0.05)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        third = asyncio.create_task(pool.run(done.append, "third"))  # in the place that is free again
+        await asyncio.sleep(0.05)
+        gate.set()
+        await asyncio.gather(first, third)
+    assert done == ["third"]
+
+
+async def test_what_has_not_begun_when_the_pool_ends_ends_too() -> None:
+    gate = threading.Event()
+    with WorkerPool(threads=1, queue=1) as pool:
+        running = [asyncio.create_task(pool.run(gate.wait, 10)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        threading.Timer(0.2, gate.set).start()
+    async with asyncio.timeout(5):
+        assert await running[0] is True
+        with pytest.raises(asyncio.CancelledError):
+            await running[1]
+
+
+async def test_one_work_runs_in_the_task_of_its_caller_and_several_at_once() -> None:
+    async def task() -> object:
+        await asyncio.sleep(0)
+        return asyncio.current_task()
+
+    here = asyncio.current_task()
+    assert await together([task()]) == [here]
+    assert len({here, *await together([task(), task()])}) == 3
+    assert await together([]) == []

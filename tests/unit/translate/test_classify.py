@@ -48,6 +48,16 @@ def test_softmax_agrees_with_exact_arithmetic(row: list[float]) -> None:
 
 
 @STEADY
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(1, 12), st.booleans())
+def test_the_best_few_are_the_first_of_all_where_many_are_equal(
+    row: list[int], top_k: int, narrowed: bool
+) -> None:
+    scores = [float(value) for value in row]
+    wanted = frozenset(range(0, len(row), 2)) if narrowed else None
+    assert predictions(scores, wanted=wanted, top_k=top_k) == predictions(scores, wanted=wanted)[:top_k]
+
+
+@STEADY
 @given(logits)
 def test_sigmoid_agrees_with_its_definition(row: list[float]) -> None:
     expected = [1 / (1 + math.exp(-value)) for value in row]

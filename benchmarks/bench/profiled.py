@@ -1,10 +1,11 @@
 """`gateway serve` with a sampler inside: SIGUSR1 begins, SIGUSR2 ends and writes to the file of BENCH_PROFILE.
 
-A timer of CPU time interrupts the main thread, and a sample counts for the innermost frame that belongs to a stage;
-what the standard library does counts for whoever called it. Extensions have no frames: their time is their caller's.
-That of the event loop itself (waking up, reading, writing) falls to the first frame that it calls afterwards.
+A timer of the main thread's CPU time interrupts it, and a sample counts for the innermost frame that belongs to a
+stage; what the standard library does counts for whoever called it. Extensions have no frames: their time is their
+caller's. That of the event loop itself (waking up, reading, writing) falls to the first frame that it calls afterwards.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -19,6 +20,8 @@ from gateway.cli import main
 
 FILE = "BENCH_PROFILE"
 _INTERVAL = 0.001  # seconds of CPU; the kernel's own tick may be coarser
+# CLOCK_THREAD_CPUTIME_ID. The clock of setitimer is that of all threads: it would wake an idle one for others' time.
+_THREAD_CPU = 3
 _POOL = "gateway-pool"
 
 HTTP = "HTTP: uvicorn, httptools, the guard"
@@ -51,6 +54,37 @@ _PLACES = (
 )
 
 
+class _Event(ctypes.Structure):
+    """POSIX's sigevent; notify 0 sends the signal to the process, whose main thread takes it."""
+
+    _fields_ = (
+        ("value", ctypes.c_void_p),
+        ("signal", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("rest", ctypes.c_byte * 48),
+    )
+
+
+class CpuTimer:
+    """Sends `number` for each interval of CPU time that the thread which made it has used. Raises OSError."""
+
+    def __init__(self, number: int) -> None:
+        self._library = ctypes.CDLL(None, use_errno=True)
+        self._id = ctypes.c_void_p()
+        event = _Event(signal=number, notify=0)
+        self._check(self._library.timer_create(_THREAD_CPU, ctypes.byref(event), ctypes.byref(self._id)))
+
+    def every(self, seconds: float) -> None:
+        """From now on; 0 for no more."""
+        nanoseconds = int(seconds * 1e9)
+        times = (ctypes.c_long * 4)(*divmod(nanoseconds, 10**9), *divmod(nanoseconds, 10**9))
+        self._check(self._library.timer_settime(self._id, 0, ctypes.byref(times), None))
+
+    def _check(self, failed: int) -> None:
+        if failed:
+            raise OSError(ctypes.get_errno(), "no timer of a thread's CPU time")
+
+
 class Sampler:
     """Counts samples by stage, and knows what each kind of thread used meanwhile."""
 
@@ -59,14 +93,15 @@ class Sampler:
         self._stages: dict[str, str | None] = {}
         self._seen: Counter[str] = Counter()
         self._before: dict[str, float] = {}
+        self._timer = CpuTimer(signal.SIGPROF)
 
     def begin(self, *_: object) -> None:
         self._seen.clear()
         self._before = _threads()
-        signal.setitimer(signal.ITIMER_PROF, _INTERVAL, _INTERVAL)
+        self._timer.every(_INTERVAL)
 
     def end(self, *_: object) -> None:
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        self._timer.every(0)
         used = {kind: seconds - self._before[kind] for kind, seconds in _threads().items()}
         written = self._file.with_suffix(".new")
         written.write_text(json.dumps({"samples": dict(self._seen), "seconds": used}))

@@ -16,9 +16,9 @@ from gateway.domain import Array
 from gateway.errors import GatewayError
 
 _WORTH = 16 * 1024  # bytes from which it pays
-# Bytes up to which one parser takes all texts, one after the other: it sets aside fifteen times their length, and
-# whoever parses holds the interpreter anyway.
-_KEPT = 8 * 1024 * 1024
+# Bytes between which one parser takes all texts, one after the other: it sets aside fifteen times their length, and
+# whoever parses holds the interpreter anyway. Small ones are read on the event loop, which waits for no thread.
+_SMALL, _KEPT = 64 * 1024, 8 * 1024 * 1024
 _parser, _in_use = simdjson.Parser(), threading.Lock()
 _MOST_LISTS = 10_000  # nested lists of one depth; they are looked at one by one
 _Kind = tuple[Literal["d", "i", "u"], type[np.generic]]
@@ -36,7 +36,7 @@ def load(text: bytes, strict: Callable[[bytes], object]) -> object | None:
     """
     if len(text) < _WORTH or not text.startswith(b"{"):
         return None
-    if len(text) > _KEPT:
+    if not _SMALL < len(text) <= _KEPT:
         return _load(simdjson.Parser(), text, strict)
     with _in_use:
         return _load(_parser, text, strict)

@@ -12,6 +12,7 @@ from gateway.translate import typed_json
 from gateway.translate.tensors import load_json, parse, read_json
 
 COUNT = 6000  # elements: enough text for the fast reader
+LARGE = 20_000  # and for the one parser
 
 
 def document(
@@ -112,20 +113,25 @@ def load(text: bytes) -> Any:
     return typed_json.load(text, load_json)
 
 
+def large(number: float) -> bytes:
+    """A text for the one parser."""
+    return document([number] * LARGE, shape=(LARGE,))
+
+
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD.keys())
 def test_whatever_came_before_leaves_the_one_parser_free(text: bytes) -> None:
-    load(text)
-    assert load(document([1.5] * COUNT)) is not None
+    load(text + b" " * 64 * 1024)
+    assert load(large(1.5)) is not None
 
 
 def test_what_one_text_gave_stays_when_the_parser_takes_the_next() -> None:
-    first = load(document([1.5] * COUNT))
-    load(document([2.5] * COUNT))
+    first = load(large(1.5))
+    load(large(2.5))
     assert set(first["inputs"][0]["data"]) == {1.5}
 
 
 def test_threads_take_the_parser_in_turns() -> None:
-    texts = [document([float(number)] * COUNT) for number in range(8)] * 20
+    texts = [large(float(number)) for number in range(8)] * 20
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(load, texts))
     assert [set(each["inputs"][0]["data"]) for each in found] == [{float(n)} for n in range(8)] * 20
@@ -136,3 +142,8 @@ def test_a_text_too_long_for_the_kept_parser_is_read_alike() -> None:
     text = document([1.2345678901234] * count, shape=(count,))
     assert len(text) > 8 * 1024 * 1024
     assert len(load(text)["inputs"][0]["data"]) == count
+
+
+def test_a_small_text_does_not_wait_for_a_large_one() -> None:
+    with typed_json._in_use:
+        assert load(document([1.5] * COUNT)) is not None

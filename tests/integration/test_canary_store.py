@@ -280,7 +280,7 @@ async def test_a_frozen_redis_is_an_outage_and_no_more(server: Server) -> None:
                 await store.get("pets")
             await until(lambda: not copy.table.status().fresh, within=5)
             assert copy.generation("pets") == 1
-        await until(lambda: copy.table.status().fresh, within=10)
+        await until(lambda: copy.table.status().fresh, within=4)
 
 
 async def test_a_document_that_cannot_be_read_keeps_the_last_good_one_and_is_told_once(

@@ -55,6 +55,11 @@ SIZES = [
 ]
 
 
+def shrinks(size: tuple[int, int], shorter: int) -> bool:
+    """Whether a crop resizes only what it keeps; else it is torchvision's to the bit."""
+    return min(size) >= shorter
+
+
 @pytest.mark.parametrize("to", CROPS)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize(("name", "filter_"), [("bicubic", BICUBIC), ("nearest", NEAREST)])
@@ -77,7 +82,7 @@ def test_a_bilinear_crop_is_within_a_level_of_torchvision(
     shorter, width, height = to
     ours = shown(picture, network(width, height, "crop", resize_shorter=shorter))
     difference = gap(ours, torchvision_crop(picture, shorter, width, height, BILINEAR))
-    assert difference.max() <= 1
+    assert difference.max() <= (1 if shrinks(size, shorter) else 0)
     assert difference.mean() <= 0.3
 
 
@@ -97,7 +102,8 @@ def test_a_bilinear_crop_is_within_two_levels_of_torchvision_for_any_sides(
     width, height = max(width, -(-height // 15)), max(height, -(-width // 15))
     picture = noise(width, height)
     ours = shown(picture, network(crop_width, crop_height, "crop", resize_shorter=shorter))
-    assert gap(ours, torchvision_crop(picture, shorter, crop_width, crop_height, BILINEAR)).max() <= 2
+    expected = torchvision_crop(picture, shorter, crop_width, crop_height, BILINEAR)
+    assert gap(ours, expected).max() <= (2 if shrinks((width, height), shorter) else 0)
 
 
 @pytest.mark.parametrize("size", [(1700, 100), (99, 1701), (2000, 7), (5, 803), (300, 1)], ids=str)

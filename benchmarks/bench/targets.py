@@ -54,7 +54,10 @@ def _pictures(run: Run) -> Iterator[Target]:
     alone = sorted(run.section("jpeg"), key=int)[:1]
     ours, by_json, by_grpc = (run.row(n, "jpeg", *alone) for n in ("gateway", JSON_CLIENT, GRPC_CLIENT))
     yield _least(
-        "`jpeg`: CPU of all processes, JSON client to gateway", 25, _ratio(by_json.cpu(), ours.cpu())
+        "`jpeg`: CPU of all processes, JSON client to gateway",
+        25,
+        _ratio(by_json.cpu(), ours.cpu()),
+        reason="decoding and resizing are most of it, and [performance.md](performance.md) has the rest",
     )
     yield _most(
         "`jpeg`: CPU of all processes, gateway to gRPC client",

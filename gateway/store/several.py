@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, Self, cast
 
 from redis.asyncio import Redis
@@ -124,13 +125,28 @@ class _Channels(ClusterPubSub):
 def primary_of(address: StoreAddress, options: Mapping[str, Any]) -> Redis:
     """A client of the server that the sentinels call the primary; they are asked at each new connection."""
     ours = {"ssl": True, **options} if address.secure else options
-    sentinels = Sentinel(  # type: ignore[no-untyped-call]  # the library's own
+    sentinels = _Sentinels(  # type: ignore[no-untyped-call]  # the library's own
         address.nodes,
         sentinel_kwargs={**ours, **_tls(address.options), **address.sentinel_options},
         **{**ours, **address.options},
     )
     client: Redis = sentinels.master_for(address.primary, connection_pool_class=_PrimaryPool)
     return client
+
+
+class _Sentinels(Sentinel):
+    """Any number may ask for the primary at once, and all sentinels stay known.
+
+    The library moves the one that answered to the front of its list while others go over the same list, and of two
+    that change places at once one is overwritten: never asked again, its connections never closed.
+    """
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        asked = copy(self)
+        asked.sentinels = list(self.sentinels)
+        found: tuple[str, int] = await Sentinel.discover_master(asked, service_name)
+        self.sentinels = asked.sentinels
+        return found
 
 
 class _PrimaryPool(SentinelConnectionPool):

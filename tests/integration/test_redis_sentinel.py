@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import redis as blocking
-from stack import Addresses, free_addresses
+from stack import free_addresses
 from support.everything import PASSWORD, documented_line
 from support.redis_group import (
     ROUTE,
@@ -23,6 +22,8 @@ from support.redis_group import (
 )
 from support.redis_server import Server, in_background, replica, sentinels, serving, wait_until
 
+from gateway.store.connection import connect
+
 NAME = "mymaster"
 PROMISED = 2.0  # seconds until a change holds everywhere
 SENTINELS_PASSWORD = "the-word-of-the-sentinels"
@@ -32,11 +33,11 @@ SENTINELS_PASSWORD = "the-word-of-the-sentinels"
 class Watched:
     primary: Server
     replica: Server
-    sentinels: list[Addresses]
+    sentinels: list[Server]
 
     def url(self) -> str:
         """As the documented user, at Redis and at the sentinels."""
-        places = ",".join(f"{at.redis_address}:{at.redis_port}" for at in self.sentinels)
+        places = ",".join(f"{one.at.redis_address}:{one.at.redis_port}" for one in self.sentinels)
         theirs = f"sentinel_username=gateway&sentinel_password={SENTINELS_PASSWORD}"
         return f"redis+sentinel://gateway:{PASSWORD}@{places}/{NAME}?{theirs}"
 
@@ -46,16 +47,16 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     with serving(free_addresses()) as primary, replica(primary) as second:
         for server in (primary, second):
             server.admin().execute_command(*documented_line())
-        with sentinels(primary, NAME, tmp_path) as places:
-            for at in places:
-                allow_the_gateway(at)
-            yield Watched(primary, second, places)
+        with sentinels(primary, NAME, tmp_path) as watching:
+            for sentinel in watching:
+                allow_the_gateway(sentinel)
+            yield Watched(primary, second, watching)
 
 
-def allow_the_gateway(at: Addresses) -> None:
+def allow_the_gateway(sentinel: Server) -> None:
     """What docs/access.md gives it at a sentinel."""
     rights = ["resetkeys", "resetchannels", "-@all", "+sentinel|masters"]
-    with blocking.Redis(at.redis_address, port=at.redis_port) as admin:
+    with sentinel.admin() as admin:
         admin.execute_command("ACL", "SETUSER", "gateway", "on", f">{SENTINELS_PASSWORD}", *rights)
 
 
@@ -104,9 +105,19 @@ async def test_what_was_written_to_the_old_primary_in_a_planned_failover_is_not_
         await asyncio.to_thread(wait_until, kept, "a key was not written again")
 
 
+async def test_a_sentinel_that_many_miss_at_once_is_asked_again_when_it_is_back(watched: Watched) -> None:
+    first, *others = watched.sentinels
+    async with connect(watched.url(), timeout=0.5) as client:
+        with first.frozen():
+            await asyncio.gather(*(client.time() for _ in range(8)))
+        await client.connection_pool.disconnect()
+        for other in others:
+            other.process.stop(signal.SIGKILL)
+        assert await client.time()
+
+
 def promote(watched: Watched) -> None:
-    at = watched.sentinels[0]
-    with blocking.Redis(at.redis_address, port=at.redis_port) as admin:
+    with watched.sentinels[0].admin() as admin:
         admin.execute_command("SENTINEL", "FAILOVER", NAME)
     wait_until(lambda: role(watched.replica) == "master", "nothing failed over")
 
@@ -119,7 +130,7 @@ def role(server: Server) -> str:
 def refusals(watched: Watched) -> list[object]:
     """What the users of the gateway were not allowed to do, at Redis and at the sentinels."""
     found: list[object] = list(watched.replica.admin().execute_command("ACL", "LOG"))
-    for at in watched.sentinels:
-        with blocking.Redis(at.redis_address, port=at.redis_port) as admin:
+    for sentinel in watched.sentinels:
+        with sentinel.admin() as admin:
             found += admin.execute_command("ACL", "LOG")
     return found

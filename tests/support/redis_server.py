@@ -96,14 +96,14 @@ def replica(of: Server) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def sentinels(primary: Server, name: str, folder: Path, count: int = 3) -> Iterator[list[Addresses]]:
+def sentinels(primary: Server, name: str, folder: Path, count: int = 3) -> Iterator[list[Server]]:
     """Sentinels that all know each other and a replica of the primary. They take it for dead after half a second."""
     with contextlib.ExitStack() as started:
-        places = [started.enter_context(_sentinel(primary, name, folder)) for _ in range(count)]
-        for at in places:
-            with blocking.Redis(at.redis_address, port=at.redis_port, decode_responses=True) as admin:
+        servers = [started.enter_context(_sentinel(primary, name, folder)) for _ in range(count)]
+        for server in servers:
+            with server.admin() as admin:
                 wait_until(lambda a=admin: _knows_all(a, name, count), "the sentinels did not meet")
-        yield places
+        yield servers
 
 
 @contextlib.asynccontextmanager
@@ -158,7 +158,7 @@ def _replicates(admin: Any, master: str) -> bool:
 
 
 @contextlib.contextmanager
-def _sentinel(primary: Server, name: str, folder: Path) -> Iterator[Addresses]:
+def _sentinel(primary: Server, name: str, folder: Path) -> Iterator[Server]:
     at = free_addresses()
     place = f"{primary.at.redis_address} {primary.at.redis_port}"
     lines = [
@@ -170,9 +170,10 @@ def _sentinel(primary: Server, name: str, folder: Path) -> Iterator[Addresses]:
     config.write_text("\n".join(lines) + "\n")
     part = redis(at)
     options = [word for word in part.command[1:] if word not in ("--save", "")]
-    with running(Part("sentinel", [part.command[0], str(config), "--sentinel", *options], part.environment)):
+    command = [part.command[0], str(config), "--sentinel", *options]
+    with running(Part("sentinel", command, part.environment)) as process:
         _wait(at)
-        yield at
+        yield Server(at, process)
 
 
 def _knows_all(admin: Any, name: str, count: int) -> bool:

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from litestar import Litestar
 from litestar.exceptions import HTTPException
@@ -36,6 +37,7 @@ from gateway.serving import Drain, Watchdog, give_back, share_one_heap
 from gateway.settings import Settings
 from gateway.telemetry.logs import configure_logs
 from gateway.telemetry.metrics import Metrics
+from gateway.translate import typed_json
 from gateway.upstream import Resolve
 
 _FIRST_READING = 3.0  # seconds
@@ -50,7 +52,10 @@ def create_app() -> ASGIApp:
         level=settings.log_level, style=settings.log_format, dropped=metrics.worker.line_dropped
     )
     drain = Drain(settings.drain_delay)
-    around = Part(resources=[lines, drain, Watchdog()], tasks=[_keep_what_lasts, give_back])
+    around = Part(
+        resources=[lines, drain, Watchdog()],
+        tasks=[_keep_what_lasts, partial(give_back, typed_json.let_go)],
+    )
     return build(settings, metrics, around, drain=drain, patience=_FIRST_READING)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+from collections.abc import Callable
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 _MIB = 1024 * 1024
@@ -25,9 +26,13 @@ def share_one_heap() -> None:
         mallopt(_M_TRIM_THRESHOLD, _FREE)
 
 
-async def give_back(interval: float = _INTERVAL) -> None:
-    """What is free every so many seconds goes back to the system; what is needed again costs its pages once."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    while trim is not None:
+async def give_back(*kept: Callable[[], None], interval: float = _INTERVAL) -> None:
+    """What is free every so many seconds goes back to the system, and what `kept` lets go of then, on a thread; what is
+    needed again costs its pages once.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)
+    while True:
         await asyncio.sleep(interval)
+        for let_go in kept:
+            await asyncio.to_thread(let_go)
         await asyncio.to_thread(trim, 0)

@@ -6,6 +6,7 @@ would be refused there.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -19,8 +20,28 @@ _WORTH = 16 * 1024  # bytes from which it pays
 # Bytes between which one parser takes all texts, one after the other: it sets aside fifteen times their length, and
 # whoever parses holds the interpreter anyway. Small ones are read on the event loop, which waits for no thread.
 _SMALL, _KEPT = 64 * 1024, 8 * 1024 * 1024
-_parser, _in_use = simdjson.Parser(), threading.Lock()
 _MOST_LISTS = 10_000  # nested lists of one depth; they are looked at one by one
+
+
+class _InTurns:
+    """A parser for whoever comes, one after the other."""
+
+    def __init__(self) -> None:
+        self._in_use = threading.Lock()
+        self.renew()
+
+    @contextmanager
+    def taken(self) -> Iterator[simdjson.Parser]:
+        with self._in_use:
+            yield self._parser
+
+    def renew(self) -> None:
+        """What the parser had set aside is free; the next large text sets it aside again."""
+        with self._in_use:
+            self._parser = simdjson.Parser()
+
+
+_large_texts = _InTurns()
 _Kind = tuple[Literal["d", "i", "u"], type[np.generic]]
 _FLOAT: _Kind = ("d", np.float64)
 _KINDS: Mapping[object, _Kind] = {
@@ -38,8 +59,13 @@ def load(text: bytes, strict: Callable[[bytes], object]) -> object | None:
         return None
     if not _SMALL < len(text) <= _KEPT:
         return _load(simdjson.Parser(), text, strict)
-    with _in_use:
-        return _load(_parser, text, strict)
+    with _large_texts.taken() as parser:
+        return _load(parser, text, strict)
+
+
+def let_go() -> None:
+    """Frees what the large texts of the past needed, which is resident until then."""
+    _large_texts.renew()
 
 
 def _load(parser: simdjson.Parser, text: bytes, strict: Callable[[bytes], object]) -> object | None:

@@ -80,7 +80,9 @@ def read_until(descriptor: int, wanted: str, seconds: float = 20) -> str:
     while wanted not in found:
         ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
         assert ready, f"{wanted!r} did not come, but {found!r}"
-        found += os.read(descriptor, 65536).decode()
+        came = os.read(descriptor, 65536)
+        assert came, f"it ended before {wanted!r}, after {found!r}"
+        found += came.decode()
     return found
 
 

@@ -48,7 +48,7 @@ last = bytearray(1_000)
 held = resident()
 del parts
 async def until_less():
-    giving = asyncio.create_task(give_back(0.05))
+    giving = asyncio.create_task(give_back(interval=0.05))
     while held - resident() < 90_000_000:
         await asyncio.sleep(0.01)
     giving.cancel()
@@ -60,5 +60,34 @@ asyncio.run(asyncio.wait_for(until_less(), 30))
 def test_what_is_free_is_kept_for_a_while_and_then_given_back() -> None:
     answer = subprocess.run(
         [sys.executable, "-P", "-c", _PARTS], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert answer.stdout.strip() == "True"
+
+
+_PARSER = """
+import asyncio
+from gateway.serving import give_back, share_one_heap
+from gateway.translate import typed_json
+share_one_heap()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+numbers = ",".join(["1.25"] * 1_000_000)
+text = ('{"inputs":[{"name":"a","datatype":"FP32","shape":[1000000],"data":[' + numbers + "]}]}").encode()
+del numbers
+before = resident()
+assert typed_json.load(text, lambda _: None)
+async def until_let_go():
+    giving = asyncio.create_task(give_back(typed_json.let_go, interval=0.05))
+    while resident() - before > 2_000_000:
+        await asyncio.sleep(0.01)
+    giving.cancel()
+print(resident() - before > 10_000_000)
+asyncio.run(asyncio.wait_for(until_let_go(), 30))
+"""
+
+
+def test_what_a_large_text_needed_is_not_kept_for_good() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", _PARSER], capture_output=True, text=True, check=True, timeout=60
     )
     assert answer.stdout.strip() == "True"

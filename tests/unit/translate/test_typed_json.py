@@ -145,5 +145,5 @@ def test_a_text_too_long_for_the_kept_parser_is_read_alike() -> None:
 
 
 def test_a_small_text_does_not_wait_for_a_large_one() -> None:
-    with typed_json._in_use:
+    with typed_json._large_texts.taken():
         assert load(document([1.5] * COUNT)) is not None

@@ -11,6 +11,7 @@ import click
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+import gateway.cli.lean  # noqa: F401  # before all that follows
 from gateway.cli.check_config import load_settings
 from gateway.http import Bounds, Guard
 from gateway.serving import Supervisor
@@ -37,6 +38,13 @@ def serve() -> None:
         _run(settings)
 
 
+def application() -> object:
+    """What uvicorn calls in every process that serves; a worker comes here without the command."""
+    from gateway.app import create_app  # noqa: PLC0415  # the parent of workers has no use for it
+
+    return create_app()
+
+
 def _share_metrics(settings: Settings, stack: contextlib.ExitStack) -> None:
     """Before any worker is there: each decides when it starts where its metrics go."""
     try:
@@ -52,7 +60,7 @@ def _protocol(settings: Settings) -> type[asyncio.Protocol]:
 
 def _run(settings: Settings) -> None:
     config = uvicorn.Config(
-        "gateway.app:create_app",
+        "gateway.cli.serve:application",
         factory=True,
         host=settings.host,
         port=settings.port,

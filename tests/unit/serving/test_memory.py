@@ -91,3 +91,19 @@ def test_what_a_large_text_needed_is_not_kept_for_good() -> None:
         [sys.executable, "-P", "-c", _PARSER], capture_output=True, text=True, check=True, timeout=60
     )
     assert answer.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize(
+    ("first", "loaded"),
+    [
+        pytest.param("gateway.cli.serve", False, id="in the only process"),
+        pytest.param(
+            "gateway.http, gateway.cli.serve", False, id="in a worker, which is sent the protocol first"
+        ),
+        pytest.param("gateway.app", True, id="anywhere else"),
+    ],
+)
+def test_what_serves_does_not_load_what_it_never_shows(first: str, loaded: bool) -> None:
+    imports = f"import {first}, gateway.app, sys; print('rich.text' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-P", "-c", imports], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == str(loaded)

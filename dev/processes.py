@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,7 +85,8 @@ def _answers(child: psutil.Process) -> bool:
 
 @contextmanager
 def running(part: Part) -> Iterator[Process]:
-    """The part as a process, stopped at the end of the block."""
+    """The part as a process, stopped at the end of the block, and when this process is told to end."""
+    _unwind_when_told_to_end()
     folder = RUN / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{part.name}-{time.time_ns()}.log"
@@ -102,6 +104,13 @@ def running(part: Part) -> Iterator[Process]:
         yield process
     finally:
         process.stop()
+
+
+def _unwind_when_told_to_end() -> None:
+    """SIGTERM ends this process as Ctrl-C does. Left alone it would end nothing but this process."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
+# Programs of a folder of their own, which runs in the exporters' environment too and is no package.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "triton" / "export"))
 from evaluate import pictures  # type: ignore[import-not-found]
 

@@ -14,6 +14,7 @@ from processes import RunningStack
 from stack import ROOT
 from traffic import END_USER, calling
 
+# Programs of a folder of their own, which runs in the exporters' environment too and is no package.
 sys.path.append(str(ROOT / "triton" / "export"))
 from evaluate import pictures, wide_scenes  # type: ignore[import-not-found]
 

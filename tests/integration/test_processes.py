@@ -8,10 +8,12 @@ import psutil
 import pytest
 from stack import ROOT
 
+# Tests that run in the background have children who ignore SIGINT.
 COMMAND = """
-import time
+import signal, time
 from processes import running
 from stack import Part
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with running(Part("sleeper", ["sleep", "600"], {})) as sleeper:
     print(sleeper.popen.pid, flush=True)
     time.sleep(600)
@@ -20,10 +22,8 @@ with running(Part("sleeper", ["sleep", "600"], {})) as sleeper:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_is_told_to_end_leaves_nothing_behind(how: signal.Signals) -> None:
-    # Tests that run in the background have children who ignore what ends the command.
-    heard = f"import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{COMMAND}"
     with subprocess.Popen(
-        [sys.executable, "-c", heard],
+        [sys.executable, "-c", COMMAND],
         env={"PYTHONPATH": str(ROOT / "dev"), "PATH": "/usr/bin:/bin"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -5,6 +5,18 @@ import sys
 
 import pytest
 
+_RESIDENT = """
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+"""
+
+
+def printed(program: str) -> str:
+    """By a process of its own: what an allocator holds depends on all that ran before."""
+    command = [sys.executable, "-P", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
 # Each thread holds what is too large for Python's own allocator, until all do; then the C library tells its heaps.
 _THREADS = """
 import ctypes, threading
@@ -31,18 +43,13 @@ library.fflush(None)
     ],
 )
 def test_threads_share_one_heap(first: str, several: bool) -> None:
-    answer = subprocess.run(
-        [sys.executable, "-P", "-c", _THREADS.format(first=first)], capture_output=True, text=True, check=True
-    )
-    assert (answer.stdout.count("<heap nr=") > 1) is several
+    assert (printed(_THREADS.format(first=first)).count("<heap nr=") > 1) is several
 
 
 _PARTS = """
 import asyncio
 from gateway.serving import give_back, share_one_heap
 share_one_heap()
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096
 parts = [bytearray(b"x") * 1_000_000 for _ in range(100)]
 last = bytearray(1_000)
 held = resident()
@@ -58,10 +65,7 @@ asyncio.run(asyncio.wait_for(until_less(), 30))
 
 
 def test_what_is_free_is_kept_for_a_while_and_then_given_back() -> None:
-    answer = subprocess.run(
-        [sys.executable, "-P", "-c", _PARTS], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert answer.stdout.strip() == "True"
+    assert printed(_RESIDENT + _PARTS) == "True"
 
 
 _PARSER = """
@@ -69,8 +73,6 @@ import asyncio
 from gateway.serving import give_back, share_one_heap
 from gateway.translate import typed_json
 share_one_heap()
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096
 numbers = ",".join(["1.25"] * 1_000_000)
 text = ('{"inputs":[{"name":"a","datatype":"FP32","shape":[1000000],"data":[' + numbers + "]}]}").encode()
 del numbers
@@ -87,10 +89,7 @@ asyncio.run(asyncio.wait_for(until_let_go(), 30))
 
 
 def test_what_a_large_text_needed_is_not_kept_for_good() -> None:
-    answer = subprocess.run(
-        [sys.executable, "-P", "-c", _PARSER], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert answer.stdout.strip() == "True"
+    assert printed(_RESIDENT + _PARSER) == "True"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +103,5 @@ def test_what_a_large_text_needed_is_not_kept_for_good() -> None:
     ],
 )
 def test_what_serves_does_not_load_what_it_never_shows(first: str, loaded: bool) -> None:
-    imports = f"import {first}, gateway.app, sys; print('rich.text' in sys.modules)"
-    answer = subprocess.run([sys.executable, "-P", "-c", imports], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == str(loaded)
+    program = f"import {first}, gateway.app, sys; print('rich.text' in sys.modules)"
+    assert printed(program) == str(loaded)

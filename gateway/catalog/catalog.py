@@ -174,9 +174,9 @@ class Catalog:
     def find(self, task: Task, name: str | None, allowed: Callable[[str], bool]) -> ModelCard:
         """The model for this task: the one named, or the default one, of those that are `allowed`.
 
-        Raises ModelNotFound, the same for a model that is not allowed as for one that does not exist,
-        ModelUnavailable where Triton knows the model but cannot serve it, and ValidationFailed where the model
-        does something else or there is no default.
+        Raises ModelNotFound, the same for a model that is not allowed as for one that does not exist, and where none
+        of the task's is allowed; ModelUnavailable where Triton knows the model but cannot serve it; and
+        ValidationFailed where the model does something else or there is no default.
         """
         if name is None:
             return self._default(task, allowed)
@@ -211,9 +211,16 @@ class Catalog:
         if chosen:
             names = ", ".join(card.name for card in chosen)
             raise ValidationFailed("Name a model.", [FieldError("/model", f"One of: {names}.")])
+        if self._is_for_others(task, allowed):
+            raise ModelNotFound(f"There is no model for {task} that you may use.")
         raise ModelUnavailable(
             f"No model for {task} is loaded at the moment.", retry_after=2, internal=self._failure
         )
+
+    def _is_for_others(self, task: Task, allowed: Callable[[str], bool]) -> bool:
+        """Whether models do this, and none of those that are broken, which may do it too, is the caller's."""
+        known = any(card.task is task for card in self.cards())
+        return known and not any(allowed(name) for name in self._snapshot.broken)
 
     def _note_failure(self, reason: str) -> None:
         if not self._failure or (self._refreshed_at is None and self._failure != reason):

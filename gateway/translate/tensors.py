@@ -69,7 +69,8 @@ def parse(
         raise ValidationFailed.of("Inference-Header-Content-Length", "The body is shorter than this.")
     header = body if header_length is None else body[:header_length]
     asked = validated(protocol.InferenceRequest, read(header), strict=True)
-    parameters, outputs = asked.parameters, asked.outputs
+    parameters = asked.parameters
+    outputs = asked.outputs or None  # an empty list asks for all, as it does of Triton
     return InferRequest(
         inputs=_inputs(asked.inputs, memoryview(body)[len(header) :]),
         outputs=None if outputs is None else [_wanted(output) for output in outputs],

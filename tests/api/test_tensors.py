@@ -138,6 +138,11 @@ async def test_outputs_come_as_and_in_the_order_that_is_asked(gateway: httpx.Asy
     assert (x["name"], behind) == ("out_x", np.array([0.5, 1], np.float32).tobytes())
 
 
+async def test_an_empty_list_of_outputs_asks_for_all(gateway: httpx.AsyncClient) -> None:
+    reply = await gateway.post(INFER, json=body(outputs=[]))
+    assert [output["name"] for output in reply.json()["outputs"]] == ["out_x", "out_words"]
+
+
 async def test_a_body_without_json_is_the_only_input(gateway: httpx.AsyncClient) -> None:
     reply = await gateway.post(
         "/v2/models/single/infer", content=b"\1\0\2\0", headers={"inference-header-content-length": "0"}

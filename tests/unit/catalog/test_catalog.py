@@ -94,6 +94,20 @@ async def test_a_model_for_another_task_is_a_wrong_field() -> None:
     assert caught.value.errors[0].pointer == "/model"
 
 
+async def test_a_task_for_which_no_model_is_allowed_is_refused_as_a_model_that_is_not() -> None:
+    catalog = catalog_of(Registry())
+    await catalog.refresh()
+    with pytest.raises(ModelNotFound, match="no model for image-classification"):
+        catalog.find(Task.IMAGE_CLASSIFICATION, None, lambda _: False)
+
+
+async def test_where_the_only_model_that_is_allowed_failed_to_load_waiting_may_help() -> None:
+    catalog = catalog_of(Registry(unavailable={"zoo": "no such file"}))
+    await catalog.refresh()
+    with pytest.raises(ModelUnavailable):
+        catalog.find(Task.IMAGE_CLASSIFICATION, None, lambda name: name == "zoo")
+
+
 async def test_an_unknown_model_is_not_found() -> None:
     catalog = catalog_of(Registry())
     await catalog.refresh()

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from gateway.ratelimit.gcra import Verdict
@@ -37,8 +37,8 @@ class Source(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _Stock:
-    """Of one caller: places, and a unit with each. `verdict` is of when the last of them were taken; `since` when that
-    was begun, on the loop's clock."""
+    """Of one caller: places, and a unit with each. `verdict` is the store's last word on what is left besides them;
+    `since` when the last of them were asked for, on the loop's clock."""
 
     plan: Plan
     verdict: Verdict
@@ -47,6 +47,14 @@ class _Stock:
     leases: deque[str] = field(default_factory=deque)
     wanted: int = _LEAST
     filling: bool = False
+
+    @property
+    def left(self) -> tuple[int, ...]:
+        """Of each bound, as if nothing were here. No more than it holds: the store goes on filling up what was taken
+        from it, as if that had been used."""
+        here = len(self.leases)
+        found = zip(self.verdict.remaining, self.plan.capacities, strict=True)
+        return tuple([min(each + here, most) for each, most in found])
 
     def adapt(self, now: float) -> None:
         """To how fast it is used up."""
@@ -72,15 +80,14 @@ class Ahead:
             return None
         lease = stock.leases.popleft()
         self._fill(stock)
-        left, found = len(stock.leases), stock.verdict
-        remaining = tuple([each + left for each in found.remaining])
-        return Verdict(found.allowed, found.wait, found.refused_by, remaining, found.resets), lease
+        found = stock.verdict
+        return Verdict(found.allowed, found.wait, found.refused_by, stock.left, found.resets), lease
 
     def came(self, plan: Plan, verdict: Verdict) -> None:
         """Hears of a request that the store itself has let in."""
         stock = self._stocks.get(plan.flight_key)
         if stock is not None and stock.plan is plan:
-            stock.verdict = verdict
+            stock.verdict = _lower(stock.verdict, verdict) if stock.leases else verdict
             self._fill(stock)
             return
         if stock is not None:  # the caller's bounds are others now
@@ -97,8 +104,8 @@ class Ahead:
     def _fill(self, stock: _Stock) -> None:
         """Where half of what may be here is not."""
         here = len(stock.leases)
-        *units, places = stock.verdict.remaining
-        allowed = min((min(units) + here) // _UNITS, (places + here) // _PLACES) // self._shares
+        *units, places = stock.left
+        allowed = min(min(units) // _UNITS, places // _PLACES) // self._shares
         if stock.filling or 2 * here > min(stock.wanted, allowed):
             return
         stock.adapt(asyncio.get_running_loop().time())
@@ -108,14 +115,14 @@ class Ahead:
             self._source.start(self._filled(stock, most - here))
 
     async def _filled(self, stock: _Stock, units: int) -> None:
-        leases = [secrets.token_hex(8) for _ in range(units)]
+        leases, before = [secrets.token_hex(8) for _ in range(units)], stock.verdict
         try:
             verdict = await self._source.charge(stock.plan, units, leases)
         finally:
             stock.filling = False
         if verdict is None or not verdict.allowed:
             return
-        stock.verdict = verdict
+        stock.verdict = verdict if stock.verdict is before else _lower(stock.verdict, verdict)
         stock.leases.extend(leases)
         stock.timer.cancel()
         if self._stocks.get(stock.plan.flight_key) is stock:
@@ -138,3 +145,8 @@ class Ahead:
         for lease in stock.leases:
             self._source.release(stock.plan.flight_key, lease)
         stock.leases.clear()
+
+
+def _lower(one: Verdict, other: Verdict) -> Verdict:
+    """Of two charges whose order nobody knows, for they were under way together: the later one left less."""
+    return replace(other, remaining=tuple(map(min, one.remaining, other.remaining)))

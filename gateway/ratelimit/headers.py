@@ -20,7 +20,7 @@ def policy(decision: Decision) -> str:
 
 
 def remaining(decision: Decision) -> str:
-    """The bound nearest to exhaustion, or the one that refuses: `"key";r=50;t=30`.
+    """The bound of which the smallest share is left, or the one that refuses: `"key";r=50;t=30`.
 
     `t` is when the bound is whole again; of a refusal, when to come back, so that it agrees with `Retry-After`.
     """
@@ -28,7 +28,7 @@ def remaining(decision: Decision) -> str:
         bucket = next(found for found in decision.buckets if found.name == decision.refused_by)
         reset = bucket.reset if decision.retry_after is None else decision.retry_after
         return _item(bucket.name, bucket.remaining, _seconds(reset))
-    bucket = min((found for found in decision.buckets if found.window is not None), key=_fraction)
+    bucket = min((found for found in decision.buckets if found.window is not None), key=_scarcity)
     return _item(bucket.name, bucket.remaining, math.ceil(bucket.reset))
 
 
@@ -44,8 +44,9 @@ def _item(name: str, left: int, seconds: int) -> str:
     return f'"{name}";r={left};t={seconds}'
 
 
-def _fraction(bucket: Bucket) -> float:
-    return bucket.remaining / bucket.capacity
+def _scarcity(bucket: Bucket) -> tuple[float, int]:
+    """Of bounds that are used up alike, the smaller one comes first."""
+    return bucket.remaining / bucket.capacity, bucket.remaining
 
 
 def _seconds(delay: float) -> int:

@@ -47,6 +47,11 @@ class Plan:
         """The rates, then the day."""
         return self.rates if self.day is None else (*self.rates, self.day)
 
+    @property
+    def capacities(self) -> tuple[int, ...]:
+        """Units that each quota holds at most, then the places."""
+        return (*(bound.quota.burst for bound in self.quotas), self.in_flight)
+
 
 def plan(principal: Principal, tier: Tier) -> Plan:
     """The key's own quota takes the place of the tier's. Raises ValueError for a quota that nobody could ever use."""

@@ -1,17 +1,24 @@
 """What is taken ahead for callers who come often: how much, when it goes back, and that nothing is given out twice."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.virtual_time import VirtualLoop
 from unit.ratelimit.callers import ScriptedStore, caller, tier
 
 from gateway.domain import Quota, Tier
-from gateway.ratelimit import RateLimiter
-from gateway.ratelimit.gcra import Verdict
-from gateway.ratelimit.plan import Plan
+from gateway.ratelimit import Decision, RateLimiter, headers
+from gateway.ratelimit.gcra import Verdict, decide
+from gateway.ratelimit.plan import Plan, plan
 
 ME = caller()
-WIDE = tier(Quota(1000, 1, 1000), in_flight=1000)
+MANY = Quota(10_000, 1, 10_000)
+WIDE = tier(MANY, MANY, in_flight=1000)
+PREMIUM = tier(Quota(500, 1, 1000), Quota(2000, 1, 4000), in_flight=256)
 
 
 class Counting(ScriptedStore):
@@ -35,6 +42,38 @@ class Counting(ScriptedStore):
     async def release(self, flight_key: str, leases: Sequence[str]) -> None:
         await super().release(flight_key, leases)
         self.places.difference_update(leases)
+
+
+class Refilling(ScriptedStore):
+    """Rates as the script keeps them, on the loop's clock; each way, there and back, takes the next of `delays`
+    (seconds)."""
+
+    def __init__(self, delays: Sequence[float] = (0.0,)) -> None:
+        super().__init__()
+        self._delays = itertools.cycle(delays)
+        self._tats: tuple[float | None, ...] | None = None
+        self._places: set[str] = set()
+
+    async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict:
+        await asyncio.sleep(next(self._delays))
+        self.charges.append(cost)
+        verdict = self._decided(plan, cost)
+        self._places.update(leases)
+        left = plan.in_flight - len(self._places)
+        await asyncio.sleep(next(self._delays))
+        return replace(verdict, remaining=(*verdict.remaining, left), resets=(*verdict.resets, 0))
+
+    def left(self, plan: Plan) -> tuple[int, ...]:
+        return self._decided(plan, 0).remaining
+
+    def _decided(self, plan: Plan, cost: int) -> Verdict:
+        rates = [bound.rate for bound in plan.quotas]
+        now = round(asyncio.get_running_loop().time() * 1_000_000)
+        verdict, self._tats = decide(rates, self._tats or [None] * len(rates), cost, now)
+        return verdict
+
+    async def release(self, flight_key: str, leases: Sequence[str]) -> None:
+        self._places.difference_update(leases)
 
 
 async def requests(limiter: RateLimiter, count: int, bounds: Tier = WIDE) -> list[bool]:
@@ -113,6 +152,45 @@ async def test_what_is_left_is_told_as_if_it_had_not_been_taken() -> None:
             left.append(decision.buckets[0].remaining)
             await asyncio.sleep(0)
     assert left == list(range(9_999, 9_949, -1))
+
+
+def told_beside_what_exists(
+    bounds: Tier, delays: Sequence[float], pauses: Sequence[float]
+) -> list[tuple[Decision, tuple[int, ...]]]:
+    """Each decision of requests one after the other, with what the store and this process have left just then."""
+
+    async def course() -> list[tuple[Decision, tuple[int, ...]]]:
+        store, bound, found = Refilling(delays), plan(ME, bounds), []
+        async with RateLimiter(store, shares=1) as limiter:
+            for number, pause in enumerate(pauses, 1):
+                decision = await limiter.acquire(ME, bounds, 1)
+                here = sum(store.charges) - number  # also what is still on its way
+                found.append((decision, tuple(each + here for each in store.left(bound))))
+                limiter.release(decision)
+                await asyncio.sleep(pause)
+        return found
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(course())
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    delays=st.lists(st.sampled_from([0.0, 0.0003, 0.004]), min_size=1, max_size=5),
+    pauses=st.lists(st.sampled_from([0.0, 0.0005, 0.003, 0.02, 0.2]), min_size=20, max_size=80),
+)
+def test_never_is_more_told_than_exists_nor_than_the_bound_holds(
+    delays: list[float], pauses: list[float]
+) -> None:
+    for decision, exists in told_beside_what_exists(PREMIUM, delays, pauses):
+        for bucket, most in zip(decision.buckets, exists, strict=False):
+            assert bucket.remaining <= min(most, bucket.capacity)
+
+
+def test_the_bound_that_is_told_is_the_scarcest_one_though_both_fill_up_all_the_time() -> None:
+    found = told_beside_what_exists(PREMIUM, [0.0003], [0.003] * 400)
+    told = {headers(decision)["RateLimit"].partition(";t=")[0] for decision, _ in found}
+    assert told <= {f'"key";r={left}' for left in range(980, 1001)}
 
 
 async def test_a_caller_whose_bounds_change_gets_nothing_that_was_taken_under_the_old_ones() -> None:

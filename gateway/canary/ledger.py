@@ -18,6 +18,9 @@ from gateway.canary.split import FULL
 from gateway.domain import Variant
 
 _BREAKER_SECONDS = 3  # for which one refusal says that a breaker is open
+_OPENED_SECONDS = (
+    15  # in which lie the failures that opened it: a breaker tries again after ten at the latest
+)
 _NOTHING = Tally()
 
 
@@ -61,14 +64,13 @@ def evidence(ledger: Ledger, route: Route, reading: Reading) -> Evidence:
     """What the guard judges."""
     alone = route.weight == FULL
     seconds = [_pair(bucket, route) for bucket in reading.buckets if bucket.second < reading.now]
-    recent = [bucket for bucket in reading.buckets if bucket.second >= reading.now - _BREAKER_SECONDS]
     return Evidence(
         stable=ledger.baseline if alone else ledger.stable,
         canary=ledger.canary,
         windows=windows(seconds, route.guard, alone=alone),
         compared=ledger.compared,
         agreed=ledger.agreed,
-        breaker_open=_refused(recent, route.canary) and not _refused(recent, route.stable),
+        breaker_open=_opened(reading, route),
     )
 
 
@@ -126,6 +128,19 @@ def _side(bucket: Bucket, version: str, variants: Sequence[str]) -> Counts:
         latency = EMPTY if variant == Variant.SHADOW else Histogram(tally.latency)
         found += Counts(tally.requests, tally.errors, latency)
     return found
+
+
+def _opened(reading: Reading, route: Route) -> bool:
+    """Whether the canary's breaker alone is open, for failures at what the stable version answers.
+
+    Requests that both fail at open it too. They are counted for nobody: whoever sends them could take any canary back.
+    """
+    last, lately = (
+        [bucket for bucket in reading.buckets if bucket.second >= reading.now - seconds]
+        for seconds in (_BREAKER_SECONDS, _OPENED_SECONDS)
+    )
+    failed = side(lately, route.canary or "", CANARY_VARIANTS).errors > 0
+    return failed and _refused(last, route.canary) and not _refused(last, route.stable)
 
 
 def _refused(buckets: Sequence[Bucket], version: str | None) -> bool:

@@ -1,5 +1,6 @@
 """Which version answers: the one that was chosen, the stable one where that fails, and another that only listens."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
@@ -12,11 +13,25 @@ from gateway.canary.compare import Result as Compared
 from gateway.catalog import Card
 from gateway.dataplane.deadlines import Deadlines
 from gateway.dataplane.job import Job, Lane, fall_back
-from gateway.domain import Buffer, ModelVersion, Priority
-from gateway.errors import InputError, OutOfService, Overloaded, UpstreamError, ValidationFailed
+from gateway.domain import Buffer, ModelVersion, Priority, Variant
+from gateway.errors import (
+    DeadlineExceeded,
+    InputError,
+    OutOfService,
+    Overloaded,
+    QueueTimeout,
+    UpstreamContractViolation,
+    UpstreamError,
+    UpstreamFailed,
+    UpstreamInvalidResponse,
+    ValidationFailed,
+)
 from gateway.telemetry.timeline import Timeline
 
 _Outcome = TypeVar("_Outcome")
+# Failures that the request itself may have earned. Whether it did, the stable version's answer to it tells.
+_PERHAPS_EARNED = (UpstreamFailed, UpstreamInvalidResponse, UpstreamContractViolation, ValidationFailed)
+_AMPLE = 0.5  # of the usual time: who had less and ran out of it says nothing about the version
 
 
 class Router(Protocol):
@@ -84,23 +99,35 @@ class Attempts:
         """The answer, and the job as it was done: by the stable version where the canary failed."""
         try:
             return job, await self.attempt(job, work)
-        except (UpstreamError, Overloaded) as error:
-            return await self.serve(fall_back(job, error), work)
-        except ValidationFailed as refusal:
-            served = await self.serve(fall_back(job, refusal), work)
-            # Tensors that the stable version takes: it was not the caller's fault.
-            self._outcomes.record(job.target, refusal, 0.0)
+        except (UpstreamError, Overloaded, ValidationFailed) as error:
+            served = await self.serve(fall_back(job, error), work)
+            if isinstance(error, _PERHAPS_EARNED):
+                self._outcomes.record(job.target, error, 0.0)
             return served
 
     async def attempt(self, job: Job, work: Work[_Outcome]) -> _Outcome:
-        """One version's answer."""
+        """One version's answer. A canary that fails is judged by `serve` where the request may have earned it."""
         try:
             outcome, seconds = await work(job)
         except (UpstreamError, Overloaded) as error:
-            self._outcomes.record(job.target, error, 0.0)
+            if job.fallback is None or not isinstance(error, _PERHAPS_EARNED):
+                self._outcomes.record(job.target, error, 0.0)
+            raise
+        except (DeadlineExceeded, asyncio.CancelledError) as error:
+            if self._timed_out(job, error):
+                self._outcomes.record(job.target, DeadlineExceeded("It ran out of time."), 0.0)
             raise
         self._outcomes.record(job.target, None, seconds)
         return outcome
+
+    def _timed_out(self, job: Job, error: BaseException) -> bool:
+        """Whether the version had ample time and gave no answer. Mirrored calls go last, which is no fault of its own,
+        and neither is the wait for its turn, nor a caller that leaves.
+        """
+        if isinstance(error, QueueTimeout) or job.target.variant is Variant.SHADOW:
+            return False
+        over = isinstance(error, DeadlineExceeded) or job.deadline.remaining(self._deadlines.clock()) <= 0
+        return over and job.timeline.longest_call(job.target) >= _AMPLE * job.usual
 
     def offer(
         self,

@@ -40,10 +40,15 @@ class Job:
     def lane(self) -> Lane:
         return Lane(self.target.model, self.target.version, self.card.capacity, self.usual)
 
+    @property
+    def fallback(self) -> ModelVersion | None:
+        """The stable version, where this is a canary's job."""
+        return None if self.target == self.choice.fallback else self.choice.fallback
+
 
 def fall_back(job: Job, error: Exception) -> Job:
     """The job on the stable version. Raises the error where the job is no canary's."""
-    if job.choice.fallback is None or job.target == job.choice.fallback:
+    if job.fallback is None:
         raise error
-    job.timeline.chosen(job.choice.fallback)
-    return replace(job, target=job.choice.fallback)
+    job.timeline.chosen(job.fallback)
+    return replace(job, target=job.fallback)

@@ -67,6 +67,10 @@ class Timeline:
         self.fell_back = self.target is not None
         self.target = target
 
+    def longest_call(self, target: ModelVersion) -> float:
+        """Seconds of the longest call of this version that has ended; 0 where there was none."""
+        return max((each.end - each.start for each in self.stretches if each.target == target), default=0.0)
+
     def seconds(self) -> dict[Stage, float]:
         """By stage. Batches of one request run side by side: an instant counts once, however many share it."""
         found: dict[Stage, float] = {}

@@ -98,14 +98,18 @@ def admin_key(redis: Addresses) -> str:
 
 
 @pytest.fixture
-async def bench(serve: Serve, admin_key: str, tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(
+    request: pytest.FixtureRequest, serve: Serve, admin_key: str, tmp_path: Path
+) -> AsyncIterator[Bench]:
+    """With settings of the test's own, where it has some."""
+    settings = getattr(request, "param", {})
     name = f"plain{next(_numbers)}"
     message = tensors_config(name, [("x", "FP32", [2])], [("y", "FP32", [2])])
     message.version_policy.CopyFrom(
         model_config_pb2.ModelVersionPolicy(all=model_config_pb2.ModelVersionPolicy.All())
     )
     triton = FakeTriton({name: (message, ["1", "2"])}, infer=behaving(alike))
-    async with serving(triton) as url, serve(url, model_repository=tmp_path) as client:
+    async with serving(triton) as url, serve(url, model_repository=tmp_path, **settings) as client:
         await until_ready(client)
         client.headers["x-api-key"] = admin_key
         yield Bench(name, client, triton, tmp_path)
@@ -145,6 +149,46 @@ async def test_what_both_versions_refuse_is_the_callers_to_mend(bench: Bench) ->
     await bench.asked(1)
     report = await bench.until(lambda found: found["canary"]["requests"] > 0)
     assert (report["canary"]["requests"], report["canary"]["errors"]) == (1, 0)
+
+
+async def too_long(_: Request, context: grpc.aio.ServicerContext) -> Response:
+    """What ONNX Runtime says of more tokens than a network takes, whichever version that is."""
+    await context.abort(grpc.StatusCode.INTERNAL, "onnx runtime error 2: not all dimensions fit")
+    raise AssertionError
+
+
+async def test_requests_that_both_versions_fail_at_take_no_canary_back(bench: Bench) -> None:
+    await bench.put(weight=10_000)
+    bench.triton.infer = too_long
+    stable = 0
+    while stable < 40:  # some looks of the guard, at a breaker that is open from the fifth on
+        assert await bench.asked(4) == {(502, ""): 4}
+        await asyncio.sleep(0.3)
+        report = (await bench.client.get(f"{bench.route}/report")).json()
+        stable = report["stable"]["errors"]
+    assert sum(request.model_version == "2" for request in bench.triton.requests) < 20
+    assert (report["canary"]["requests"], report["canary"]["errors"]) == (0, 0)
+    assert (await bench.client.get(bench.route)).json()["phase"] != "rolled-back"
+
+
+@pytest.mark.parametrize("bench", [{"request_timeout": 0.5}], indirect=True, ids=["half a second each"])
+async def test_a_canary_that_runs_out_of_time_has_failed(bench: Bench) -> None:
+    await bench.put(weight=10_000, guard={"min_requests": 1000})
+
+    async def hangs(_: Request, __: grpc.aio.ServicerContext) -> list[float]:
+        await asyncio.sleep(1)
+        return [1.0, 2.0]
+
+    bench.triton.infer = behaving(hangs)
+    assert await bench.asked(3) == {(504, ""): 3}
+    # A caller who hardly gives it time says nothing about it.
+    bench.client.headers["x-request-timeout"] = "50"
+    assert await bench.asked(3) == {(504, ""): 3}
+    del bench.client.headers["x-request-timeout"]
+    bench.triton.infer = behaving(alike)
+    assert await bench.asked(1) == {(200, "canary"): 1}
+    report = await bench.until(lambda found: found["canary"]["requests"] == 4)
+    assert report["canary"]["errors"] == 3
 
 
 async def test_the_guard_takes_a_canary_back_that_refuses(bench: Bench) -> None:

@@ -16,6 +16,7 @@ from gateway.api.audit import audit_routes
 from gateway.api.body import BodyReader
 from gateway.api.context import KnownRequest
 from gateway.api.documentation import openapi_config
+from gateway.api.head import Heads
 from gateway.api.health import health_routes
 from gateway.api.metrics import metrics_routes
 from gateway.api.middleware import RequestContext
@@ -129,7 +130,7 @@ def build(
     )
     own = [traces.part, entry.part, routes.part, far.part, models.part, way.part, operators, watching]
     return RequestContext(
-        Refusals(_application(settings, entry.access, [*around, *own], readings, patience)),
+        Heads(Refusals(_application(settings, entry.access, [*around, *own], readings, patience))),
         clock=time.monotonic,
         requests=metrics.requests,
         origins=settings.cors_origins,

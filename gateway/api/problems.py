@@ -12,6 +12,7 @@ from litestar import Response
 from litestar.exceptions import HTTPException
 
 from gateway.api.context import HttpRequest, context_of
+from gateway.api.head import with_head
 from gateway.errors import (
     ClientDisconnected,
     GatewayError,
@@ -217,7 +218,10 @@ def from_litestar(request: HttpRequest, error: HTTPException) -> Response[bytes]
         "method_not_allowed": "This path does not answer to this method.",
     }
     return _response(
-        request, code, details.get(code, "The request cannot be read."), {"Allow": allow} if allow else {}
+        request,
+        code,
+        details.get(code, "The request cannot be read."),
+        {"Allow": with_head(allow)} if allow else {},
     )
 
 

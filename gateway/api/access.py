@@ -185,6 +185,8 @@ def cors_config(origins: Sequence[str]) -> CORSConfig | None:
             "Content-Type",
             "Inference-Header-Content-Length",
             "Priority",
+            "traceparent",
+            "tracestate",
             "X-API-Key",
             "X-Canary",
             "X-Model-Version",

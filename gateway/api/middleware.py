@@ -94,7 +94,7 @@ class RequestContext:
             send,
             self._requests,
             self._clock,
-            timing_origin=self._timing_origin(scope),
+            for_pages=self._for_pages(scope),
             tracing=self._tracing,
             drain=self._drain,
         )
@@ -138,12 +138,15 @@ class RequestContext:
     def _trace(self, scope: HTTPScope) -> Trace | None:
         return None if scope["path"] in _PROBES else trace_of(scope, self._tracing)
 
-    def _timing_origin(self, scope: HTTPScope) -> bytes | None:
-        """The page's origin, where it may read timings."""
+    def _for_pages(self, scope: HTTPScope) -> Sequence[tuple[bytes, bytes]]:
+        """Where pages may call: that this one may read timings, or that its answer is not for those that may. The
+        latter Litestar says only to those, and a shared cache would give what others got to them."""
         if not self._origins:
-            return None
+            return ()
         origins = [value for name, value in scope["headers"] if name == b"origin"]
-        return origins[0] if origins and origins[0] in self._origins else None
+        if origins and origins[0] in self._origins:
+            return ((b"timing-allow-origin", origins[0]),)
+        return ((b"vary", b"Origin"),)
 
 
 class _Exchange:
@@ -157,7 +160,7 @@ class _Exchange:
         requests: Requests,
         clock: Callable[[], float],
         *,
-        timing_origin: bytes | None = None,
+        for_pages: Sequence[tuple[bytes, bytes]] = (),
         tracing: Tracing | None = None,
         drain: Drain | None = None,
     ) -> None:
@@ -167,7 +170,7 @@ class _Exchange:
         self._send = send
         self._requests = requests
         self._clock = clock
-        self._timing_origin = timing_origin
+        self._for_pages = for_pages
         self._tracing = tracing
         self._counted = False
         self.status = 0
@@ -276,9 +279,7 @@ class _Exchange:
             found.append((b"server-timing", server_timing(self._context.timeline, total).encode()))
         if self._drain is not None and self._drain.begun:
             found.append((b"connection", b"close"))
-        if self._timing_origin is not None:
-            found.append((b"timing-allow-origin", self._timing_origin))
-        return found
+        return [*found, *self._for_pages]
 
 
 def trace_of(scope: HTTPScope | WebSocketScope, tracing: Tracing | None) -> Trace | None:

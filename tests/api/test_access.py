@@ -273,7 +273,7 @@ async def test_cors_is_for_exact_origins_and_preflights_need_no_credentials(
         asked = {
             "origin": PAGE,
             "access-control-request-method": "POST",
-            "access-control-request-headers": "x-api-key",
+            "access-control-request-headers": "traceparent,tracestate,x-api-key",
         }
         preflight = await client.options("/v1/classify", headers=asked)
         assert preflight.status_code == 204
@@ -291,6 +291,16 @@ async def test_cors_is_for_exact_origins_and_preflights_need_no_credentials(
                 "/v1/classify", content=PNG, headers={**RAW, "x-api-key": key, "origin": evil}
             )
             assert "access-control-allow-origin" not in refused.headers
+
+
+async def test_a_cache_keeps_the_answers_to_pages_apart_where_some_may_call(
+    triton: FakeTriton, serve: Serve
+) -> None:
+    async with serving(triton) as url, serve(url, cors_origins=PAGE) as client:
+        for headers in ({"origin": PAGE}, {"origin": "https://evil.example"}, {}):
+            assert (await client.get("/v1/models", headers=headers)).headers["vary"] == "Origin"
+    async with serving(triton) as url, serve(url) as client:
+        assert "vary" not in (await client.get("/v1/models", headers={"origin": PAGE})).headers
 
 
 async def test_a_page_can_read_its_refusals_and_when_to_come_back(triton: FakeTriton, serve: Serve) -> None:

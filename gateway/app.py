@@ -146,7 +146,7 @@ def _application(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with opened(parts):
+        async with opened(parts, readings.metrics.worker.task_failed):
             # Who shares a listener is sent requests from the moment at which it listens.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience):

@@ -58,13 +58,13 @@ class GoldenInputs:
         self._repository = repository
 
     def of(self, card: ModelCard) -> Mapping[str, Content]:
-        """File names and contents, in order of the names; at most 32."""
+        """File names and contents, in order of the names; at most 32. Raises OSError."""
         if isinstance(card.encoding, Tokenization):
             return {path.name: path.read_text("utf-8", "replace") for path in self._files(card, _TEXTS)}
         return {path.name: path.read_bytes() for path in self._files(card, _IMAGES)}
 
     def requests(self, card: Card) -> Mapping[str, bytes]:
-        """The same of requests in JSON."""
+        """The same of requests in JSON. Raises OSError."""
         return {path.name: path.read_bytes() for path in self._files(card, _REQUESTS)}
 
     def _files(self, card: Card, suffixes: frozenset[str]) -> Sequence[Path]:
@@ -116,12 +116,18 @@ class Preflight:
         return [loaded, policy, warm, *await self._golden_answers(card, version)]
 
     async def _golden_answers(self, card: ModelCard, version: str) -> list[Check]:
-        golden = self._golden.of(card)
+        try:
+            golden = self._golden.of(card)
+        except OSError as error:
+            return [_unreadable(error)]
         return [(await self._answers(card, version, golden))[0]] if golden else []
 
     async def _requests_answered(self, card: Card, versions: Sequence[str]) -> list[Check]:
         """What a model without a task takes, nobody but its owner knows."""
-        golden = self._golden.requests(card)
+        try:
+            golden = self._golden.requests(card)
+        except OSError as error:
+            return [_unreadable(error)]
         if not golden:
             return [Check("the versions answer", passed=True, detail="not asked: golden/ has no requests")]
         return [await self._answers_requests(card, version, golden) for version in versions]
@@ -153,6 +159,10 @@ class Preflight:
             if isinstance(result, InputError)
         ]
         return Check(name, not wrong, "; ".join(wrong) or "every answer is valid"), probe
+
+
+def _unreadable(error: OSError) -> Check:
+    return Check("the golden inputs can be read", passed=False, detail=str(error))
 
 
 def _sample(card: ModelCard) -> Content:

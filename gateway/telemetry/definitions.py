@@ -247,6 +247,10 @@ LOG_LINES_DROPPED = _counter(
     "gateway_log_lines_dropped_total",
     "Log lines given up because nobody took them from this process fast enough.",
 )
+TASK_FAILURES = _counter(
+    "gateway_task_failures_total",
+    "Times that a task beside the requests failed and was to begin again; the log says which and why.",
+)
 WORKERS = _gauge("gateway_workers", "Workers that live.", across=Across.SUM)
 
 ALL = tuple(value for value in list(vars().values()) if isinstance(value, Definition))  # in this order

@@ -157,6 +157,7 @@ class WorkerMetrics:
         self._unreadable = Gauge(table.ROUTES_UNREADABLE, registry)
         self._spans = Counter(table.SPANS, registry)
         self._lines_dropped = Counter(table.LOG_LINES_DROPPED, registry)
+        self._task_failures = Counter(table.TASK_FAILURES, registry)
         Gauge(table.WORKERS, registry).set(1)
 
     def catalog(self, *, models: int, generation: int) -> None:
@@ -174,3 +175,6 @@ class WorkerMetrics:
 
     def line_dropped(self) -> None:
         self._lines_dropped.add()
+
+    def task_failed(self) -> None:
+        self._task_failures.add()

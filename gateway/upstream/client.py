@@ -12,10 +12,10 @@ from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from gateway.catalog import Inventory
-from gateway.domain import Array, InferCall, RawTensor, RepositoryEntry, ServedModel, WantedConfig
+from gateway.domain import Array, InferCall, RawTensor, RepositoryEntry, WantedConfig
 from gateway.errors import DeadlineExceeded, UpstreamInvalidResponse
 from gateway.upstream import codec, described
 from gateway.upstream.described import as_json
@@ -162,8 +162,7 @@ class TritonClient:
             ):
                 # One version may say why while another only goes with it.
                 unavailable[entry.model] = ": ".join(filter(None, (entry.state, entry.reason)))
-        served = await asyncio.gather(*(self._served(name, sorted(v, key=int)) for name, v in ready.items()))
-        return Inventory(tuple(served), {n: r for n, r in unavailable.items() if n not in ready})
+        return await self._described({name: sorted(v, key=int) for name, v in ready.items()}, unavailable)
 
     async def metadata(self, model: str, version: str) -> Mapping[str, Any]:
         """The model's description as Triton's HTTP API gives it; `version` may be empty, for Triton's own choice."""
@@ -172,9 +171,7 @@ class TritonClient:
 
     async def config(self, model: str, version: str) -> Mapping[str, Any]:
         """The model's whole configuration, in which operators may have written what is not for callers."""
-        request = service_pb2.ModelConfigRequest(name=model, version=version)
-        answer = await _translated(self._stub.ModelConfig(request, timeout=_CONTROL_TIMEOUT))
-        return as_json(answer.config)
+        return as_json(await self._config(model, version))
 
     async def statistics(self, model: str, version: str) -> Sequence[Mapping[str, Any]]:
         """One entry a version; an empty `model` asks for all models."""
@@ -208,9 +205,7 @@ class TritonClient:
 
         Raises ValueError where the result is none, and UpstreamError.
         """
-        request = service_pb2.ModelConfigRequest(name=model)
-        answer = await _translated(self._stub.ModelConfig(request, timeout=_CONTROL_TIMEOUT))
-        wanted, text = described.patched(answer.config, _spelled_out(change))
+        wanted, text = described.patched(await self._config(model, ""), _spelled_out(change))
         return WantedConfig(text, codec.served_model(wanted, ()))
 
     async def open_interfaces(self) -> list[str]:
@@ -225,10 +220,22 @@ class TritonClient:
         answers = await asyncio.gather(*map(_translated, asks.values()), return_exceptions=True)
         return [name for name, answer in zip(asks, answers, strict=True) if not isinstance(answer, Exception)]
 
-    async def _served(self, name: str, versions: Sequence[str]) -> ServedModel:
-        request = service_pb2.ModelConfigRequest(name=name, version=versions[-1])
-        answer = await _translated(self._stub.ModelConfig(request, timeout=_CONTROL_TIMEOUT))
-        return codec.served_model(answer.config, versions)
+    async def _described(
+        self, ready: Mapping[str, Sequence[str]], unavailable: Mapping[str, str]
+    ) -> Inventory:
+        """Of a newer Triton one model may have what no other has: it alone is then not served."""
+        configs = await asyncio.gather(*(self._config(name, v[-1]) for name, v in ready.items()))
+        served, broken = [], {}
+        for (name, versions), config in zip(ready.items(), configs, strict=True):
+            try:
+                served.append(codec.served_model(config, versions))
+            except ValueError as error:
+                broken[name] = str(error)
+        return Inventory(tuple(served), {n: r for n, r in unavailable.items() if n not in ready} | broken)
+
+    async def _config(self, model: str, version: str) -> model_config_pb2.ModelConfig:
+        request = service_pb2.ModelConfigRequest(name=model, version=version)
+        return (await _translated(self._stub.ModelConfig(request, timeout=_CONTROL_TIMEOUT))).config
 
     async def _release(self) -> tuple[int, ...]:
         """The server's release, such as (2, 51, 0)."""

@@ -180,7 +180,10 @@ def _check_output(
 
 
 def served_model(config: model_config_pb2.ModelConfig, versions: Sequence[str]) -> ServedModel:
-    """Triton's configuration message as our own value; `versions` in ascending order."""
+    """Triton's configuration message as our own value; `versions` in ascending order.
+
+    Raises ValueError for a datatype that is none of the protocol's.
+    """
     return ServedModel(
         name=config.name,
         versions=tuple(versions),

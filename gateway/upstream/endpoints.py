@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 _BY_NAME = "dns:///"
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""All IP addresses of a host's name. Raises OSError where it has none, or nobody can say."""
+"""All IP addresses of a host's name. Raises OSError where it has none, or nobody can say, ValueError for no name."""
 
 
 async def system_resolve(host: str, port: int) -> Sequence[str]:
@@ -39,7 +39,7 @@ class Endpoints:
         for name in self._names:
             try:
                 self._known[name] = await self._behind(name) or self._known.get(name, [])
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 trouble = f"{name}: {error}"
             found += self._known.get(name, [])
         return list(dict.fromkeys(found)), trouble

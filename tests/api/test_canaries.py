@@ -547,6 +547,20 @@ async def test_golden_inputs_are_part_of_the_preflight(
         assert "two.png" in report["checks"][-1]["detail"]
 
 
+async def test_a_golden_input_that_cannot_be_read_is_a_check_that_failed(
+    triton: FakeTriton, serve: Serve, admin_key: str, tmp_path: Path
+) -> None:
+    golden = tmp_path / "pets" / "golden"
+    golden.mkdir(parents=True)
+    (golden / "one.png").symlink_to(tmp_path / "nowhere")
+    async with serving(triton) as url, serve(url, model_repository=str(tmp_path)) as client:
+        await until_ready(client)
+        answer = await client.post(f"{PATH}/check", json={"to": "2"}, headers={"x-api-key": admin_key})
+    check = answer.json()["checks"][-1]
+    assert (check["name"], check["passed"]) == ("the golden inputs can be read", False)
+    assert "one.png" in check["detail"]
+
+
 async def test_a_routes_file_gives_an_empty_store_its_first_route_and_nothing_later(
     triton: FakeTriton, serve: Serve, admin_key: str, tmp_path: Path
 ) -> None:

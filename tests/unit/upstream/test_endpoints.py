@@ -43,6 +43,12 @@ async def test_a_name_without_an_address_keeps_what_it_had() -> None:
     assert await endpoints.find() == (["10.0.0.1:1"], "")
 
 
+async def test_what_can_be_no_name_is_told_as_one_that_cannot_be_looked_up() -> None:
+    found, trouble = await Endpoints("10.0.0.1:1,dns:///triton..svc:8001").find()
+    assert found == ["10.0.0.1:1"]
+    assert trouble.startswith("triton..svc:8001: ")
+
+
 @pytest.mark.parametrize("written", ["10.0.0.1:1", "10.0.0.1:1,10.0.0.2:1"])
 def test_addresses_alone_do_not_change(written: str) -> None:
     assert not Endpoints(written).change

@@ -90,28 +90,31 @@ class Access:
         tier = self.tier_of(principal)
         with context.timeline.stage(Stage.LIMIT):
             decision = await self._limiter.acquire(principal, tier, 1)
-        context.decision = decision
-        context.at_end.append(lambda status: self._settle(principal, tier, decision, status))
-        self._decided(tier.name, decision)
-        check_allowed(decision)
+        context.at_end.append(lambda status: self._settle(context, principal, tier, status))
+        self._hear(context, tier, decision)
 
     async def charge_more(self, context: Context, units: int) -> None:
-        """Takes what a request costs beyond the one unit that it paid at the door. Raises RateLimited."""
+        """Takes what a request costs beyond what it has paid since the door. Raises RateLimited, BodyTooLarge."""
         if units <= 0:
             return
         principal = context.caller
         tier = self.tier_of(principal)
         with context.timeline.stage(Stage.LIMIT):
-            decision = await self._limiter.charge(principal, tier, units)
-        context.decision = decision
+            decision = await self._limiter.charge_more(principal, tier, units, context.decisions)
+        self._hear(context, tier, decision)
+
+    def _hear(self, context: Context, tier: Tier, decision: Decision) -> None:
+        context.decisions.append(decision)
         self._decided(tier.name, decision)
         check_allowed(decision)
-        context.at_end.append(lambda status: self._settle(principal, tier, decision, status))
 
-    def _settle(self, principal: Principal, tier: Tier, decision: Decision, status: int) -> None:
-        self._limiter.release(decision)
-        if status in _OUR_FAULT:
-            self._limiter.refund(principal, tier, decision)
+    def _settle(self, context: Context, principal: Principal, tier: Tier, status: int) -> None:
+        """What was refused for a part of its price gets the rest back as well, else each try would cost a unit."""
+        returned = status in _OUR_FAULT or not context.decisions[-1].allowed
+        for decision in context.decisions:
+            self._limiter.release(decision)
+            if returned:
+                self._limiter.refund(principal, tier, decision)
 
     def tier_of(self, principal: Principal) -> Tier:
         """Raises Forbidden for a tier that is not configured."""
@@ -126,10 +129,18 @@ def check_allowed(decision: Decision) -> None:
     if decision.allowed:
         return
     if decision.refusal is Refusal.IMPOSSIBLE:
-        raise BodyTooLarge("One request may not cost this much of your quota: send fewer images at once.")
+        raise BodyTooLarge(_too_dear(decision))
     if decision.refusal is Refusal.STORE_AWAY:
         raise Overloaded("The quotas cannot be looked up.", retry_after=decision.retry_after)
     raise RateLimited(_REASONS[decision.refusal], retry_after=decision.retry_after)
+
+
+def _too_dear(decision: Decision) -> str:
+    bound = next(bucket for bucket in decision.buckets if bucket.name == decision.refused_by)
+    return (
+        f"This request costs {decision.cost} units, and your quota ({bound.name}) never holds more than "
+        f"{bound.capacity} at once: send fewer or smaller inputs."
+    )
 
 
 def _only(headers: Headers, name: str) -> str | None:

@@ -36,8 +36,8 @@ class Context:
     """`started` is on the monotonic clock, in seconds. The rest is filled in on the way.
 
     `payload` and `images` are sizes in bytes, of the body and of each image in it.
-    `calls` are those to Triton; they may outlast the request. `at_end` is called when the request and its calls are
-    over, with the status of the answer; 0 where there was none.
+    `decisions` are those of the quotas, the door's first. `calls` are those to Triton; they may outlast the request.
+    `at_end` is called when the request and its calls are over, with the status of the answer; 0 where there was none.
     """
 
     request_id: str
@@ -46,9 +46,9 @@ class Context:
     code: str | None = None
     priority: Priority | None = None
     principal: Principal | None = None
-    decision: Decision | None = None
     payload: int | None = None
     images: Sequence[int] = ()
+    decisions: list[Decision] = field(default_factory=list)
     calls: list["asyncio.Future[Any]"] = field(default_factory=list)
     at_end: list[Callable[[int], None]] = field(default_factory=list)
 

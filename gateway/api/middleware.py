@@ -292,8 +292,8 @@ def trace_of(scope: HTTPScope | WebSocketScope, tracing: Tracing | None) -> Trac
 def _headers(context: Context) -> list[tuple[bytes, bytes]]:
     """What every answer tells: which request it was, what is left of the quota, which class was applied."""
     fields = {"x-request-id": context.request_id}
-    if context.decision is not None:
-        fields |= {name.lower(): value for name, value in quota_headers(context.decision).items()}
+    if context.decisions:
+        fields |= {name.lower(): value for name, value in quota_headers(context.decisions[-1]).items()}
         fields.pop("retry-after", None)  # the problem says it already
     if context.priority is not None:
         fields["priority"] = render(context.priority)

@@ -43,7 +43,7 @@ class Lease:
 
 @value
 class Decision:
-    """The answer to one charge of `cost` units.
+    """The answer to one charge of `cost` units; of a request that can never pass, `cost` is all that it would come to.
 
     A shadow tier is always `allowed`; its `refusal` says what would have stopped it. `refused_by` names the bucket
     that asks for the longest wait. `retry_after` is in seconds, None where waiting does not help or nothing is refused.

@@ -2,8 +2,9 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -76,6 +77,21 @@ class RateLimiter:
         held = Lease(bounds.flight_key, lease, shared=True, scarce=False)
         return _decision(bounds, verdict, tier, cost, degraded=False, lease=held)
 
+    async def charge_more(
+        self, principal: Principal, tier: Tier, cost: int, taken: Sequence[Decision]
+    ) -> Decision:
+        """As `charge`, for a request that has `taken` units and its place in flight before: the place is told again,
+        and what no bound could ever hold is all of it together."""
+        bounds = plan(principal, tier)
+        total = cost + sum(each.cost for each in taken)
+        smallest = min(bounds.quotas, key=lambda bound: bound.quota.burst)
+        if total > smallest.quota.burst:
+            refusal, told = Refusal.IMPOSSIBLE, taken[-1].buckets
+            return Decision(tier.shadow, refusal, smallest.name, None, told, total, taken[-1].degraded)
+        decision = await self._decide(bounds, tier, cost, None)
+        places = [bucket for bucket in taken[0].buckets if bucket.name == IN_FLIGHT]
+        return replace(decision, buckets=(*decision.buckets, *places))
+
     def release(self, decision: Decision) -> None:
         """Gives the place in flight back without waiting for it; more than once does no harm."""
         lease = decision.lease
@@ -111,7 +127,7 @@ class RateLimiter:
         degraded = verdict is None
         if verdict is None:
             if not (tier.fail_open or tier.shadow):
-                return _unknown(bounds, cost, self._shared.pause)
+                return _unknown(bounds, cost, self._shared.pause, placed=lease is not None)
             verdict = self._local.charge(bounds, cost, lease)
         held = None
         if lease and verdict.allowed:
@@ -146,15 +162,21 @@ def _buckets(bounds: Plan, verdict: Verdict) -> tuple[Bucket, ...]:
     ]
     found = [_bucket(bound, *level) for bound, level in zip(quotas, levels, strict=False)]
     if len(levels) > len(found):
-        found.append(Bucket(IN_FLIGHT, bounds.in_flight, None, bounds.in_flight, *levels[-1]))
+        found.append(_places(bounds, *levels[-1]))
     return tuple(found)
 
 
-def _unknown(bounds: Plan, cost: int, pause: float) -> Decision:
+def _unknown(bounds: Plan, cost: int, pause: float, *, placed: bool) -> Decision:
     """The refusal of a tier that does not pass without the store."""
     retry_after = max(1.0, pause)
-    buckets = tuple(_bucket(bound, 0, retry_after) for bound in bounds.quotas)
-    return Decision(False, Refusal.STORE_AWAY, None, retry_after, buckets, cost, degraded=True)
+    buckets = [_bucket(bound, 0, retry_after) for bound in bounds.quotas]
+    if placed:
+        buckets.append(_places(bounds, 0, retry_after))
+    return Decision(False, Refusal.STORE_AWAY, None, retry_after, tuple(buckets), cost, degraded=True)
+
+
+def _places(bounds: Plan, remaining: int, reset: float) -> Bucket:
+    return Bucket(IN_FLIGHT, bounds.in_flight, None, bounds.in_flight, remaining, reset)
 
 
 def _bucket(bound: Bound, remaining: int, reset: float) -> Bucket:

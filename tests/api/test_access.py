@@ -193,9 +193,45 @@ async def test_each_image_of_a_request_costs_a_unit(gateway: httpx.AsyncClient, 
     def left(answer: httpx.Response) -> int:
         return int(answer.headers["ratelimit"].split("r=")[1].split(";")[0])
 
-    before = left(await gateway.get("/v1/models", headers={"x-api-key": key}))
+    listed = await gateway.get("/v1/models", headers={"x-api-key": key})
     files = [("image", PNG)] * 8
-    assert left(await gateway.post("/v1/classify", files=files, headers={"x-api-key": key})) == before - 8
+    answer = await gateway.post("/v1/classify", files=files, headers={"x-api-key": key})
+    assert left(answer) == left(listed) - 8
+    assert answer.headers["ratelimit-policy"] == listed.headers["ratelimit-policy"]
+    assert '"in-flight"' in answer.headers["ratelimit-policy"]
+
+
+async def test_a_request_that_is_refused_for_its_price_has_paid_nothing_for_any_part_of_it(
+    gateway: httpx.AsyncClient, admin_key: str
+) -> None:
+    _, key = await new_key(gateway, admin_key, rate_limit={"limit": 1, "period": 1000, "burst": 10})
+    headers = {"x-api-key": key}
+    while '"key";r=6;' not in (await gateway.get("/v1/models", headers=headers)).headers["ratelimit"]:
+        pass
+
+    async def classify(images: int) -> httpx.Response:
+        return await gateway.post("/v1/classify", files=[("image", PNG)] * images, headers=headers)
+
+    refused = [await classify(8) for _ in range(4)]
+    assert [(each.status_code, each.json()["code"]) for each in refused] == [(429, "rate_limited")] * 4
+    waits = [int(each.headers["retry-after"]) for each in refused]
+    assert waits == sorted(waits, reverse=True)
+    assert (await classify(11)).status_code == 413
+    assert (await classify(6)).status_code == 200
+
+
+async def test_one_image_beyond_what_the_quota_ever_holds_is_told_its_price_and_the_bound(
+    gateway: httpx.AsyncClient, admin_key: str
+) -> None:
+    _, key = await new_key(gateway, admin_key, rate_limit={"limit": 10, "period": 1, "burst": 3})
+    large = encoded(photo(2000, 1600), "JPEG")
+    answer = await gateway.post("/v1/classify", content=large, headers={**RAW, "x-api-key": key})
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert answer.json()["detail"] == (
+        "This request costs 4 units, and your quota (key) never holds more than 3 at once: "
+        "send fewer or smaller inputs."
+    )
+    assert "retry-after" not in answer.headers
 
 
 async def test_the_class_that_was_applied_is_told_and_never_above_the_ceiling(

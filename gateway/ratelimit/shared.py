@@ -1,7 +1,6 @@
 """The shared limits as the path sees them: a verdict, or None while the store is away, and never an exception."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -9,22 +8,17 @@ import structlog
 
 from gateway.ratelimit.breaker import Breaker, State
 from gateway.ratelimit.gcra import Verdict
+from gateway.ratelimit.owed import Owed, Taker
 from gateway.ratelimit.plan import Plan
 from gateway.store import StoreAway
 
 _log = structlog.stdlib.get_logger("gateway.ratelimit")
 
-_OWED = 10_000  # places to give back once the store answers again; what is forgotten ends with its lease
-_TOGETHER = 100  # places of one command
-_LINGER = 0.1  # seconds that a place may wait for a charge to go with, where nobody is short of places
 
-
-class Store(Protocol):
+class Store(Taker, Protocol):
     """Every method raises StoreAway, and soon."""
 
     async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict: ...
-
-    async def release(self, flight_key: str, leases: Sequence[str]) -> None: ...
 
     async def probe(self, plan: Plan) -> None: ...
 
@@ -38,11 +32,9 @@ class SharedLimits:
         self._store = store
         self._breaker = breaker
         self._on_state_change = on_state_change
-        self._owed: deque[tuple[str, str]] = deque(maxlen=_OWED)
-        self._settling = False
-        self._later: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._last: Plan | None = None
+        self._owed = Owed(store, asked=lambda: breaker.closed, start=self.start)
 
     @property
     def state(self) -> State:
@@ -60,15 +52,15 @@ class SharedLimits:
             self.look()
             return None
         verdict = None
-        self._settle_soon()
+        self._owed.settle_soon()
         try:
             verdict = await self._store.charge(plan, cost, leases)
         except StoreAway as error:
             self._failed(error)
         finally:
             # Given up, or the caller left: the script may still run, and nobody else would know of the places it took.
-            for lease in leases if verdict is None else ():
-                self.release(plan.flight_key, lease)
+            if verdict is None:
+                self._owed.add(plan.flight_key, leases)
         if verdict is not None:
             self._breaker.succeeded()
         return verdict
@@ -79,22 +71,8 @@ class SharedLimits:
             self.start(self._refund(plan, cost))
 
     def release(self, flight_key: str, lease: str, *, hurry: bool = True) -> None:
-        """Gives a place back behind the caller's back, or when the store is there again. At once in a hurry, else with
-        the next charge, whose round trip it shares, or soon.
-        """
-        self._owed.append((flight_key, lease))
-        if hurry:
-            self._settle_soon()
-        elif self._later is None:
-            self._later = asyncio.get_running_loop().call_later(_LINGER, self._settle_soon)
-
-    def _settle_soon(self) -> None:
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
-        if self._owed and self._breaker.closed and not self._settling:
-            self._settling = True
-            self.start(self._settle())
+        """Gives a place back behind the caller's back, or when the store is there again."""
+        self._owed.add(flight_key, (lease,), hurry=hurry)
 
     def look(self) -> None:
         """Starts a probe where one is due."""
@@ -102,13 +80,14 @@ class SharedLimits:
             self.start(self._probe(self._last))
 
     async def drain(self) -> None:
-        """Returns when all that goes on behind is done."""
-        self._settle_soon()
+        """Returns when all that goes on behind is done, or has failed once more."""
+        self._owed.retry()
         while self._running:
             await asyncio.wait(self._running)
 
     async def aclose(self) -> None:
         await self.drain()
+        self._owed.close()
         await self._store.aclose()
 
     async def _refund(self, plan: Plan, cost: int) -> None:
@@ -116,28 +95,6 @@ class SharedLimits:
             await self._store.charge(plan, -cost)
         except StoreAway as error:
             self._failed(error)
-
-    async def _settle(self) -> None:
-        """Gives what is owed back, neighbours of one key together."""
-        try:
-            while self._owed and self._breaker.closed:
-                await self._give_back(*self._next_owed())
-        finally:
-            self._settling = False
-
-    def _next_owed(self) -> tuple[str, list[str]]:
-        flight_key, lease = self._owed.popleft()
-        leases = [lease]
-        while self._owed and self._owed[0][0] == flight_key and len(leases) < _TOGETHER:
-            leases.append(self._owed.popleft()[1])
-        return flight_key, leases
-
-    async def _give_back(self, flight_key: str, leases: list[str]) -> None:
-        try:
-            await self._store.release(flight_key, leases)
-        except StoreAway as error:
-            self._owed.extend((flight_key, lease) for lease in leases)
-            self._failed(error)  # five in a row end the loop
 
     async def _probe(self, plan: Plan) -> None:
         answered = False
@@ -151,7 +108,7 @@ class SharedLimits:
         if back:
             _log.info("rate limits are shared again")
             self._on_state_change(self.state)
-            await self._settle()
+            self._owed.settle_soon()
 
     def _failed(self, error: StoreAway) -> None:
         if self._breaker.failed():

@@ -9,7 +9,7 @@ The user of the gateway needs no more than this for them (`>` sets its password)
 import asyncio
 import hashlib
 import importlib.resources
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
@@ -47,7 +47,7 @@ class RedisStore:
 
     def __init__(self, redis: Client, *, lease: float, timeout: float = TIMEOUT) -> None:
         self._redis = Pipelined(redis, script=_SCRIPT, most=_CONNECTIONS, patience=timeout)
-        self._lease_ms = round(lease * 1000)
+        self.lease = lease
         self._timeout = timeout
 
     async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict:
@@ -60,9 +60,9 @@ class RedisStore:
         numbers = _numbers(cost, daily, places, [bound.rate for bound in plan.rates])
         return await self._script(keys, " ".join(leases), numbers)
 
-    async def release(self, flight_key: str, leases: Sequence[str]) -> None:
+    def release(self, flight_key: str, leases: Sequence[str]) -> Awaitable[None]:
         """Gives places in flight back; more than once does no harm."""
-        await self._bounded(self._redis.ask("ZREM", flight_key, *leases), int)
+        return self._bounded(self._redis.ask("ZREM", flight_key, *leases), _nothing)
 
     async def probe(self, plan: Plan) -> None:
         """Returns if a charge like this one would work: the script runs, and writes, in the same slot."""
@@ -73,7 +73,7 @@ class RedisStore:
         await self._redis.drain()
 
     async def _script(self, keys: list[str], leases: str, numbers: str) -> Verdict:
-        answer = self._redis.ask("EVALSHA", _SHA, len(keys), *keys, leases, self._lease_ms, numbers)
+        answer = self._redis.ask("EVALSHA", _SHA, len(keys), *keys, leases, round(self.lease * 1000), numbers)
         return await self._bounded(answer, _verdict)
 
     async def _bounded(self, answer: "asyncio.Future[Any]", read: Callable[[Any], _T]) -> _T:
@@ -99,6 +99,11 @@ class RedisStore:
 def _numbers(cost: int, daily: int, places: int, rates: Sequence[Rate]) -> str:
     flat = " ".join(f"{rate.interval!r} {rate.burst!r}" for rate in rates)
     return f"{cost} {daily} {places} {flat}"
+
+
+def _nothing(answer: Any) -> None:
+    """Of how many it was given back is not told on."""
+    int(answer)
 
 
 def _verdict(answer: Any) -> Verdict:

@@ -38,6 +38,7 @@ class ScriptedStore:
 
     def __init__(self) -> None:
         self.up = True
+        self.lease = 60.0
         self.charges: list[int] = []
         self.released: list[str] = []
         self.probes = 0

@@ -57,7 +57,11 @@ class Options(_Public):
     )
     min_score: Share | None = Field(default=None, description="Leaves out what scores lower.", examples=[0.5])
     classes: list[int | str] | None = Field(
-        default=None, min_length=1, max_length=1000, description="Only these classes, by label or id."
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Only these classes, by label or id. In a query separated by commas, or each in a `classes` of its "
+        "own: there a comma belongs to its label. Where that is the only label, it stands twice.",
     )
 
 

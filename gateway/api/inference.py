@@ -13,7 +13,7 @@ from gateway.api.documentation import failures, operation_id
 from gateway.api.handlers import Encoded, inference
 from gateway.api.image_urls import Fetching
 from gateway.api.operations import ClassifyOperation, DetectOperation
-from gateway.api.parsing import media_type, parse
+from gateway.api.parsing import as_written, media_type, parse
 from gateway.api.problems import input_problem
 from gateway.calls import Answer, Call
 from gateway.canary.callers import Callers
@@ -88,7 +88,10 @@ class Intake:
                 call = await self.call(
                     request, context, contents, asked, within=timeout, pinned=pinned, paid=paid
                 )
-                answer = await while_connected(request, work(call))
+                try:
+                    answer = await while_connected(request, work(call))
+                except ValidationFailed as error:
+                    raise as_written(error, content_type, options) from None
         self.note(answer, context)
         return answer
 

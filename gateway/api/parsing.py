@@ -14,6 +14,7 @@ from gateway.api.context import HttpRequest
 from gateway.domain import Content, ImageUrl
 from gateway.errors import (
     BodyTooLarge,
+    FieldError,
     ImageMissing,
     InputError,
     InvalidBase64,
@@ -38,6 +39,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 # In one JSON document. Commas between base64 are few, and a million small members would cost gigabytes to check.
 _MAX_MEMBERS = 10_000
+_MAX_OPTIONS = 1000  # in one query; each class may be one
 _MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
 _MAX_PARTS = 64
 _MAX_PART_HEADER = 16 * 1024
@@ -155,16 +157,41 @@ def _content(item: ImageInput, position: int) -> Content | ImageUrl | InputError
 
 def read_query(query: bytes, model: type[_Model]) -> _Model:
     """The query as this model. Raises ValidationFailed."""
-    values: dict[str, object] = {}
+    given: dict[str, list[str]] = {}
     try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+        pairs = parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_OPTIONS
+        )
     except ValueError:
         raise ValidationFailed.of("?", "The query is not valid.") from None
     for name, value in pairs:
-        if name in values:
-            raise ValidationFailed.of("?", "An option stands in the query more than once.")
-        values[name] = value.split(",") if name == "classes" else value
-    return validated(model, values, strict=False)
+        given.setdefault(name, []).append(value)
+    return validated(model, {name: _option(name, values) for name, values in given.items()}, strict=False)
+
+
+def _option(name: str, given: list[str]) -> str | list[str]:
+    """A list of classes, where it stands once, is parted by commas; a label with a comma in it can stand beside
+    others only."""
+    if name == "classes":
+        return given if len(given) > 1 else given[0].split(",")
+    if len(given) > 1:
+        raise ValidationFailed.of("?", "An option stands in the query more than once.")
+    return given[0]
+
+
+def as_written(
+    error: ValidationFailed, content_type: str | None, options: type[_Options]
+) -> ValidationFailed:
+    """The error, with pointers to where its options stood: in the query, unless the body was JSON."""
+    if media_type(content_type)[0] == "application/json":
+        return error
+    fields = [FieldError(_in_query(field.pointer, options), field.detail) for field in error.errors]
+    return ValidationFailed(str(error), fields, internal=error.internal)
+
+
+def _in_query(pointer: str, options: type[BaseModel]) -> str:
+    name = pointer.split("/")[1] if pointer.startswith("/") else ""
+    return f"?{name}" if name in options.model_fields else pointer
 
 
 def _check_count(count: int, limit: int) -> None:

@@ -8,8 +8,20 @@ import grpc
 import httpx
 import numpy as np
 import pytest
-from support.fake_triton import FakeTriton, Request, Response, answer, failing
+from support.fake_triton import (
+    CLASSIFIER,
+    FakeTriton,
+    Request,
+    Response,
+    answer,
+    config,
+    failing,
+    serving,
+)
 from support.pictures import encoded, photo
+from support.serving import Serve, until_ready
+from triton_gateway_client import AsyncClient
+from triton_gateway_client import InputError as Failed
 
 PNG = encoded(photo(20, 10))
 JPEG = encoded(photo(20, 10), "JPEG")
@@ -119,6 +131,41 @@ async def test_options_narrow_the_answer(gateway: httpx.AsyncClient) -> None:
     assert await labels("top_k=1") == ["cat"]
     assert await labels("min_score=0.25") == ["cat", "dog"]
     assert await labels("classes=fox,1") == ["dog", "fox"]
+
+
+async def test_a_label_with_a_comma_is_asked_for_by_itself(triton: FakeTriton, serve: Serve) -> None:
+    labels = "tabby, tabby cat\nseven, sept\nfox"
+    triton.models["cats"] = (
+        config("cats", {**CLASSIFIER, "gateway.labels": labels, "gateway.default": "false"}, output=[3]),
+        ["1"],
+    )
+    async with serving(triton) as url, serve(url) as client:
+        await until_ready(client)
+        query = {"model": "cats", "classes": ["seven, sept", "tabby, tabby cat"]}
+        answer = await client.post("/v1/classify", params=query, files={"image": PNG})
+        assert [found["label"] for found in answer.json()["results"][0]["predictions"]] == [
+            "tabby, tabby cat",
+            "seven, sept",
+        ]
+        async with AsyncClient(str(client.base_url), client.headers["x-api-key"]) as python:
+            for classes in (["tabby, tabby cat"], [0], ["tabby, tabby cat", 0]):
+                (found,) = (await python.classify(PNG, model="cats", classes=classes)).results
+                assert not isinstance(found, Failed)
+                assert [each.label for each in found] == ["tabby, tabby cat"]
+
+
+async def test_what_is_wrong_with_an_option_is_told_of_where_it_stood(gateway: httpx.AsyncClient) -> None:
+    for wrong, pointer in (
+        ({"classes": ["fox", "wolf"]}, "/classes/1"),
+        ({"model": "finder"}, "/model"),
+        ({"top_k": 0}, "/top_k"),
+    ):
+        in_body = await gateway.post("/v1/classify", json=as_json(PNG, **wrong))
+        assert [error["pointer"] for error in in_body.json()["errors"]] == [pointer]
+        for body in ({"content": PNG, "headers": {"content-type": "image/png"}}, {"files": {"image": PNG}}):
+            in_query = await gateway.post("/v1/classify", params=wrong, **body)  # type: ignore[arg-type]
+            assert [error["pointer"] for error in in_query.json()["errors"]] == [f"?{pointer.split('/')[1]}"]
+            assert in_query.json()["errors"][0]["detail"] == in_body.json()["errors"][0]["detail"]
 
 
 async def test_boxes_come_back_in_pixels_of_the_original(

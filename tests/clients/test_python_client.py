@@ -53,11 +53,16 @@ def test_images_are_classified_in_their_order_and_a_bad_one_has_its_own_error(ga
 
 
 def test_options_reach_the_model(gateway: Client) -> None:
-    answer = gateway.classify(DIGIT, model="digits_classifier", version="2", classes=["7", "3"])
+    answer = gateway.classify(DIGIT, model="digits_classifier", version="2", classes=["7", 3])
     (found,) = answer.results
     assert not isinstance(found, InputError)
     assert {one.label for one in found} == {"7", "3"}
     assert (answer.model.version, answer.model.variant) == ("2", "pinned")
+
+
+def test_an_option_that_is_none_is_left_out(gateway: Client) -> None:
+    assert gateway.classify(DIGIT, model=None).model.name == "digits_classifier"
+    assert gateway.classify_texts(["Suomi"], top_k=None).model.name == "languages_bert"
 
 
 def test_objects_have_boxes(gateway: Client) -> None:

@@ -8,18 +8,18 @@ Priority = Literal["interactive", "standard", "batch"]
 
 
 class Options(TypedDict, total=False):
-    """What may be asked for beside the inputs."""
+    """What may be asked for beside the inputs; None is as if it were left out."""
 
-    model: str
-    version: str
-    priority: Priority
-    top_k: int
-    min_score: float
-    classes: Sequence[str]
+    model: str | None
+    version: str | None
+    priority: Priority | None
+    top_k: int | None
+    min_score: float | None
+    classes: Sequence[str | int] | None
 
 
 class DetectOptions(Options, total=False):
-    iou_threshold: float
+    iou_threshold: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ def of_images(path: str, images: Sequence[bytes], options: Options) -> Ask:
     """A form with one part an image. Raises ValueError without any."""
     if not images:
         raise ValueError("at least one image is needed")
-    query: dict[str, Any] = dict(options)
+    query = _given(options)
     if "classes" in query:
-        query["classes"] = ",".join(query["classes"])
+        query["classes"] = _listed([str(each) for each in query["classes"]])
     return Ask("POST", path, {"params": query, "files": [("image", ("image", image)) for image in images]})
 
 
@@ -45,7 +45,21 @@ def of_texts(texts: Sequence[str], options: Options) -> Ask:
     """JSON. Raises ValueError without any text."""
     if not texts:
         raise ValueError("at least one text is needed")
-    return Ask("POST", "/v1/classify", {"json": {"inputs": [{"text": text} for text in texts], **options}})
+    return Ask(
+        "POST", "/v1/classify", {"json": {"inputs": [{"text": text} for text in texts], **_given(options)}}
+    )
+
+
+def _given(options: Options) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _listed(classes: list[str]) -> str | list[str]:
+    """Separated by commas; where a label has one of its own, each by itself, and a single one twice, since what stands
+    once is taken apart."""
+    if not any("," in each for each in classes):
+        return ",".join(classes)
+    return classes if len(classes) > 1 else classes * 2
 
 
 def of_models() -> Ask:

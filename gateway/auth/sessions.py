@@ -13,7 +13,7 @@ from typing import Any
 from gateway.auth.jwks import KeySource
 from gateway.auth.keys import is_id
 from gateway.auth.ring import KeyRing
-from gateway.auth.scopes import ADMIN_KEYS, covers, is_inference, may_use
+from gateway.auth.scopes import ADMIN_KEYS, covers, is_inference, is_scope, may_use
 from gateway.auth.signing import ALGORITHM, Signer
 from gateway.auth.tokens import Claims, Rules, invalid_token
 from gateway.domain import Principal
@@ -106,7 +106,11 @@ class SessionTokens:
         key = key_of(claims, self._ring, self._clock())
         return replace(
             key,
-            scopes=frozenset(scope for scope in claims["scope"].split() if covers(key.scopes, scope)),
+            scopes=frozenset(
+                scope
+                for scope in claims["scope"].split()
+                if scope != ADMIN_KEYS and covers(key.scopes, scope)
+            ),
             models=_overlap(key.models, claims.get("models")),
             origins=origins,
             expires_at=float(claims["exp"]),
@@ -140,6 +144,8 @@ def _check_origins(origins: Collection[str]) -> None:
 def _narrowed(principal: Principal, wanted: Collection[str] | None) -> frozenset[str]:
     if wanted is None:
         wanted = {scope for scope in principal.scopes if is_inference(scope)}
+    if not all(map(is_scope, wanted)):  # one with a blank in it would be two in the claim
+        raise ValidationFailed.of("/scopes", "Each a known scope.")
     if ADMIN_KEYS in wanted:
         raise Forbidden("A token for pages cannot manage API keys.")
     if not wanted or not all(covers(principal.scopes, scope) for scope in wanted):

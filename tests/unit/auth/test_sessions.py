@@ -132,11 +132,30 @@ async def test_without_wishes_it_may_infer_what_the_key_may_and_nothing_more() -
     assert (await entered(here, token)).models is None
 
 
-@pytest.mark.parametrize("scopes", [["admin:canary"], ["infer", "admin:keys"], ["infer", "x"], []])
+@pytest.mark.parametrize("scopes", [["admin:canary"], ["infer", "admin:keys"], []])
 async def test_what_the_key_lacks_cannot_be_asked_for(scopes: list[str]) -> None:
     here, record = await with_key()
     with pytest.raises(Forbidden):
         minted(here, record, scopes=scopes)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    ["infer:pets admin:keys", "infer:pets\tadmin:keys", "infer:", "infer:../pets", "admin:*", "x", ""],
+)
+async def test_what_is_no_scope_cannot_be_asked_for(scope: str) -> None:
+    here, record = await with_key(scopes=frozenset({"infer", "admin:keys"}))
+    with pytest.raises(ValidationFailed) as refused:
+        minted(here, record, scopes=["infer", scope])
+    assert refused.value.errors[0].pointer == "/scopes"
+
+
+async def test_a_token_that_names_the_scope_of_keys_does_not_have_it() -> None:
+    here, record = await with_key(scopes=frozenset({"infer", "admin:keys"}))
+    own: dict[str, Any] = {"iss": "gateway", "aud": "gateway", "sub": record.id, "exp": int(NOW) + 60}
+    body = {**claims(**own), "origins": [SHOP], "scope": "infer admin:keys"}
+    text = signed(body, header(alg="HS256", typ="gw-session+jwt", kid="session"), SESSION_SECRET)
+    assert (await entered(here, SessionToken("", 0, frozenset(), text))).scopes == {"infer"}
 
 
 async def test_one_model_is_part_of_all() -> None:

@@ -7,7 +7,6 @@ A route that needs a scope of its own says `opt={"scope": …}`; the others need
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
-from urllib.parse import urlsplit
 
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import Headers
@@ -15,6 +14,7 @@ from litestar.handlers import BaseRouteHandler
 
 from gateway.api.context import Connection, Context, context_of
 from gateway.api.networks import comes_from
+from gateway.api.origins import page_of
 from gateway.api.same_origin import session_of
 from gateway.auth import Authenticator, require_inference, require_scope
 from gateway.auth.keys import PREFIX as KEY_PREFIX
@@ -79,7 +79,7 @@ class Access:
             authorization=_authorization(connection),
             x_api_key=_only(headers, "x-api-key"),
             session=session_of(connection),
-            origin=_page_of(headers),
+            origin=page_of(headers),
             peer=client.host if client else "",
             administers=administers,
         )
@@ -149,16 +149,6 @@ def _only(headers: Headers, name: str) -> str | None:
     if len(values) > 1:
         raise AmbiguousCredentials("Send one credential, in one header.")
     return values[0] if values else None
-
-
-def _page_of(headers: Headers) -> str | None:
-    """The origin of the page that calls. Browsers leave Origin out of a GET from the page's own host; the page itself,
-    which no script can invent, stands in Referer then."""
-    origin = headers.get("origin")
-    if origin is not None:
-        return origin
-    page = urlsplit(headers.get("referer", ""))
-    return f"{page.scheme}://{page.netloc}" if page.scheme and page.netloc else None
 
 
 def _authorization(connection: Connection) -> str | None:

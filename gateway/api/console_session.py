@@ -85,7 +85,8 @@ def console_session_routes(
 
 def _cookie(request: HttpRequest, text: str, seconds: int) -> Cookie:
     """Over HTTPS for HTTPS alone; the browser's Origin knows it also behind a proxy that ends TLS."""
-    secure = request.headers.get("origin", str(request.url)).startswith("https://")
+    origin = request.headers.get("origin")
+    secure = request.scope["scheme"] == "https" if origin is None else origin.startswith("https://")
     return Cookie(
         key=COOKIE, value=text, path="/", max_age=seconds, httponly=True, samesite="strict", secure=secure
     )

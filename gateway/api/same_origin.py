@@ -5,9 +5,8 @@ has to carry `X-Console`, which another origin cannot send without asking by COR
 has to say that it is of this origin. Requests without the header are judged by their other credentials alone.
 """
 
-from urllib.parse import urlsplit
-
 from gateway.api.context import Connection
+from gateway.api.origins import is_own
 from gateway.errors import Forbidden, Unauthenticated
 
 COOKIE = "gateway-console"
@@ -38,4 +37,4 @@ def _is_ours(connection: Connection) -> bool:
     origin = connection.headers.get("origin")
     if origin is None:
         return connection.scope.get("method", "") in _SAFE
-    return urlsplit(origin).netloc == connection.headers.get("host")
+    return is_own(origin, connection.headers)

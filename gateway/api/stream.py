@@ -10,7 +10,6 @@ import math
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import structlog
 from litestar import Router, WebSocket, websocket
@@ -21,6 +20,7 @@ from gateway.api.body import BodyReader
 from gateway.api.context import Context, context_of
 from gateway.api.inference import Intake, served_by
 from gateway.api.middleware import Requests, Tracing, trace_of
+from gateway.api.origins import is_own
 from gateway.api.parsing import load_json
 from gateway.api.problems import KINDS, described, fields_of, log_bug, log_failure
 from gateway.api.stream_frames import Frame, Newest, Places
@@ -162,7 +162,7 @@ class Stream(Generic[_Options, _Result]):
             raise ValidationFailed.of("?", "The options of a stream stand in a text message.")
         headers = self._socket.headers
         origin = headers.get("origin")
-        if origin is None or origin in self._hall.origins or urlsplit(origin).netloc == headers.get("host"):
+        if origin is None or origin in self._hall.origins or is_own(origin, headers):
             return
         raise Forbidden("Pages of this origin may not open a stream.")
 

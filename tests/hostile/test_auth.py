@@ -334,6 +334,26 @@ def test_121_a_token_has_only_the_scopes_that_its_issuer_may_give(guarded: Guard
     assert_problem(guarded.ask(bearer(partners), path="/admin/v1/keys"), 403, "forbidden")
 
 
+NO_ORIGINS = [b"http://[", b"http://[::1", b"http://a]b/", "http://a\u2100b/".encode(), b"//", b"http:", b":"]
+
+
+@pytest.mark.parametrize("text", NO_ORIGINS)
+def test_where_a_request_says_it_comes_from_may_be_any_text(guarded: Guarded, text: bytes) -> None:
+    """Nothing of it is the origin of a page, the console or a stream."""
+    page = {b"authorization": f"Bearer {guarded.page_token(guarded.keys['infer'])['token']}".encode()}
+    good = {b"x-api-key": guarded.keys["infer"].encode()}
+    assert guarded.ask({**good, b"referer": text}).status_code == 200
+    assert_problem(guarded.ask({b"referer": text}), 401, "unauthenticated")
+    for name in (b"referer", b"origin"):
+        assert_problem(guarded.ask({**page, name: text}), 401, "invalid_token")
+    assert_problem(guarded.ask({b"x-console": b"1", b"origin": text}), 403, "forbidden")
+
+
+def test_a_host_may_name_a_port_that_there_is_not(guarded: Guarded) -> None:
+    headers = {"x-api-key": guarded.keys["admin:keys"], "host": "a:99999999"}
+    assert guarded.ask(headers, "POST", "/console/session").status_code == 201
+
+
 def test_122_of_a_thousand_bad_keys_from_one_address_twenty_are_looked_at(guarded: Guarded) -> None:
     address, good = another_address(), key(guarded.keys["infer"])
     with guarded.client(address) as client:

@@ -61,7 +61,7 @@ def audit_routes(audit: Audit, routes: RouteStore) -> Router:
         summary="Who changed what, and when",
         description="Changes of routes, models and keys, those that your scopes let you administer, the newest first. "
         "The last 5,000 of routes and of the rest are kept, about.",
-        responses=failures(401, 403, 422, 429, 503),
+        responses=failures(422),
         tags=["audit"],
     )
     async def changes(request: HttpRequest) -> ChangeList:

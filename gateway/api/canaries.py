@@ -35,6 +35,7 @@ from gateway.api.canary_schemas import (
 )
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import failures
+from gateway.api.header_fields import ETAG, IF_MATCH, MAY_MATCH
 from gateway.api.operations import AdminOperation
 from gateway.api.parsing import load_json_object, read_json, read_query
 from gateway.auth.scopes import ADMIN_CANARY
@@ -58,7 +59,7 @@ from gateway.errors import (
 from gateway.store import StoreAway
 
 _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
-_CHANGES = (400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 428, 429, 503)
+_CHANGES = (404, 408, 409, 412, 413, 415, 422, 428)
 
 
 class Desk:
@@ -102,6 +103,7 @@ def canary_routes(
 
     @put(
         "/{model:str}",
+        opt={"reads": IF_MATCH, "tells": ETAG},
         operation_class=AdminOperation.taking(RouteRequest),
         summary="Set a route",
         responses=failures(*_CHANGES),
@@ -116,6 +118,7 @@ def canary_routes(
 
     @patch(
         "/{model:str}",
+        opt={"reads": IF_MATCH, "tells": ETAG},
         operation_class=AdminOperation.taking(RouteRequest),
         summary="Change some of a route (JSON merge patch)",
         responses=failures(*_CHANGES),
@@ -131,7 +134,12 @@ def canary_routes(
             lambda route: lifecycle.put(route, amend(route, change), desk.clock(), salt),
         )
 
-    @delete("/{model:str}", summary="Back to the default route", responses=failures(*_CHANGES))
+    @delete(
+        "/{model:str}",
+        opt={"reads": IF_MATCH},
+        summary="Back to the default route",
+        responses=failures(*_CHANGES),
+    )
     async def remove(request: HttpRequest, model: FromPath[str]) -> None:
         expected = _require_generation(request)
         with translated():
@@ -142,7 +150,7 @@ def canary_routes(
         status_code=200,
         operation_class=AdminOperation.taking(CheckRequest),
         summary="Run the pre-flight of a canary alone",
-        responses=failures(400, 401, 403, 404, 413, 415, 422, 429, 503),
+        responses=failures(404, 408, 413, 415, 422),
     )
     async def check(request: HttpRequest, model: FromPath[str]) -> PreflightView:
         async with bodies.read(request) as body:
@@ -158,6 +166,7 @@ def canary_routes(
     @post(
         "/{model:str}/undo",
         status_code=200,
+        opt={"reads": MAY_MATCH, "tells": ETAG},
         operation_class=AdminOperation.taking(ReasonRequest),
         summary="Take the last change back",
         responses=failures(*_CHANGES),
@@ -187,13 +196,13 @@ def _views(desk: Desk, reports: Reports, callers: Callers, catalog: Catalog) -> 
     """What changes nothing."""
     rollouts = desk.rollouts
 
-    @get("/", summary="List the routes of all models", responses=failures(401, 403, 429, 503))
+    @get("/", summary="List the routes of all models", responses=failures())
     async def listed() -> RouteList:
         with translated():
             routes = [await rollouts.standing(card.name) for card in catalog.callable_cards()]
         return RouteList(canaries=[route_view(live, desk.clock()) for live in routes])
 
-    @get("/{model:str}", summary="Show a route", responses=failures(401, 403, 404, 429, 503))
+    @get("/{model:str}", opt={"tells": ETAG}, summary="Show a route", responses=failures(404))
     async def show(model: FromPath[str]) -> Response[RouteView]:
         with translated():
             return desk.answer(await rollouts.standing(model))
@@ -201,7 +210,7 @@ def _views(desk: Desk, reports: Reports, callers: Callers, catalog: Catalog) -> 
     @get(
         "/{model:str}/report",
         summary="What is known of a rollout",
-        responses=failures(401, 403, 404, 429, 503),
+        responses=failures(404),
     )
     async def report(model: FromPath[str]) -> Report:
         with translated():
@@ -211,7 +220,7 @@ def _views(desk: Desk, reports: Reports, callers: Callers, catalog: Catalog) -> 
         "/{model:str}/events",
         operation_class=AdminOperation.asking(EventQuery),
         summary="The log of a route",
-        responses=failures(401, 403, 404, 422, 429, 503),
+        responses=failures(404, 422),
     )
     async def events(request: HttpRequest, model: FromPath[str]) -> EventList:
         asked = read_query(request.scope["query_string"], EventQuery)
@@ -224,7 +233,7 @@ def _views(desk: Desk, reports: Reports, callers: Callers, catalog: Catalog) -> 
         "/{model:str}/callers",
         operation_class=AdminOperation.asking(CallerQuery),
         summary="Who still calls a deprecated version",
-        responses=failures(401, 403, 404, 422, 429, 503),
+        responses=failures(404, 422),
     )
     async def still_calling(request: HttpRequest, model: FromPath[str]) -> CallerList:
         asked = read_query(request.scope["query_string"], CallerQuery)
@@ -242,6 +251,7 @@ def _actions(desk: Desk) -> list[HTTPRouteHandler]:
         @post(
             f"/{{model:str}}/{name}",
             status_code=200,
+            opt={"reads": MAY_MATCH, "tells": ETAG},
             operation_class=AdminOperation.taking(ReasonRequest),
             operation_id=f"canary_{name}",
             summary=summary,

@@ -9,7 +9,9 @@ from litestar.datastructures import Cookie
 
 from gateway.api.admin_schemas import SessionView
 from gateway.api.context import HttpRequest, context_of
+from gateway.api.credentials import by_key
 from gateway.api.documentation import failures
+from gateway.api.header_fields import SESSION, UNKEPT
 from gateway.api.operations import EmptyOperation
 from gateway.api.same_origin import COOKIE
 from gateway.auth import ConsoleSessions, DeniedTokens, DenyList
@@ -32,9 +34,11 @@ def console_session_routes(
     @post(
         "/",
         status_code=201,
+        opt={"tells": SESSION},
+        security=by_key(ANY_ADMINISTRATION),  # a session does not begin another
         operation_id="console_sign_in",
         summary="Begin a session of the console",
-        responses=failures(401, 403, 429, 503),
+        responses=failures(),
         sync_to_thread=False,
     )
     def sign_in(request: HttpRequest) -> Response[SessionView]:
@@ -46,9 +50,10 @@ def console_session_routes(
 
     @get(
         "/",
+        opt={"tells": UNKEPT},
         operation_id="console_session",
         summary="Who is signed in",
-        responses=failures(401, 403, 429, 503),
+        responses=failures(),
         sync_to_thread=False,
     )
     def show(request: HttpRequest) -> Response[SessionView]:
@@ -57,10 +62,11 @@ def console_session_routes(
 
     @delete(
         "/",
+        opt={"tells": SESSION},
         operation_id="console_sign_out",
         operation_class=EmptyOperation,
         summary="End the session; its cookie is worth nothing from then on",
-        responses=failures(401, 403, 429, 503),
+        responses=failures(),
     )
     async def sign_out(request: HttpRequest) -> Response[None]:
         caller = context_of(request).caller

@@ -10,9 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import OpenAPIRenderPlugin
-from litestar.openapi.spec import (
-    Tag,
-)
+from litestar.openapi.spec import Components, Tag
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 from pydantic.json_schema import models_json_schema
@@ -20,7 +18,10 @@ from pydantic.json_schema import models_json_schema
 from gateway.api.admin_schemas import KeyRequest, RotateRequest, TokenRequest
 from gateway.api.canary_schemas import CheckRequest, ReasonRequest, RouteRequest
 from gateway.api.context import HttpRequest
+from gateway.api.credentials import SCHEMES, USUAL
+from gateway.api.description import completed
 from gateway.api.examples import with_examples
+from gateway.api.header_fields import HEADERS, PARAMETERS
 from gateway.api.model_schemas import LoadRequest, UnloadRequest
 from gateway.api.operations import COMPONENT
 from gateway.api.pages import read_page
@@ -37,6 +38,12 @@ from gateway.schemas import (
 )
 from gateway.translate.protocol import InferenceRequest
 
+_ABOUT = """Images and texts in, labels and boxes out, answered by NVIDIA Triton. Frames go over a WebSocket at
+`/v1/detect/stream` and `/v1/classify/stream`. Every error has a page: see [/problems](/problems).
+
+Beside what an operation lists, any request may be answered 404 where nothing has its path; 405 where its path does not
+take its method, with those that it takes in `Allow`; 400, 408, 414 or 431 where its head is not one that the server
+reads; 500; and 503 with `Retry-After` where the process ends."""
 _TAGS = (  # in the order in which a reader meets them
     ("inference", "Images and texts to labels and boxes."),
     ("models", "What your key may call."),
@@ -49,6 +56,7 @@ _TAGS = (  # in the order in which a reader meets them
     ("console", "The session of the console's page."),
     ("health", "Is it alive, would it answer?"),
 )
+_DOOR = (400, 401, 403, 429, 500, 503)  # what may answer every request that needs a credential
 _SHOWN = (
     KeyRequest,
     RotateRequest,
@@ -75,8 +83,11 @@ def openapi_config() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Triton gateway",
         version="1",
-        description="Images and texts in, labels and boxes out, answered by NVIDIA Triton. Frames go over a WebSocket "
-        "at `/v1/detect/stream` and `/v1/classify/stream`. Every error has a page: see [/problems](/problems).",
+        description=_ABOUT,
+        security=USUAL,
+        components=Components(
+            parameters=dict(PARAMETERS), headers=dict(HEADERS), security_schemes=dict(SCHEMES)
+        ),
         tags=[Tag(name, description=about) for name, about in _TAGS],
         render_plugins=pages,
         openapi_router=Router(
@@ -103,8 +114,8 @@ class _Document(OpenAPIRenderPlugin):
         )
         components = openapi_schema["components"]
         schemas = {**components["schemas"], **definitions["$defs"]}
-        shown = with_examples(openapi_schema)
-        return self.render_json(request, {**shown, "components": {**components, "schemas": schemas}})
+        shown = with_examples({**openapi_schema, "components": {**components, "schemas": schemas}})
+        return self.render_json(request, completed(shown, request.app.routes))
 
 
 def _known_path(request: HttpRequest) -> None:
@@ -119,7 +130,7 @@ def operation_id(_: HTTPRouteHandler, __: Method, path: list[str | PathParameter
 
 
 def failures(*statuses: int) -> dict[int, ResponseSpec]:
-    """The problem answers of a route, with the codes that each status can carry."""
+    """The problem answers of a route behind the door: the door's and these, with the codes that each can carry."""
     return {
         status: ResponseSpec(
             data_container=Problem,
@@ -127,15 +138,15 @@ def failures(*statuses: int) -> dict[int, ResponseSpec]:
             media_type=cast("Any", MEDIA_TYPE),
             generate_examples=False,
         )
-        for status in statuses
+        for status in sorted({*_DOOR, *statuses})
     }
 
 
 def protocol_failures(*statuses: int) -> dict[int, ResponseSpec]:
-    """The error answers of a route of the Open Inference Protocol."""
+    """The error answers of a route of the Open Inference Protocol that is behind the door: the door's, and these."""
     return {
         status: ResponseSpec(
             data_container=ProtocolError, description=HTTPStatus(status).phrase, generate_examples=False
         )
-        for status in statuses
+        for status in sorted({*_DOOR, *statuses})
     }

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.api.pages import read_page
-from gateway.api.problems import KINDS, MEDIA_TYPE, described
+from gateway.api.problems import KINDS, described
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
@@ -33,7 +33,7 @@ def _shown(path: str, method: str, operation: Any) -> Any:
         return operation
     known = EXAMPLES.get(f"{method.upper()} {_told_apart(path)}", {})
     answers = {
-        status: _answer(status, path, answer, known.get("answer"))
+        status: _answer(status, answer, known.get("answer"))
         for status, answer in operation["responses"].items()
     }
     body = operation.get("requestBody")
@@ -51,12 +51,8 @@ def _told_apart(path: str) -> str:
     return f"/v1{path}" if path in ("/classify", "/detect") else path
 
 
-def _answer(status: str, path: str, answer: Mapping[str, Any], example: Any) -> Mapping[str, Any]:
+def _answer(status: str, answer: Mapping[str, Any], example: Any) -> Mapping[str, Any]:
     content = answer.get("content", {})
-    if MEDIA_TYPE in content:
-        codes = [code for code, kind in KINDS.items() if str(kind.status) == status]
-        problems = {code: {"value": _problem(code, path)} for code in codes}
-        return {**answer, "content": {**content, MEDIA_TYPE: {**content[MEDIA_TYPE], "examples": problems}}}
     if not status.startswith("2"):
         return answer
     if example is None:
@@ -70,8 +66,15 @@ def _schema_of(content: Mapping[str, Any]) -> str:
     return reference.rpartition("/")[2]
 
 
-def _problem(code: str, path: str) -> Mapping[str, Any]:
-    return described(code, KINDS[code].remedy, path, "5b0fd0f2c8f74f0d").model_dump(exclude_none=True)
+def of_problems(status: int) -> dict[str, Any]:
+    """The problem of each code that has this status."""
+    codes = [code for code, kind in KINDS.items() if kind.status == status]
+    return {code: {"value": _problem(code)} for code in codes}
+
+
+def _problem(code: str) -> Mapping[str, Any]:
+    problem = described(code, KINDS[code].remedy, "/v1/classify", "5b0fd0f2c8f74f0d")
+    return problem.model_dump(exclude_none=True)
 
 
 def _exemplified(part: Mapping[str, Any], example: Any) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ def fleet_routes(fleet: Fleet) -> Router:
         opt={"scope": ADMIN_CANARY},
         operation_id="workers",
         summary="List the workers of all replicas, with the generation of each route that they apply",
-        responses=failures(401, 403, 429, 503),
+        responses=failures(),
         tags=["canaries"],
     )
     async def listed() -> WorkerList:

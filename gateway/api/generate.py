@@ -10,6 +10,7 @@ from gateway.api.asking import version_headers
 from gateway.api.body import while_connected
 from gateway.api.context import HttpRequest
 from gateway.api.documentation import operation_id, protocol_failures
+from gateway.api.header_fields import GENERATED, PACKED_CALL, SERVED
 from gateway.api.operations import GenerateOperation
 from gateway.api.problems import KINDS
 from gateway.api.tensors import TensorIntake
@@ -25,7 +26,7 @@ from gateway.translate.tensors import InferRequest
 _MODEL = "/v2/models/{model:str}"
 _VERSION = _MODEL + "/versions/{version:str}"
 _TAGS = ["Open Inference Protocol"]
-_FAILURES = (400, 401, 403, 404, 408, 413, 415, 429, 502, 503, 504)
+_FAILURES = (404, 408, 413, 415, 502, 504)
 
 
 def generate_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
@@ -39,6 +40,7 @@ def generate_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
     @post(
         [f"{_MODEL}/generate_stream", f"{_VERSION}/generate_stream"],
         status_code=200,
+        opt={"reads": PACKED_CALL, "tells": GENERATED},
         operation_class=GenerateOperation,
         operation_id=operation_id,
         summary="Generate, answer by answer",
@@ -57,6 +59,7 @@ def generate_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
     @post(
         [f"{_MODEL}/generate", f"{_VERSION}/generate"],
         status_code=200,
+        opt={"reads": PACKED_CALL, "tells": SERVED},
         operation_class=GenerateOperation,
         operation_id=operation_id,
         summary="Generate, in one answer",

@@ -11,6 +11,7 @@ from gateway.api.body import BodyReader, while_connected
 from gateway.api.context import Connection, Context, HttpRequest, context_of
 from gateway.api.documentation import failures, operation_id
 from gateway.api.handlers import Encoded, inference
+from gateway.api.header_fields import CALL, SERVED
 from gateway.api.image_urls import Fetching
 from gateway.api.operations import ClassifyOperation, DetectOperation
 from gateway.api.parsing import as_written, media_type, parse
@@ -152,10 +153,11 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
     @inference(
         ["/v1/classify", "/classify"],
         status_code=200,
+        opt={"reads": CALL, "tells": SERVED},
         operation_class=ClassifyOperation,
         operation_id=operation_id,
         summary="Classify images or texts",
-        responses=failures(400, 401, 403, 404, 408, 413, 415, 422, 429, 502, 503, 504),
+        responses=failures(404, 408, 413, 415, 422, 502, 504),
         tags=["inference"],
     )
     async def classify(request: HttpRequest) -> Response[ClassifyResponse]:
@@ -170,10 +172,11 @@ def inference_routes(dataplane: DataPlane, intake: Intake) -> Router:
     @inference(
         ["/v1/detect", "/detect"],
         status_code=200,
+        opt={"reads": CALL, "tells": SERVED},
         operation_class=DetectOperation,
         operation_id=operation_id,
         summary="Find objects in images",
-        responses=failures(400, 401, 403, 404, 408, 413, 415, 422, 429, 502, 503, 504),
+        responses=failures(404, 408, 413, 415, 422, 502, 504),
         tags=["inference"],
     )
     async def detect(request: HttpRequest) -> Response[DetectResponse]:

@@ -34,7 +34,7 @@ def key_routes(
         status_code=201,
         operation_class=AdminOperation.taking(KeyRequest),
         summary="Make a key",
-        responses=failures(400, 401, 403, 413, 415, 422, 429, 503),
+        responses=failures(408, 413, 415, 422),
     )
     async def create(request: HttpRequest) -> NewKey:
         async with bodies.read(request) as body:
@@ -50,12 +50,12 @@ def key_routes(
         await noted(request, "create", issued.record.id)
         return _shown(issued)
 
-    @get("/", summary="List the keys, revoked ones too", responses=failures(401, 403, 429, 503))
+    @get("/", summary="List the keys, revoked ones too", responses=failures())
     async def listed() -> KeyList:
         with _translated():
             return KeyList(keys=[KeyInfo(**key_fields(record)) for record in await store.records()])
 
-    @get("/{key_id:str}", summary="Show a key", responses=failures(401, 403, 404, 429, 503))
+    @get("/{key_id:str}", summary="Show a key", responses=failures(404))
     async def show(key_id: FromPath[str]) -> KeyInfo:
         with _translated():
             return KeyInfo(**key_fields(await store.get(key_id)))
@@ -65,7 +65,7 @@ def key_routes(
         status_code=201,
         operation_class=AdminOperation.taking(RotateRequest),
         summary="Give a key a new secret; the old one holds for a while",
-        responses=failures(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+        responses=failures(404, 408, 409, 413, 415, 422),
     )
     async def rotate(request: HttpRequest, key_id: FromPath[str]) -> NewKey:
         async with bodies.read(request) as body:
@@ -78,7 +78,7 @@ def key_routes(
         await noted(request, "rotate", key_id)
         return _shown(issued)
 
-    @delete("/{key_id:str}", summary="Revoke a key", responses=failures(401, 403, 404, 429, 503))
+    @delete("/{key_id:str}", summary="Revoke a key", responses=failures(404))
     async def revoke(request: HttpRequest, key_id: FromPath[str]) -> None:
         with _translated():
             await store.revoke(key_id)

@@ -130,7 +130,7 @@ def live_routes(
         description="Server-sent events. First and at each change: `models`, the versions that are loaded, and `route` "
         "for every route. Once a second: `report` for each rollout, without images; for the model that is asked for by "
         "name also `traffic`. The stream ends with the credential that began it, and with the process: open it again.",
-        responses=failures(401, 403, 422, 429, 503),
+        responses=failures(422),
         tags=["canaries"],
     )
     async def events(request: HttpRequest) -> ServerSentEvent:

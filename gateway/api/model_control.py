@@ -14,8 +14,8 @@ from gateway.control import ModelControl
 from gateway.errors import ModelNotLoaded
 from gateway.store import Area, Audit
 
-_CHANGES = (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504)
-_LOOKS = (401, 403, 404, 429, 502, 503, 504)
+_CHANGES = (404, 408, 409, 413, 415, 422, 502, 504)
+_LOOKS = (404, 502, 504)
 
 
 def model_control_routes(control: ModelControl, bodies: BodyReader, audit: Audit) -> Router:

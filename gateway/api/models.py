@@ -15,7 +15,7 @@ def model_routes(catalog: Catalog) -> Router:
         operation_id="models",
         summary="List the models that you may use",
         tags=["models"],
-        responses=failures(401, 403, 429, 503),
+        responses=failures(),
         sync_to_thread=False,
     )
     def models(request: HttpRequest) -> ModelList:

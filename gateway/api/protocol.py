@@ -44,7 +44,7 @@ CONFIG_FIELDS = (
 _MODEL = "/v2/models/{model:str}"
 _VERSION = _MODEL + "/versions/{version:str}"
 _TAGS = ["Open Inference Protocol"]
-_FAILURES = (400, 401, 403, 404, 429, 502, 503)
+_FAILURES = (404, 502)
 
 
 class Described(Protocol):
@@ -88,7 +88,7 @@ def protocol_routes(catalog: Catalog, triton: Described) -> Router:
         "/v2",
         summary="What is served here?",
         tags=_TAGS,
-        responses=protocol_failures(400, 401, 403, 429, 503),
+        responses=protocol_failures(),
         sync_to_thread=False,
     )
     def server() -> dict[str, object]:

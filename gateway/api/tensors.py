@@ -14,6 +14,7 @@ from gateway.api.compression import CODINGS, accepted, deflate, inflate
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import operation_id, protocol_failures
 from gateway.api.handlers import Encoded, inference
+from gateway.api.header_fields import TENSOR_CALL, TENSORS
 from gateway.api.operations import InferOperation
 from gateway.auth import may_use
 from gateway.calls import TensorAnswer, TensorCall
@@ -199,10 +200,11 @@ def tensor_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
     @inference(
         ["/v2/models/{model:str}/infer", "/v2/models/{model:str}/versions/{version:str}/infer"],
         status_code=200,
+        opt={"reads": TENSOR_CALL, "tells": TENSORS},
         operation_class=InferOperation,
         operation_id=operation_id,
         summary="Infer",
-        responses=protocol_failures(400, 401, 403, 404, 408, 413, 415, 429, 502, 503, 504),
+        responses=protocol_failures(404, 408, 413, 415, 502, 504),
         tags=["Open Inference Protocol"],
     )
     async def infer(

@@ -10,6 +10,7 @@ from gateway.api.admin_schemas import NewToken, TokenRequest, Withdrawal
 from gateway.api.body import BodyReader
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import failures
+from gateway.api.header_fields import UNKEPT
 from gateway.api.operations import AdminOperation
 from gateway.api.parsing import read_json, read_query
 from gateway.auth import DeniedTokens, DenyList, SessionTokens
@@ -23,9 +24,10 @@ def token_routes(sessions: SessionTokens, bodies: BodyReader) -> Router:
     @post(
         "/v1/tokens",
         status_code=201,
+        opt={"tells": UNKEPT},
         operation_class=AdminOperation.taking(TokenRequest),
         summary="Make a token for pages",
-        responses=failures(400, 401, 403, 408, 413, 415, 422, 429, 503),
+        responses=failures(408, 413, 415, 422),
         tags=["tokens"],
     )
     async def create(request: HttpRequest) -> Response[NewToken]:
@@ -58,7 +60,7 @@ def withdrawal_routes(store: DeniedTokens, copy: DenyList, audit: Audit) -> Rout
         "/{token_id:str}",
         operation_class=AdminOperation.asking(Withdrawal),
         summary="End a token, by its jti, or every token of a caller, by the caller's id",
-        responses=failures(401, 403, 422, 429, 503),
+        responses=failures(422),
         tags=["tokens"],
     )
     async def withdraw(request: HttpRequest, token_id: FromPath[str]) -> None:

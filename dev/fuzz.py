@@ -73,7 +73,8 @@ def _run(
 ) -> "subprocess.CompletedProcess[str]":
     """The exit status is 0 where nothing was found; the output is kept only if `quiet`."""
     command = [sys.executable, "-P", "-m", "schemathesis.cli", "run", "description.yaml", "--url", stack.url]
-    command += ["--header", f"X-API-Key: {key}", "--checks", ",".join(CHECKS), "--warnings", "off"]
+    command += ["--header", f"X-API-Key: {key}", "--generation-with-security-parameters", "false"]
+    command += ["--checks", ",".join(CHECKS), "--warnings", "off"]
     command += ["--phases", "examples,coverage,fuzzing", "--max-time", str(seconds), "--continue-on-failure"]
     command += ["--request-timeout", str(_LONGEST_REQUEST), "--no-shrink", "--no-color", *words]
     command += [] if seed is None else ["--seed", str(seed)]

@@ -13,12 +13,14 @@ from gateway.control.needs import reasons_against, reasons_to_keep
 from gateway.domain import RepositoryEntry, WantedConfig
 from gateway.errors import (
     ControlDisabled,
+    DeadlineExceeded,
     GatewayError,
     ModelInUse,
     ModelNotFound,
     ModelNotLoaded,
     UpstreamContractViolation,
     UpstreamFailed,
+    UpstreamUnavailable,
     ValidationFailed,
 )
 
@@ -143,7 +145,7 @@ class ModelControl:
             for endpoint in self.triton.endpoints if only is None else [only]:
                 unloaded = await self.triton.unload(name, only=endpoint)
                 outcomes |= unloaded
-                if not any(unloaded.values()):
+                if not any(map(_surely_kept, unloaded.values())):
                     outcomes |= await self.triton.load(name, only=endpoint)
             _settle(outcomes, serves=False)
             return await self._seen(name)
@@ -200,6 +202,11 @@ def _version(found: Sequence[RepositoryEntry], statistics: Mapping[str, Any] | N
     best = next((entry for entry in found if entry.state == READY), found[0])
     known = statistics if best.state == READY else None
     return VersionState(best.version, best.state, best.reason, known, tuple(found))
+
+
+def _surely_kept(error: GatewayError | None) -> bool:
+    """Whether an unload with this outcome has unloaded nothing; one without an answer may have."""
+    return error is not None and not isinstance(error, DeadlineExceeded | UpstreamUnavailable)
 
 
 def _settle(outcomes: Outcomes, *, serves: bool) -> None:

@@ -1,0 +1,73 @@
+"""Healing a model: what was unloaded is loaded again, whether or not Triton answered the unload."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from gateway.catalog import Catalog, Inventory
+from gateway.control import ModelControl
+from gateway.domain import RepositoryEntry, WantedConfig
+from gateway.errors import (
+    ConnectionFailed,
+    DeadlineExceeded,
+    GatewayError,
+    ModelNotLoaded,
+    UpstreamContractViolation,
+)
+
+HERE = "127.0.0.1:8001"
+
+
+@dataclass
+class Triton:
+    """Unloads, and then says what the test wants it to say."""
+
+    said: GatewayError | None
+    done: list[str] = field(default_factory=list)
+    endpoints: Sequence[str] = (HERE,)
+
+    async def inventory(self) -> Inventory:
+        return Inventory((), {})
+
+    async def repository(self) -> list[RepositoryEntry]:
+        return [RepositoryEntry("pets", "1", "READY", "", HERE)]
+
+    async def statistics(self, model: str, version: str) -> Sequence[Mapping[str, Any]]:
+        return []
+
+    async def unload(self, model: str, *, only: str | None = None) -> Mapping[str, GatewayError | None]:
+        self.done.append("unload")
+        return {HERE: self.said}
+
+    async def load(
+        self, model: str, config: str | None = None, *, only: str | None = None
+    ) -> Mapping[str, GatewayError | None]:
+        self.done.append("load")
+        return {HERE: None}
+
+    async def merged_config(self, model: str, change: Mapping[str, Any]) -> WantedConfig:
+        raise NotImplementedError
+
+
+def control(triton: Triton) -> ModelControl:
+    return ModelControl(triton, Catalog(triton, interval=1, clock=lambda: 0.0), dict)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [None, DeadlineExceeded("too late"), ConnectionFailed("broken off")],
+    ids=["it answers", "it does not answer in time", "its connection breaks"],
+)
+async def test_a_model_that_may_be_unloaded_is_loaded_again(said: GatewayError | None) -> None:
+    triton = Triton(said)
+    await control(triton).heal("pets")
+    assert triton.done == ["unload", "load"]
+
+
+async def test_what_triton_refused_to_unload_is_left_as_it_is() -> None:
+    triton = Triton(UpstreamContractViolation("refused", internal="no such model"))
+    with pytest.raises(ModelNotLoaded):
+        await control(triton).heal("pets")
+    assert triton.done == ["unload"]

@@ -110,7 +110,10 @@ class Settings(BaseSettings):
         30.0, gt=0, le=300, description="The most that a request may ask for with X-Request-Timeout."
     )
     waiting_room: int = Field(
-        64, ge=1, le=100_000, description="Requests that may wait for one model version, per worker."
+        64,
+        ge=3,
+        le=100_000,
+        description="Requests that may wait for one model version, per worker; at least one of each priority.",
     )
     max_in_flight: int = Field(
         64,

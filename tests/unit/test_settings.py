@@ -10,6 +10,7 @@ from types import MappingProxyType
 import pytest
 from stack import ROOT
 
+from gateway.domain import Priority
 from gateway.settings import Settings
 
 SECRETS = {"GATEWAY_KEY_PEPPER": "p" * 32, "GATEWAY_TOKEN_SECRET": "t" * 32}
@@ -107,3 +108,10 @@ def test_every_setting_stands_in_the_documentation() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text()
     missing = [name for name in Settings.model_fields if f"`GATEWAY_{name.upper()}`" not in text]
     assert missing == []
+
+
+def test_a_waiting_room_without_a_place_for_each_priority_is_refused_before_any_request() -> None:
+    result = check(GATEWAY_WAITING_ROOM=str(len(Priority) - 1))
+    assert result.returncode == 1
+    assert "GATEWAY_WAITING_ROOM" in result.stderr
+    assert check(GATEWAY_WAITING_ROOM=str(len(Priority))).returncode == 0

@@ -20,17 +20,12 @@ from gateway.errors import (
     OutOfService,
     Overloaded,
     QueueTimeout,
-    UpstreamContractViolation,
     UpstreamError,
-    UpstreamFailed,
-    UpstreamInvalidResponse,
     ValidationFailed,
 )
 from gateway.telemetry.timeline import Timeline
 
 _Outcome = TypeVar("_Outcome")
-# Failures that the request itself may have earned. Whether it did, the stable version's answer to it tells.
-_PERHAPS_EARNED = (UpstreamFailed, UpstreamInvalidResponse, UpstreamContractViolation, ValidationFailed)
 _AMPLE = 0.5  # of the usual time: who had less and ran out of it says nothing about the version
 
 
@@ -101,16 +96,16 @@ class Attempts:
             return job, await self.attempt(job, work)
         except (UpstreamError, Overloaded, ValidationFailed) as error:
             served = await self.serve(fall_back(job, error), work)
-            if isinstance(error, _PERHAPS_EARNED):
-                self._outcomes.record(job.target, error, 0.0)
+            # Where the stable version fails as well, it was the request's doing, or that of a Triton that is away.
+            self._outcomes.record(job.target, error, 0.0)
             return served
 
     async def attempt(self, job: Job, work: Work[_Outcome]) -> _Outcome:
-        """One version's answer. A canary that fails is judged by `serve` where the request may have earned it."""
+        """One version's answer. How a canary failed is recorded by `serve`, once the stable version has answered."""
         try:
             outcome, seconds = await work(job)
         except (UpstreamError, Overloaded) as error:
-            if job.fallback is None or not isinstance(error, _PERHAPS_EARNED):
+            if job.fallback is None:
                 self._outcomes.record(job.target, error, 0.0)
             raise
         except (DeadlineExceeded, asyncio.CancelledError) as error:

@@ -13,6 +13,7 @@ import pytest
 from support import rehearsal
 from support.rehearsal import Manner
 from support.rollouts import (
+    Callers,
     Operator,
     Stage,
     ask,
@@ -34,6 +35,7 @@ VERSIONS = {
     MORTAL: Manner.MORTAL,
 }
 PROMPT = 5.0  # seconds from the evidence to the rollback
+AWAY = 6.0  # seconds without Triton
 TOLERABLE = 0.01  # of the callers may see an error
 
 Report = dict[str, Any]
@@ -147,6 +149,29 @@ async def test_an_equal_canary_goes_through_all_steps_to_the_end_with_no_operato
     assert callers.error_share <= TOLERABLE
     assert callers.wrong_share == callers.error_share
     assert callers.served_since(promoted_at + 1) == {(SOUND, "stable")}
+
+
+@pytest.mark.parametrize("weight", [1000, 9000])
+async def test_a_triton_that_ends_and_comes_back_takes_no_sound_canary_back(
+    stage: Stage, operator: Operator, weight: int
+) -> None:
+    async with calling(stage, rate=RATE) as callers:
+        await operator.put(canary=SOUND, weight=weight)
+        await until(lambda: seen(operator), within=20)
+        stage.end_triton()
+        await asyncio.sleep(AWAY)
+        stage.restart_triton()
+        back = time.monotonic()
+        await until(lambda: served_by_both(callers, back), within=30)
+        await asyncio.sleep(5)  # some looks of the guard at all of it
+    route = await operator.route()
+    say(f"weight {weight}: {callers.outcomes}; {route['reason']}")
+    assert callers.outcomes.keys() > {"answered"}  # it was away
+    assert (route["weight"], route["phase"]) == (weight, "steady")
+
+
+async def served_by_both(callers: Callers, since: float) -> bool:
+    return {version for version, _ in callers.served_since(since)} == {"1", SOUND}
 
 
 async def promoted(operator: Operator) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -14,8 +15,16 @@ from typing import Any, NamedTuple
 
 import httpx
 import psutil
-from processes import Process, RunningStack, running, running_stack, wait_listening, wait_ready
-from stack import Addresses, free_port, gateway, redis
+from processes import (
+    Process,
+    RunningStack,
+    running,
+    running_stack,
+    running_triton,
+    wait_listening,
+    wait_ready,
+)
+from stack import Addresses, free_port, gateway, redis, triton
 from support import rehearsal
 
 MODEL = "rehearsal"
@@ -36,9 +45,11 @@ class Stage:
     """
 
     parts: RunningStack
+    repository: Path
     second: Process
     second_at: Addresses
     later: contextlib.ExitStack
+    triton: Process | None = None
 
     @property
     def urls(self) -> tuple[str, str]:
@@ -48,6 +59,15 @@ class Stage:
         """After its end: empty, at the same place."""
         self.later.enter_context(running(redis(self.parts.at)))
         wait_listening(self.parts.at.redis_address, self.parts.at.redis_port)
+
+    def end_triton(self) -> None:
+        """Killed, whichever runs now."""
+        (self.triton or self.parts.triton).stop(signal.SIGKILL)
+
+    def restart_triton(self) -> None:
+        """After its end, at the same place; it takes a moment until it is ready."""
+        at = self.parts.at
+        self.triton = self.later.enter_context(running_triton(triton(at, self.repository), at))
 
     def revive(self) -> None:
         """Returns when both gateways have all their workers; the first one replaces its own by itself."""
@@ -76,11 +96,12 @@ class Stage:
 @contextmanager
 def staged(folder: Path, versions: Mapping[str, rehearsal.Manner]) -> Iterator[Stage]:
     """The model `rehearsal` with these versions, served by all three workers."""
-    with running_stack(rehearsal.repository(folder, versions), workers=2, replicas=2) as parts:
+    repository = rehearsal.repository(folder, versions)
+    with running_stack(repository, workers=2, replicas=2) as parts:
         at = replace(parts.at, gateway_port=free_port())
         with running(gateway(at, replicas=2)) as second, contextlib.ExitStack() as later:
             wait_ready(f"{at.gateway_url}/readyz", second)
-            stage = Stage(parts, second, at, later)
+            stage = Stage(parts, repository, second, at, later)
             stage.revive()
             yield stage
 

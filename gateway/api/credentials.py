@@ -11,20 +11,8 @@ from gateway.auth.scopes import ANY_ADMINISTRATION, is_administration
 Requirement = dict[str, list[str]]
 """Schemes that go together, each with the scopes that it needs."""
 
+# Swagger UI puts the cursor into the last of them, which is to be the one that people have at hand.
 SCHEMES: Mapping[str, SecurityScheme] = {
-    "apiKey": SecurityScheme(
-        type="apiKey",
-        name="X-API-Key",
-        security_scheme_in="header",
-        description="An API key. The names beside a scheme are the scopes that it needs to have; "
-        f"`{ANY_ADMINISTRATION}` is any that administers.",
-    ),
-    "bearer": SecurityScheme(
-        type="http",
-        scheme="bearer",
-        description="An API key, a token of `POST /v1/tokens` on a page that it is for, or a token of an issuer that "
-        "the operator trusts. Never together with X-API-Key.",
-    ),
     "consoleSession": SecurityScheme(
         type="apiKey",
         name=COOKIE,
@@ -36,6 +24,19 @@ SCHEMES: Mapping[str, SecurityScheme] = {
         name=HEADER.title(),
         security_scheme_in="header",
         description="Says, by any value, that the console's session is meant to be used.",
+    ),
+    "bearer": SecurityScheme(
+        type="http",
+        scheme="bearer",
+        description="An API key, a token of `POST /v1/tokens` on a page that it is for, or a token of an issuer that "
+        "the operator trusts. Never together with X-API-Key.",
+    ),
+    "apiKey": SecurityScheme(
+        type="apiKey",
+        name="X-API-Key",
+        security_scheme_in="header",
+        description="An API key. The names beside a scheme are the scopes that it needs to have; "
+        f"`{ANY_ADMINISTRATION}` is any that administers.",
     ),
 }
 

@@ -40,7 +40,8 @@ from gateway.schemas import (
 from gateway.translate.protocol import InferenceRequest
 
 _ABOUT = """Images and texts in, labels and boxes out, answered by NVIDIA Triton. Frames go over a WebSocket at
-`/v1/detect/stream` and `/v1/classify/stream`. Every error has a page: see [/problems](/problems).
+`/v1/detect/stream` and `/v1/classify/stream`. Every error has a page: see [/problems](/problems). What
+answers GET answers HEAD too, without the body.
 
 Beside what an operation lists, any request may be answered 404 where nothing has its path; 405 where its path does not
 take its method, with those that it takes in `Allow`; 400, 408, 414 or 431 where its head is not one that the server

@@ -23,6 +23,24 @@ def test_the_description_opens_with_its_examples_and_errors(page: Page, stack: R
     assert {host for host in hosts if host.startswith("http")} == {stack.url}
 
 
+def test_a_reader_authorizes_with_a_key_and_tries_a_call(page: Page, stack: RunningStack) -> None:
+    page.goto(f"{stack.url}/docs")
+    page.get_by_role("button", name="Authorize").first.click()
+    dialog = page.locator(".modal-ux")
+    known = dialog.locator(".auth-container", has_text="X-API-Key").last
+    expect(known.locator("input")).to_be_focused()
+    known.locator("input").fill(stack.key)
+    known.get_by_role("button", name="Apply credentials").click()
+    known.get_by_role("button", name="Close").click()
+    page.locator("#operations-models-models button").first.click()
+    operation = page.locator("#operations-models-models")
+    operation.get_by_role("button", name="Try it out").click()
+    operation.get_by_role("button", name="Execute").click()
+    answer = operation.locator(".live-responses-table .response")
+    expect(answer.locator(".response-col_status")).to_have_text("200")
+    expect(answer.get_by_text("digits_classifier").first).to_be_visible()
+
+
 STREAM = """async ([token, picture]) => {
   const image = new Image();
   image.src = picture;

@@ -13,7 +13,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 import gateway.cli.lean  # noqa: F401  # before all that follows
 from gateway.cli.check_config import load_settings
-from gateway.http import Bounds, Guard
+from gateway.http import Bounds, Guard, StreamGuard
 from gateway.serving import Supervisor
 from gateway.settings import Settings
 from gateway.telemetry.worker_files import MetricsFolderError, shared_folder
@@ -67,7 +67,7 @@ def _run(settings: Settings) -> None:
         workers=settings.workers,
         loop="uvloop",
         http=_protocol(settings),
-        ws="wsproto",
+        ws=StreamGuard,
         ws_max_size=2
         * settings.max_frame_bytes,  # up to here a frame is told that it is too large; then the line is cut
         ws_per_message_deflate=False,  # images are compressed, and a small message must not unpack to a large one

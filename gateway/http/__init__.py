@@ -3,5 +3,6 @@
 from gateway.http.bounds import Bounds
 from gateway.http.guard import Guard
 from gateway.http.refusal import refusal_of
+from gateway.http.stream_guard import StreamGuard
 
-__all__ = ["Bounds", "Guard", "refusal_of"]
+__all__ = ["Bounds", "Guard", "StreamGuard", "refusal_of"]

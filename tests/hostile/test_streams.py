@@ -7,10 +7,11 @@ import struct
 
 import pytest
 from processes import RunningStack
+from support.hostile import cost_of
 
 _KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 _SECONDS = 30.0
-FIN, TEXT, BINARY, PING, CLOSE = 0x80, 0x1, 0x2, 0x9, 0x8
+FIN, TEXT, BINARY, PING, PONG, CLOSE = 0x80, 0x1, 0x2, 0x9, 0xA, 0x8
 
 
 def frame(opcode: int, payload: bytes, *, masked: bool = True, length: int | None = None) -> bytes:
@@ -114,6 +115,16 @@ def test_a_flood_of_options_costs_no_answer(stack: RunningStack) -> None:
     flood = frame(FIN | TEXT, b"{}") * 20_000
     said = everything_said(stack, handshake(stack), flood, frame(FIN | CLOSE, b""))
     assert len(said) < 2000
+
+
+@pytest.mark.parametrize("kind", [PING, PONG, TEXT], ids=["pings", "pongs", "texts"])
+def test_a_flood_of_small_frames_is_hung_up_on_before_it_costs_anything(
+    stack: RunningStack, kind: int
+) -> None:
+    with cost_of(stack.gateway.popen.pid) as cost:
+        said = everything_said(stack, handshake(stack), frame(FIN | kind, b"") * 1_000_000)
+    assert b" 101 " in said
+    assert cost.cpu < 2  # to read them all took ten times as long
 
 
 def test_nothing_of_it_was_a_bug(stack: RunningStack) -> None:

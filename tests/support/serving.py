@@ -11,7 +11,7 @@ from stack import Addresses, store_environment
 
 from gateway.app import build
 from gateway.fetch import Outside
-from gateway.http import Guard
+from gateway.http import Guard, StreamGuard
 from gateway.settings import Settings
 from gateway.upstream import Resolve
 
@@ -37,7 +37,7 @@ async def served(
         uvicorn.Config(
             build(values, outside=outside, resolve=resolve),
             http=Guard,
-            ws="wsproto",
+            ws=StreamGuard,
             ws_max_size=2 * values.max_frame_bytes,
             ws_per_message_deflate=False,
             log_config=None,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.transport import Wire
 from support.virtual_time import VirtualLoop
 from support.wire import answers
 from uvicorn.config import Config
@@ -17,32 +18,6 @@ from gateway.http import Bounds, Guard, refusal_of
 
 GET = b"GET /one HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKED = b"POST /two HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-class Wire(asyncio.Transport):
-    """What the guard says, and whether it has hung up."""
-
-    def __init__(self, address: str = "10.0.0.1") -> None:
-        super().__init__({"peername": (address, 1), "sockname": ("10.0.0.9", 80)})
-        self.said = b""
-        self.closed_at: float | None = None
-        self.paused = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.said += bytes(data)
-
-    def close(self) -> None:
-        if self.closed_at is None:
-            self.closed_at = asyncio.get_running_loop().time()
-
-    def is_closing(self) -> bool:
-        return self.closed_at is not None
-
-    def pause_reading(self) -> None:
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        self.paused = False
 
 
 class App:

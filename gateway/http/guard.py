@@ -7,14 +7,17 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from gateway.errors import GatewayError, HeadTimeout, MalformedHttp, Overloaded
 from gateway.http.bounds import Bounds, body_length, has_body, head_error, is_origin_form
+from gateway.http.handshake import handshake_error
 from gateway.http.refusal import refuse
 
-_PIECE = 16 * 1024  # bytes parsed between two looks at the framing
+_HEADS = 1024  # bytes parsed between two looks at what they were; no more than 57 requests fit in
+_CHUNKS = 4 * 1024  # the same within a body that comes in chunks
 _PER_LINE = 128  # bytes of framing that a first line, a header or a chunk may have beside what is told of it
 _UNKNOWN = "-"  # the method of a request whose first line was not read
 
@@ -27,13 +30,27 @@ class _Stage(Enum):
     BODY = auto()
 
 
+class _Flow(FlowControl):
+    """Whoever waits for a body, or for the caller to leave, asks to read on. While requests wait, that waits too."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+
 class Guard(HttpToolsProtocol):
     """One connection. What it refuses goes through the application like a request, in its turn, with `refusal_of` its
     scope saying why; so it has an id, a line in the log and a place in the counts. The connection ends behind it.
 
+    Behind a request that waits for another one's answer nothing is parsed, and nothing read.
+
     A body's own deadline is its reader's, which also answers when it passes. What follows here of a body that was
     answered before it came keeps the connection no longer than silence would.
     """
+
+    flow: _Flow
 
     def __init__(
         self,
@@ -50,6 +67,7 @@ class Guard(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._reason: GatewayError | None = None  # why a callback stopped the parser
         self._over = False  # refused: whatever else comes is thrown away
+        self._kept = b""  # what came and is not parsed yet
         self._untold = 0  # bytes that came and that no callback has told of
         self._left = 0  # bytes of a body whose length was told, that are still to come
         self._header_bytes = 0
@@ -58,6 +76,7 @@ class Guard(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
+        self.flow = _Flow(self.transport)
         if self._neighbours() > self._bounds.connections:
             self._refuse(Overloaded("Too many connections come from this address.", retry_after=1))
         else:
@@ -72,12 +91,33 @@ class Guard(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
-        """In pieces, so that framing without an end is noticed before it is parsed; a body that has none is one."""
-        start = 0
-        while start < len(data) and not self._over:
-            end = start + max(_PIECE, self._left)
+        self._kept += data
+        self._parse_on()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.flow.held and not self.pipeline and not self.transport.is_closing():
+            self._parse_on()
+            self.flow.resume_reading()
+
+    def _parse_on(self) -> None:
+        """In pieces, so that a request that waits, or framing without an end, is noticed before much is parsed behind
+        it; of a body without framing all that came is one piece.
+        """
+        data, start = self._kept, 0
+        while start < len(data) and not self._over and not self.pipeline:
+            end = start + self._piece()
             self._parse(data[start:end])
             start = end
+        self._kept = b"" if self._over else data[start:]
+        self.flow.held = bool(self._kept or self.pipeline) and not self._over
+        if self.flow.held:
+            self.flow.pause_reading()
+
+    def _piece(self) -> int:
+        if self._left > 0:
+            return self._left
+        return _CHUNKS if self._stage is _Stage.BODY else _HEADS
 
     def _parse(self, data: bytes) -> None:
         self._untold += len(data)
@@ -123,21 +163,32 @@ class Guard(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_for(head_error(self.parser.get_http_version(), self.url, self.headers))
-        if self.parser.should_upgrade() and not self._should_upgrade() and has_body(self.headers):
-            # httptools would take the body for what comes after the upgrade, that is for another request.
-            self._stop_for(MalformedHttp("Send a request with a body without Upgrade."))
+        if self.parser.should_upgrade():
+            self._stop_for(self._upgrade_error())
         self._stop_waiting()
         self._unset_keepalive_if_required()
         self._stage = _Stage.BODY
         self._left = body_length(self.headers)
         super().on_headers_complete()
 
+    def _upgrade_error(self) -> MalformedHttp | None:
+        if has_body(self.headers):
+            # httptools would take the body for what comes after the upgrade: for frames, or for another request.
+            return MalformedHttp("Send a request with a body without Upgrade.")
+        if not self._should_upgrade():
+            return None
+        if self.cycle is not None and not self.cycle.response_complete:
+            return MalformedHttp("Wait for the answers to earlier requests before you open a WebSocket.")
+        return handshake_error(
+            self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
+        )
+
     def on_chunk_header(self) -> None:
         self._untold -= _PER_LINE
 
     def on_body(self, body: bytes) -> None:
         self._untold -= len(body)
-        self._left -= len(body)
+        self._left -= len(body)  # below 0 where it comes in chunks
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -15,6 +15,13 @@ from support.pictures import digit_picture, encoded
 from support.wire import KEY, Answer, connected, exchange, get, post, post_in_chunks, read_to_end, send
 
 HOST = b"Host: gateway"
+STREAM = b"/v1/classify/stream"
+HANDSHAKE = (
+    b"Connection: Upgrade",
+    b"Upgrade: websocket",
+    b"Sec-WebSocket-Version: 13",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
 MALFORMED = (400, "malformed_http")
 TOO_LARGE = (413, "body_too_large")
 LATE = (408, "request_timeout")
@@ -67,6 +74,18 @@ CORPUS: dict[str, bytes] = {
     "12 HTTP/1.2": get(HOST, version=b"HTTP/1.2"),
     "12 HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "12 TLS": bytes.fromhex("16030100c8010000c40303") + bytes(200),
+    "a body behind an Upgrade to WebSocket": get(HOST, *HANDSHAKE, b"Content-Length: 6", target=STREAM)
+    + b"\x8a\x80\0\0\0\0",
+    "chunks behind an Upgrade to WebSocket": get(
+        HOST, *HANDSHAKE, b"Transfer-Encoding: chunked", target=STREAM
+    ),
+    "an Upgrade in HTTP/1.0": get(HOST, *HANDSHAKE, target=STREAM, version=b"HTTP/1.0"),
+    "a WebSocket's protocol that is not ASCII": get(
+        HOST, *HANDSHAKE, b"Sec-WebSocket-Protocol: \xff", target=STREAM
+    ),
+    "a WebSocket's extension that is not ASCII": get(
+        HOST, *HANDSHAKE, b"Sec-WebSocket-Extensions: \xff", target=STREAM
+    ),
     "a body behind an Upgrade": post(
         b"Connection: upgrade", b"Upgrade: h2c", b"Content-Length: 4", body=b"GET "
     ),
@@ -205,6 +224,22 @@ def test_19_what_is_no_request_behind_one_that_is_is_refused_in_its_turn(stack: 
     good = post(f"Content-Length: {len(picture)}".encode(), body=picture)
     found = said(stack, good + get(HOST) + b"\x00garbage" + get(HOST))
     assert [each.told for each in found] == [(200, None), (200, None), MALFORMED]
+
+
+def test_19_an_upgrade_behind_what_is_not_answered_yet_is_refused_in_its_turn(stack: RunningStack) -> None:
+    picture = encoded(digit_picture())
+    good = post(f"Content-Length: {len(picture)}".encode(), body=picture)
+    found = said(stack, good + get(HOST, *HANDSHAKE, target=STREAM))
+    assert [each.told for each in found] == [(200, None), MALFORMED]
+
+
+def test_19_a_flood_of_requests_whose_answers_nobody_reads_is_not_kept(stack: RunningStack) -> None:
+    flood = get(HOST, target=b"/nope") * 200_000
+    with cost_of(stack.gateway.popen.pid) as cost, connected(stack.at) as wire:
+        wire.settimeout(2)
+        with pytest.raises(TimeoutError):  # the gateway reads no more
+            wire.sendall(flood)
+    assert cost.memory < 20 * MIB
 
 
 @pytest.mark.parametrize("length", [999_999_999, 11 * MIB], ids=["a gigabyte", "a little too much"])

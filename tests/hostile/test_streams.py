@@ -8,6 +8,7 @@ import struct
 import pytest
 from processes import RunningStack
 from support.hostile import cost_of
+from support.wire import answers
 
 _KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 _SECONDS = 30.0
@@ -68,8 +69,9 @@ def test_a_handshake_that_is_none_is_a_bad_request(
     stack: RunningStack, lines: list[str], key: str, method: str
 ) -> None:
     said = everything_said(stack, handshake(stack, *lines, key=key, method=method))
-    status = int(said.split()[1])
-    assert 400 <= status < 500, said
+    (answer,) = answers(said)
+    assert 400 <= answer.status < 500
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(

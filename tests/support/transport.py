@@ -27,3 +27,6 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.paused = False
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """It tells nobody anything."""

@@ -14,9 +14,13 @@ from support.wire import answers
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from gateway.http import Bounds, Guard, refusal_of
+from gateway.http import Bounds, Guard, StreamGuard, refusal_of
 
 GET = b"GET /one HTTP/1.1\r\nHost: a\r\n\r\n"
+UPGRADE = (
+    b"GET /stream HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 CHUNKED = b"POST /two HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -27,16 +31,23 @@ class App:
         self.scopes: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.reads = True
+        self.watches = False  # whether the caller leaves, while it works
 
     async def __call__(
         self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
     ) -> None:
         self.scopes.append(scope)
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            return
         body, more = b"", self.reads
         while more and refusal_of(scope) is None:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
+        leaving = asyncio.ensure_future(receive()) if self.watches else None
         await asyncio.sleep(self.seconds)
+        if leaving is not None:
+            leaving.cancel()
         error = refusal_of(scope)
         content = error.code.encode() if error else body
         length = (b"content-length", str(len(content)).encode())
@@ -49,7 +60,7 @@ class Server:
 
     def __init__(self, **bounds: Any) -> None:
         self.app = App()
-        self._config = Config(self.app, http=Guard, lifespan="off", log_config=None, ws="wsproto")
+        self._config = Config(self.app, http=Guard, lifespan="off", log_config=None, ws=StreamGuard)
         self._config.load()
         self._state = ServerState()
         self._bounds = Bounds(**bounds)
@@ -139,6 +150,123 @@ def test_while_the_guard_does_not_read_nobody_is_late(run: Callable[..., Any]) -
         assert told(wire) == [(200, b"")] * 3
 
     run(pipelined())
+
+
+@pytest.mark.parametrize("watches", [False, True], ids=["it only works", "it watches the caller"])
+def test_of_many_requests_at_once_few_are_read_until_they_are_answered(
+    run: Callable[..., Any], watches: bool
+) -> None:
+    async def flood() -> None:
+        server = Server()
+        server.app.seconds, server.app.watches = 1, watches
+        guard, wire = server.connect()
+        guard.data_received(GET * 500)
+        guard.data_received(GET * 500)
+        most = len(guard.pipeline)
+        while wire.said.count(b"HTTP/1.1 200") < 1000:
+            assert wire.paused or len(server.app.scopes) == 1000
+            await asyncio.sleep(1)
+            most = max(most, len(guard.pipeline))
+        assert most < 60
+        await asyncio.sleep(0.1)
+        assert not wire.paused
+        guard.data_received(GET)
+        await asyncio.sleep(2)
+        assert told(wire) == [(200, b"")] * 1001
+
+    run(flood())
+
+
+def test_who_reads_no_answers_is_not_worked_for(run: Callable[..., Any]) -> None:
+    async def deaf() -> None:
+        server = Server()
+        guard, wire = server.connect()
+        guard.pause_writing()
+        guard.data_received(GET * 500)
+        await asyncio.sleep(0.1)
+        assert wire.paused
+        assert len(server.app.scopes) == 1
+        guard.resume_writing()
+        await asyncio.sleep(0.1)
+        assert told(wire) == [(200, b"")] * 500
+
+    run(deaf())
+
+
+def test_a_body_is_read_while_nothing_waits_behind_it(run: Callable[..., Any]) -> None:
+    async def long() -> None:
+        guard, wire = Server().connect()
+        guard.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n")
+        for _ in range(5):
+            guard.data_received(b"x" * 100_000)
+            await asyncio.sleep(0.1)
+            assert not wire.paused
+        assert told(wire) == [(200, b"x" * 500_000)]
+
+    run(long())
+
+
+def test_an_upgrade_is_one_only_behind_no_other_request(run: Callable[..., Any]) -> None:
+    async def pipelined() -> None:
+        server = Server()
+        server.app.seconds = 1
+        guard, wire = server.connect()
+        guard.data_received(GET + UPGRADE)
+        await until_closed(wire)
+        assert told(wire) == [(200, b""), (400, b"malformed_http")]
+
+    run(pipelined())
+
+
+def test_an_upgrade_behind_a_request_that_was_answered_is_one(run: Callable[..., Any]) -> None:
+    async def later() -> None:
+        guard, wire = Server().connect()
+        guard.data_received(GET)
+        await asyncio.sleep(0.1)
+        guard.data_received(UPGRADE)
+        await asyncio.sleep(0.1)
+        assert [status for status, _ in told(wire)] == [200, 101]
+
+    run(later())
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (b"GET", b"POST"),
+        (b"HTTP/1.1", b"HTTP/1.0"),
+        (b"Version: 13", b"Version: 12"),
+        (b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b""),
+        (b"Host: a", b"Host: xn--99999999"),
+        (b"Host: a", b"Host: a\r\nSec-WebSocket-Protocol: \xff"),
+        (b"Host: a", b"Host: a\r\nSec-WebSocket-Extensions: a; b=\xff"),
+        (b"Host: a", b"Host: a\r\nContent-Length: 5"),
+        (b"Host: a", b"Host: a\r\nTransfer-Encoding: chunked"),
+    ],
+    ids=[
+        "a POST",
+        "HTTP/1.0",
+        "an old version",
+        "no key",
+        "a host in no language",
+        "a protocol in no language",
+        "an extension in no language",
+        "a body",
+        "a body in chunks",
+    ],
+)
+def test_a_handshake_that_is_none_is_a_request_that_is_refused(
+    run: Callable[..., Any], good: bytes, bad: bytes
+) -> None:
+    async def refused() -> None:
+        server = Server()
+        guard, wire = server.connect()
+        guard.data_received(UPGRADE.replace(good, bad) + b"hello")
+        await until_closed(wire)
+        assert told(wire) == [(400, b"malformed_http")]
+        assert [scope["path"] for scope in server.app.scopes] == ["/stream"]
+
+    run(refused())
 
 
 def test_a_refusal_waits_for_its_turn_and_what_follows_is_thrown_away(run: Callable[..., Any]) -> None:

@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 from uvicorn.config import STARTUP_FAILURE, Config
@@ -59,7 +59,7 @@ class Supervisor(Multiprocess):
         super().__init__(config, sockets)
         self.should_exit = _Told(self.signal_queue)
         self._ending = ending
-        self._leaving: list[Process] = []
+        self._leaving: dict[Process, float] = {}  # who was told to end, and when all patience is over
 
     def init_processes(self) -> None:
         self.processes = [self._started() for _ in range(self.processes_num)]
@@ -79,14 +79,39 @@ class Supervisor(Multiprocess):
                 _log.error("restart_given_up", kept=old.pid)
                 return
             self.processes[index] = new
-            old.terminate()
-            self._leaving.append(old)
-            self._wait([old], until=time.monotonic() + self._ending)
+            self._let_go(old)
+            self._wait([old], until=self._leaving[old])
+            self._look_after_leaving()
             if self.should_exit.is_set():
                 return
 
+    def handle_ttin(self) -> None:
+        """One worker more."""
+        self.processes_num += 1
+        self.processes.append(self._started())
+
+    def handle_ttou(self) -> None:
+        """One worker fewer, but for the last; nobody waits for its end."""
+        if self.processes_num > 1:
+            self.processes_num -= 1
+            self._let_go(self.processes.pop())
+
+    def _let_go(self, worker: Process) -> None:
+        worker.terminate()
+        self._leaving[worker] = time.monotonic() + self._ending
+
+    def _look_after_leaving(self) -> None:
+        """Forgets who has ended, and kills who takes longer than one may."""
+        for worker, until in tuple(self._leaving.items()):
+            if worker.process.is_alive() and time.monotonic() >= until:
+                _log.error("worker_did_not_end", pid=worker.pid)
+                worker.process.kill()
+                worker.join()
+            if not worker.process.is_alive():
+                del self._leaving[worker]
+
     def keep_subprocess_alive(self) -> None:
-        self._leaving = [each for each in self._leaving if each.process.is_alive()]
+        self._look_after_leaving()
         for index, worker in enumerate(self.processes):
             if self.should_exit.is_set() or worker.is_alive(self.config.timeout_worker_healthcheck):
                 continue
@@ -99,23 +124,22 @@ class Supervisor(Multiprocess):
             _log.error("worker_died", pid=worker.pid, exit=worker.exitcode)
             self.processes[index] = self._started()
 
+    def terminate_all(self) -> None:
+        for worker in self.processes:
+            self._let_go(worker)
+
     def join_all(self) -> None:
         """Signals that come now go to the workers, as the one they were sent: they know what a second one means."""
-        everyone = [*self.processes, *self._leaving]
         self.signal_queue.clear()
-        end = time.monotonic() + self._ending
-        while not self._wait(everyone, until=end):
+        while not self._wait(self._leaving, until=min(self._leaving.values(), default=0.0)):
             for number in tuple(self.signal_queue):
                 self.signal_queue.remove(number)
-                for worker in everyone:
+                for worker in self._leaving:
                     if number in _ENDS and worker.process.is_alive() and worker.pid:
                         os.kill(worker.pid, signal.SIGTERM)
-            if time.monotonic() >= end:
-                for worker in everyone:
-                    worker.process.kill()
-        super().join_all()
+            self._look_after_leaving()
 
-    def _wait(self, workers: Sequence[Process], *, until: float) -> bool:
+    def _wait(self, workers: Collection[Process], *, until: float) -> bool:
         """Whether they have ended, by then or when a signal came."""
         while alive := any(worker.process.is_alive() for worker in workers):
             if self.signal_queue or time.monotonic() >= until:

@@ -67,11 +67,22 @@ class Permit:
 
 
 class Admission(Generic[Lane]):
-    """`policy_for` is asked once a lane; a lane is what has a queue of its own in Triton: a version on a replica."""
+    """`policy_for` is asked once a lane; a lane is what has a queue of its own in Triton: a version as it is loaded.
 
-    def __init__(self, policy_for: Callable[[Lane], GatePolicy], *, clock: Callable[[], float]) -> None:
+    Of lanes for which `place_of` says the same the next one takes the place of those before, once they have no calls.
+    """
+
+    def __init__(
+        self,
+        policy_for: Callable[[Lane], GatePolicy],
+        *,
+        clock: Callable[[], float],
+        place_of: Callable[[Lane], Hashable] = lambda lane: lane,
+    ) -> None:
         self._policy_for = policy_for
         self._clock = clock
+        self._place_of = place_of
+        self._latest: dict[Hashable, Lane] = {}
         self._lines: dict[Lane, _Line] = {}
 
     def check(self, lane: Lane, priority: Priority, deadline: Deadline) -> None:
@@ -101,13 +112,19 @@ class Admission(Generic[Lane]):
         return Slot(self.acquire(lane, priority, deadline, wait=wait))
 
     def load(self) -> Mapping[Lane, Load]:
-        """Every lane that was used so far."""
+        """Every lane that was used so far; one that another took the place of is forgotten after its last call."""
+        self._lines = {
+            lane: line
+            for lane, line in self._lines.items()
+            if self._latest[self._place_of(lane)] == lane or not line.gate.is_idle
+        }
         return {lane: line.gate.load for lane, line in self._lines.items()}
 
     def _line(self, lane: Lane) -> "_Line":
         line = self._lines.get(lane)
         if line is None:
             line = self._lines[lane] = _Line(Gate(self._policy_for(lane)), self._clock)
+            self._latest[self._place_of(lane)] = lane
         return line
 
 

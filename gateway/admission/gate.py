@@ -67,6 +67,11 @@ class Gate:
         return Load(self._limit.value, self._in_flight, waiting, self._rate.value, self._limit.typical)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nobody calls or waits."""
+        return not self._in_flight and not self._room
+
+    @property
     def typical(self) -> float:
         """The median latency of its calls in seconds; 0 until it is known."""
         return self._limit.typical

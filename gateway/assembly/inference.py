@@ -81,7 +81,9 @@ def path(
         died=died,
     )
     pool = WorkerPool(threads=settings.decode_threads, queue=settings.decode_queue)
-    admission = Admission(_gate_policy(settings), clock=clock)
+    admission = Admission(
+        _gate_policy(settings), clock=clock, place_of=lambda lane: (lane.model, lane.version)
+    )
     mirror = Mirror(
         admission,
         routing.findings,

@@ -263,3 +263,22 @@ def test_the_latency_of_a_lane_is_measured_from_the_grant() -> None:
 )
 def test_how_a_call_ended_says(error: Exception | None, expected: Outcome) -> None:
     assert outcome_of(error) is expected
+
+
+def test_a_lane_in_the_place_of_another_leaves_only_that_ones_calls_to_be_told_of() -> None:
+    policy = GatePolicy(LimitPolicy(target=0.4, lowest=1, start=1, highest=1), 10)
+
+    async def test(admission: Admission[str]) -> None:
+        permits = [await admission.acquire(lane, INTERACTIVE, within(1)) for lane in ("a 1", "b 1", "a 2")]
+        assert [*admission.load()] == ["a 1", "b 1", "a 2"]
+        for permit in permits:
+            permit.release(Outcome.ANSWERED)
+        assert [*admission.load()] == ["b 1", "a 2"]
+        (await admission.acquire("a 1", INTERACTIVE, within(1))).release(Outcome.ANSWERED)
+        assert [*admission.load()] == ["b 1", "a 1"], "as it was loaded before"
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        admission = Admission(
+            lambda _: policy, clock=runner.get_loop().time, place_of=lambda lane: lane.split()[0]
+        )
+        runner.run(test(admission))

@@ -34,7 +34,7 @@ from gateway.dataplane import DataPlane
 from gateway.readings import on_change, on_route
 from gateway.serving import Drain
 from gateway.settings import Settings
-from gateway.store import connect
+from gateway.store import connect, delivered_at_end
 from gateway.telemetry.metrics import Metrics
 
 
@@ -66,7 +66,11 @@ def routing(settings: Settings, metrics: Metrics) -> Routing:
     findings = Findings(reports, recorders, table.routes)
     callers = Callers(redis, clock=time.time)
     fleet = Fleet(redis, table.routes, host=socket.gethostname(), process=os.getpid(), clock=time.time)
-    part = Part(resources=[redis], tasks=[table.watch, recorder.run, findings.run, callers.run, fleet.run])
+    part = Part(
+        # Mirrored calls that end with the worker are compared after its tasks have ended.
+        resources=[redis, delivered_at_end(recorder.flush, findings.deliver, callers.deliver)],
+        tasks=[table.watch, recorder.run, findings.run, callers.run, fleet.run],
+    )
     return Routing(
         store=store,
         table=table,

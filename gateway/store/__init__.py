@@ -3,7 +3,7 @@
 from gateway.store.audit import Area, Audit, Note
 from gateway.store.connection import StoreAway, connect, text, translated
 from gateway.store.documents import Documents, Position, Snapshot, is_reserved, script
-from gateway.store.following import Freshness, follow, heed_cancellation, repeat
+from gateway.store.following import Freshness, delivered_at_end, follow, heed_cancellation, repeat
 from gateway.store.pipelined import Client, Pipelined
 from gateway.store.streams import exclusive, moment, order
 
@@ -19,6 +19,7 @@ __all__ = [
     "Snapshot",
     "StoreAway",
     "connect",
+    "delivered_at_end",
     "exclusive",
     "follow",
     "heed_cancellation",

@@ -56,6 +56,23 @@ async def repeat(
         heed_cancellation()
 
 
+@contextlib.asynccontextmanager
+async def delivered_at_end(*deliver: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Delivers when the block is left: what was noted since the last turn of the task that does so is not lost.
+
+    All at once, since a store that is away must not hold up the end for each of them.
+    """
+
+    async def one(each: Callable[[], Awaitable[object]]) -> None:
+        with contextlib.suppress(StoreAway):
+            await each()
+
+    try:
+        yield
+    finally:
+        await asyncio.gather(*map(one, deliver))
+
+
 def heed_cancellation() -> None:
     """Raises CancelledError in a task that was cancelled. Loops around Redis ask at every turn.
 

@@ -40,7 +40,6 @@ GatewayError
 │       ├── ImageMissing
 │       ├── ImageEmpty
 │       ├── ImageTooLarge
-│       ├── ImageTooSmall
 │       ├── ImageTruncated
 │       ├── ImageUndecodable
 │       └── UnsupportedImageFormat
@@ -263,10 +262,6 @@ class ImageEmpty(InputError):
 
 class ImageTooLarge(InputError):
     code = "image_too_large"
-
-
-class ImageTooSmall(InputError):
-    code = "image_too_small"
 
 
 class ImageTruncated(InputError):

@@ -119,7 +119,6 @@ KINDS: Mapping[str, Kind] = {
     ),
     "image_missing": Kind(422, "Image missing", "Name at least one part of the form image."),
     "image_empty": Kind(422, "Image empty", _IMAGE),
-    "image_too_small": Kind(422, "Image too small", _IMAGE),
     "image_truncated": Kind(422, "Image truncated", _IMAGE),
     "image_undecodable": Kind(422, "Image undecodable", _IMAGE),
     "stream_ended": Kind(408, "Stream ended", "Open it again; a new stream can follow at once."),

@@ -41,6 +41,10 @@ class Row:
             ]
         )
 
+    def cores(self) -> float:
+        """How many all processes together kept busy."""
+        return self.rate * self.cpu() / 1e6
+
 
 @dataclass(frozen=True)
 class Run:

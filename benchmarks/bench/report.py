@@ -136,7 +136,11 @@ def _everything(run: Run, say: Say) -> None:
 
 def _workers(run: Run, say: Say) -> None:
     say("\n## Workers")
-    _whole_table("`jpeg`, 16 in flight, by the number of workers", run.rows("workers"), say)
+    say(
+        "\nBy their number; the quota is what a container's limit sets, and leaves cores for everything else."
+    )
+    for quota in run.section("workers"):
+        _whole_table(f"`jpeg`, 16 in flight, {quota}", run.rows("workers", quota), say)
 
 
 def _batches(run: Run, say: Say) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import perf_analyzer
 import psutil
 from connection import Address
 
-from bench import clients, drives, turns
+from bench import clients, drives, quota, turns
 from bench.contestants import Pace, Rows, Take, by_client, by_http
 from bench.field import Field, Gateway
 from bench.networks import CLASSIFIER, DETECTOR, DETECTORS, IDENTITY, SIDE, UINT8, Network
@@ -19,6 +20,7 @@ from bench.requests import Request, binary_tensor, json_tensor, picture, values
 from bench.turns import TurnFailed, Watched
 
 ON, OFF = "gateway, everything on", "gateway, all off"
+HALF_A_CORE, NO_QUOTA = "half a core each", "no quota"
 _PEERS_TOGETHER = 4  # pictures in flight where peers take their turns too
 _MEMORY_SECONDS = 300  # whoever is slower has shown enough by then
 
@@ -187,16 +189,25 @@ def everything(field: Field, pace: Pace) -> dict[str, Rows]:
     }
 
 
-def workers(field: Field, pace: Pace) -> Rows:
-    """One worker and two, on pictures."""
+def workers(field: Field, pace: Pace) -> dict[str, Rows]:
+    """One worker and two on pictures: each with half a core, which leaves cores free, and without a quota."""
     request = picture(f"/v1/classify?model={CLASSIFIER}", field.photo).with_key(field.key)
+    gateways = (field.on, field.pair)
     takes = {
         str(gateway.workers): by_http(
             field.generator, gateway.address, request, field.watched(gateway.pid, redis=True), pace.in_flight
         )
-        for gateway in (field.on, field.pair)
+        for gateway in gateways
     }
-    return pace.by_turns("workers", takes)
+    found = {NO_QUOTA: pace.by_turns("workers", takes)}
+    try:
+        with ExitStack() as exits:
+            for gateway in gateways:
+                exits.enter_context(quota.held_to(gateway.workers / 2, gateway.pid))
+            found[HALF_A_CORE] = pace.by_turns("workers with a quota", takes)
+    except OSError as error:
+        pace.failures["workers with a quota"] = str(error)
+    return found
 
 
 def memory(field: Field, requests: int) -> dict[str, Any]:

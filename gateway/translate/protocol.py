@@ -28,6 +28,7 @@ _Elements = Annotated[
 ]
 _SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 _MAX_PARAMETERS, _MAX_KEY = 32, 128
+_TOO_MANY = f"at most {_MAX_PARAMETERS} parameters, with names of {_MAX_KEY} characters"
 
 
 class _Part(BaseModel):
@@ -81,6 +82,14 @@ class InferParameters(BaseModel):
         """What goes on to the model's own code; never what Triton would take for itself."""
         return {key: value for key, value in self.__pydantic_extra__.items() if key not in _SEQUENCE}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, value: object) -> object:
+        """Before each of them is looked at."""
+        if isinstance(value, dict) and len(value) > _MAX_PARAMETERS + len(cls.model_fields):
+            raise ValueError(_TOO_MANY)
+        return value
+
     @model_validator(mode="after")
     def _safe_to_forward(self) -> Self:
         extra = self.__pydantic_extra__
@@ -91,7 +100,7 @@ class InferParameters(BaseModel):
         if any(key == "headers" or key.startswith("triton_") for key in extra):
             raise ValueError("headers and triton_… are Triton's own parameters")
         if len(extra) > _MAX_PARAMETERS or any(len(key) > _MAX_KEY for key in extra):
-            raise ValueError(f"at most {_MAX_PARAMETERS} parameters, with names of {_MAX_KEY} characters")
+            raise ValueError(_TOO_MANY)
         return self
 
 

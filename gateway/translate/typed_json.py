@@ -4,6 +4,7 @@ It reads what it is sure of and leaves the rest, errors included, to the strict 
 would be refused there.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ _WORTH = 16 * 1024  # bytes from which it pays
 # whoever parses holds the interpreter anyway. Small ones are read on the event loop, which waits for no thread.
 _SMALL, _KEPT = 64 * 1024, 8 * 1024 * 1024
 _MOST_LISTS = 10_000  # nested lists of one depth; they are looked at one by one
+_MOST_INPUTS, _MOST_KEYS = 256, 64  # a key is looked up by going through those before it
 
 
 class _InTurns:
@@ -71,10 +73,12 @@ def let_go() -> None:
 def _load(parser: simdjson.Parser, text: bytes, strict: Callable[[bytes], object]) -> object | None:
     """Nothing that it returns, or leaves behind, points into the parser's memory: it may take the next text."""
     try:
-        return {
-            key: [_input(item, strict) for item in value] if key == "inputs" else _plain(value, strict)
+        document = {
+            key: _inputs(value, strict) if key == "inputs" else _plain(value, strict)
             for key, value in _fields(parser.parse(text))
         }
+        # A list where a number of `data` belongs, or a bracket in a string, for which it is not worth to look closer.
+        return document if _lists(document) == _brackets(text) else None
     except (
         ValueError,
         TypeError,
@@ -82,6 +86,12 @@ def _load(parser: simdjson.Parser, text: bytes, strict: Callable[[bytes], object
         GatewayError,  # of `strict`, which says it again of the whole; its frames would hold the parser's memory
     ):
         return None
+
+
+def _inputs(value: Any, strict: Callable[[bytes], object]) -> list[object]:
+    if not isinstance(value, simdjson.Array) or len(value) > _MOST_INPUTS:
+        raise ValueError("not inputs, or too many")
+    return [_input(item, strict) for item in value]
 
 
 def _input(item: Any, strict: Callable[[bytes], object]) -> dict[str, object]:
@@ -95,9 +105,11 @@ def _input(item: Any, strict: Callable[[bytes], object]) -> dict[str, object]:
 
 def _fields(found: Any) -> Iterator[tuple[str, Any]]:
     """Raises ValueError where a key stands twice: who reads the first one and who the last sees another request."""
-    keys = list(found.keys()) if isinstance(found, simdjson.Object) else [""] * 2
+    if not isinstance(found, simdjson.Object) or len(found) > _MOST_KEYS:
+        raise ValueError("not an object, or one of many keys")
+    keys = list(found.keys())
     if len(set(keys)) != len(keys):
-        raise ValueError("not an object whose keys are its own")
+        raise ValueError("a key stands twice")
     return ((key, found[key]) for key in keys)
 
 
@@ -128,3 +140,20 @@ def _nesting(data: Any) -> tuple[int, ...]:
             raise ValueError("ragged")
         sizes.append(len(level[0]))
     return tuple(sizes)
+
+
+def _lists(value: object) -> int:
+    """How many lists there are in the text that became this."""
+    if isinstance(value, np.ndarray):
+        return sum(math.prod(value.shape[:depth]) for depth in range(value.ndim))
+    if isinstance(value, dict):
+        return sum(map(_lists, value.values()))
+    return 1 + sum(map(_lists, value)) if isinstance(value, list) else 0
+
+
+def _brackets(text: bytes) -> int:
+    """`text.count(b"[")`, which in 3.11 looks at each byte where `find` looks at sixteen."""
+    count, at = 0, text.find(b"[")
+    while at >= 0:
+        count, at = count + 1, text.find(b"[", at + 1)
+    return count

@@ -83,10 +83,19 @@ ODD = {
     ),
     "nested otherwise than the shape": document([[1.0, 2.0]] * (COUNT // 2), shape=(2, COUNT // 2)),
     "nested in part": document([[1.0, 2.0], 3.0] * 2000),
+    "nested behind the first": document([0, [0]] * (COUNT // 2)),
+    "brackets in a text": document([1.0] * COUNT, more="[["),
     "too few": document([1.0] * (COUNT - 1)),
     "an object for data": document({"a": [1.0] * COUNT}),
     "a datatype that is no text": document([1.0] * COUNT, datatype=["FP32"]),  # type: ignore[arg-type]
     "no datatype of that name": document([1.0] * COUNT, datatype="FP8"),
+    "many keys": document([1.0] * COUNT, **{f"k{number}": 1 for number in range(20_000)}),
+    "many keys in an input": document([1.0] * COUNT)[:-3]
+    + b"],"
+    + b",".join(b'"k%d":1' % number for number in range(20_000))
+    + b"}]}",
+    "many inputs": json.dumps({"inputs": [{}] * 20_000}).encode(),
+    "many parameters": document([1.0] * COUNT, parameters={f"k{number}": None for number in range(20_000)}),
     "no inputs": json.dumps({"inputs": [], "more": [1.0] * COUNT}).encode(),
     "inputs that are none": json.dumps({"inputs": {"x": [1.0] * COUNT}}).encode(),
     "an input that is none": json.dumps({"inputs": [[1.0] * COUNT]}).encode(),

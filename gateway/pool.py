@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -42,12 +43,14 @@ class WorkerPool:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[_T] = loop.create_future()
         future = self._executor.submit(work, *args, **kwargs)
-        future.add_done_callback(lambda done: self._tell(loop, answer, done))
+        future.add_done_callback(partial(self._tell, loop, answer))
         try:
             return await answer
         except asyncio.CancelledError:
             future.cancel()
             raise
+        finally:
+            del answer, future  # an error that they carry holds this frame
 
     def _tell(
         self, loop: asyncio.AbstractEventLoop, answer: "asyncio.Future[_T]", done: "Future[_T]"
@@ -69,5 +72,14 @@ class WorkerPool:
 
 
 async def together(works: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
-    """As `asyncio.gather`, which makes a task of each: one alone needs none."""
-    return [await works[0]] if len(works) == 1 else await asyncio.gather(*works)
+    """What they come to, in their order. The first that fails is raised, and ends the others. One needs no task."""
+    if len(works) == 1:
+        return [await works[0]]
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks.clear()  # the error holds this frame

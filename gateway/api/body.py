@@ -97,7 +97,13 @@ class Reading:
         except BaseException:
             self._reader.give_back(self._chunks)
             raise
-        return b"".join(self._chunks)
+        return self._joined()
+
+    def _joined(self) -> bytes:
+        """The pieces make way for the whole, so a body is held, and counted, once."""
+        whole = b"".join(self._chunks)
+        self._chunks = [whole]
+        return whole
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -81,6 +81,7 @@ class Context:
             self._settle(status)
 
     def _settle(self, status: int) -> None:
+        self.calls.clear()  # the connection keeps this for as long as it is idle, and one that failed keeps its tensors
         for settle in self.at_end:
             settle(status)
 

@@ -185,13 +185,25 @@ def fields_of(error: GatewayError) -> list[FieldProblem] | None:
 
 
 def log_failure(error: GatewayError) -> None:
-    """What the caller is not told goes into the log."""
+    """What the caller is not told goes into the log; where it was raised is needed no longer."""
     if isinstance(error, UpstreamError) or error.internal:
         _log.warning("upstream_failure", code=error.code, reason=error.internal)
+    _forget_where(error)
 
 
 def log_bug(error: Exception) -> None:
+    """With its trace, which is needed no longer."""
     _log.error("internal_error", exc_info=error)
+    _forget_where(error)
+
+
+def _forget_where(error: BaseException | None) -> None:
+    """An error holds the frames that it went through, with the request's body, and they hold it: that would stay until
+    Python looks for garbage, which is seldom (`_YOUNG` in gateway.app).
+    """
+    while error is not None:
+        before, error.__context__, error.__traceback__ = error.__context__, None, None
+        error = before
 
 
 def from_gateway(request: HttpRequest, error: GatewayError) -> Response[bytes]:

@@ -149,3 +149,5 @@ class Turns:
             if self._upstream.can_cancel:
                 running.cancel()
             raise
+        finally:
+            del running  # the error that it carries holds this frame

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from enum import Enum
 
 from gateway.domain import RawTensor
-from gateway.errors import DeadlineExceeded, GatewayError
+from gateway.errors import DeadlineExceeded
 
 _AHEAD = 16  # answers that are read ahead of a slow caller; then Triton is made to wait, until the deadline
 
@@ -24,7 +24,7 @@ class Answers:
 
     def __init__(self, pieces: AsyncIterator[Piece], left: Callable[[], float]) -> None:
         self._seconds = left
-        self._read: asyncio.Queue[Piece | GatewayError | _Mark] = asyncio.Queue(_AHEAD)
+        self._read: asyncio.Queue[Piece | Exception | _Mark] = asyncio.Queue(_AHEAD)
         self._first: Piece | _Mark = _Mark.END
         self._left = False
         self.task = asyncio.ensure_future(self._run(pieces))
@@ -51,7 +51,7 @@ class Answers:
 
     async def _take(self) -> Piece | _Mark:
         found = await self._read.get()
-        if isinstance(found, GatewayError):
+        if isinstance(found, Exception):
             raise found
         return found
 
@@ -59,12 +59,12 @@ class Answers:
         try:
             async for piece in pieces:
                 await self._hand_over(piece)
-        except GatewayError as error:
+        except Exception as error:  # whatever it is, somebody waits
             await self._hand_over(error)
             raise
         await self._hand_over(_Mark.END)
 
-    async def _hand_over(self, found: Piece | GatewayError | _Mark) -> None:
+    async def _hand_over(self, found: Piece | Exception | _Mark) -> None:
         if self._left:
             return
         try:

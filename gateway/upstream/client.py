@@ -139,6 +139,8 @@ class TritonClient:
                     yield codec.raw_outputs(reply.infer_response, call)
         except grpc.aio.AioRpcError as error:
             raise translate(error.code(), error.details() or "") from None
+        except grpc.aio.InternalError as error:  # the connection broke between two steps of sending
+            raise translate(grpc.StatusCode.UNAVAILABLE, f"Connection reset: {error}") from None
         if failure:
             raise translate_message(failure)
 

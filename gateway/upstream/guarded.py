@@ -91,14 +91,13 @@ class GuardedTriton:
     async def _attempt(self, call: InferCall, admitted: Admitted, send: _Send[_Answer]) -> _Answer:
         """One call, judged by its end."""
         ample = self._is_ample(call)
-        failure: BaseException | None = None
         try:
-            return await send(admitted.replica.triton, call)
+            answer = await send(admitted.replica.triton, call)
         except BaseException as error:
-            failure = error
+            self._record(call, admitted, error, ample=ample)
             raise
-        finally:
-            self._record(call, admitted, failure, ample=ample)
+        self._record(call, admitted, None, ample=ample)
+        return answer
 
     def _is_ample(self, call: InferCall) -> bool:
         return call.deadline.remaining(self._clock()) >= _AMPLE * call.usual

@@ -89,3 +89,23 @@ async def test_one_work_runs_in_the_task_of_its_caller_and_several_at_once() -> 
     assert await together([task()]) == [here]
     assert len({here, *await together([task(), task()])}) == 3
     assert await together([]) == []
+
+
+async def test_of_several_works_the_first_that_fails_ends_the_others() -> None:
+    begun, ended = [], []
+
+    async def waits(number: int) -> None:
+        begun.append(number)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(number)
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    async with asyncio.timeout(10):
+        with pytest.raises(ZeroDivisionError):
+            await together([waits(1), fails(), waits(2)])
+    assert (begun, sorted(ended)) == ([1, 2], [1, 2])

@@ -42,11 +42,15 @@ async def test_a_call_without_answers_begins_and_ends() -> None:
     assert [outputs async for outputs in answers] == []
 
 
-async def test_a_failure_before_the_first_answer_is_raised_where_it_is_awaited() -> None:
-    answers = begun(telling(0, error=UpstreamFailed("no")))
-    with pytest.raises(UpstreamFailed):
-        await answers.begin()
-    with pytest.raises(UpstreamFailed):
+@pytest.mark.parametrize(
+    "error", [UpstreamFailed("no"), ZeroDivisionError("a bug")], ids=["known", "unforeseen"]
+)
+async def test_a_failure_before_the_first_answer_is_raised_where_it_is_awaited(error: Exception) -> None:
+    answers = begun(telling(0, error=error))
+    async with asyncio.timeout(10):
+        with pytest.raises(type(error)):
+            await answers.begin()
+    with pytest.raises(type(error)):
         await answers.task
 
 

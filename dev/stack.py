@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / ".run"
 TRITON_PYTHON = ROOT / ".venv-triton" / "bin" / "python"
 
+_SECRETS_FILE = RUN / "secrets.env"
+_SECRETS = ("GATEWAY_KEY_PEPPER", "GATEWAY_TOKEN_SECRET")
+_MODELS = {"GATEWAY_MODEL_REPOSITORY": str(ROOT / "model_repository")}
 
 # Scopes of a key that may do everything; whoever makes keys can give only what it holds itself.
 ADMINISTRATION = ("infer", "pin-version", "admin:keys", "admin:canary", "admin:models")
@@ -112,12 +116,12 @@ def redis(at: Addresses) -> Part:
 def gateway(at: Addresses, **settings: object) -> Part:
     """`settings` are GATEWAY_… variables by their short name, for instance `workers=2`."""
     environment = {
-        "GATEWAY_MODEL_REPOSITORY": str(ROOT / "model_repository"),
+        **_MODELS,
         "GATEWAY_DRAIN_DELAY": "0",  # nobody balances a load here
         **{f"GATEWAY_{name.upper()}": str(value) for name, value in settings.items()},
         "GATEWAY_HOST": at.gateway_host,
         "GATEWAY_PORT": str(at.gateway_port),
-        "GATEWAY_TRITON_URL": f"{at.triton_address}:{at.triton_grpc_port}",
+        **_triton_environment(at),
         **store_environment(at),
     }
     return Part("gateway", [sys.executable, "-P", "-m", "gateway", "serve"], environment)
@@ -126,6 +130,16 @@ def gateway(at: Addresses, **settings: object) -> Part:
 def store_environment(at: Addresses) -> dict[str, str]:
     """What a gateway, or its command line, needs to know of the keys' store."""
     return {"GATEWAY_REDIS_URL": f"redis://{at.redis_address}:{at.redis_port}/0", **_secrets()}
+
+
+def _triton_environment(at: Addresses) -> dict[str, str]:
+    return {"GATEWAY_TRITON_URL": f"{at.triton_address}:{at.triton_grpc_port}"}
+
+
+def write_settings(at: Addresses) -> None:
+    """Puts beside the secrets what the gateway's command line needs to act on the stack at these addresses."""
+    settings = {**store_environment(at), **_triton_environment(at), **_MODELS}
+    private_file(_SECRETS_FILE, "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items()))
 
 
 def create_key(
@@ -160,19 +174,20 @@ def create_key(
 
 
 def private_file(path: Path, text: str) -> None:
-    """Writes a file that only its owner can read."""
+    """Writes a file that only its owner can read, all of it at once: a stack beside this one may be reading it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123
         file.write(text)
+    new.replace(path)
 
 
 def _secrets() -> dict[str, str]:
-    """The local stack's own secrets, drawn once and kept in .run/secrets.env."""
-    path = RUN / "secrets.env"
-    if not path.exists():
-        names = ("GATEWAY_KEY_PEPPER", "GATEWAY_TOKEN_SECRET")
-        private_file(path, "".join(f"{name}={secrets.token_urlsafe(48)}\n" for name in names))
-    return dict(line.split("=", 1) for line in path.read_text().splitlines())
+    """The local stacks' own secrets, drawn once and kept in .run/secrets.env."""
+    if not _SECRETS_FILE.exists():
+        private_file(_SECRETS_FILE, "".join(f"{name}={secrets.token_urlsafe(48)}\n" for name in _SECRETS))
+    kept = dict(line.split("=", 1) for line in _SECRETS_FILE.read_text().splitlines())
+    return {name: kept[name] for name in _SECRETS}
 
 
 def check_ports(at: Addresses) -> None:

@@ -23,6 +23,7 @@ from stack import (
     private_file,
     redis,
     triton,
+    write_settings,
 )
 
 _READY_SECONDS = 120
@@ -41,6 +42,7 @@ _READY = """
     Demo key      {key}
     Admin key     {admin_key}
                   . .run/keys.env  sets GATEWAY_URL, GATEWAY_KEY and GATEWAY_ADMIN_KEY
+                  .run/secrets.env has the settings for .venv/bin/gateway (keys, tokens, doctor)
 
   A picture of one digit, and one of several:
 
@@ -98,6 +100,7 @@ def announce() -> None:
     private_file(
         RUN / "keys.env", _exports(GATEWAY_URL=at.gateway_url, GATEWAY_KEY=key, GATEWAY_ADMIN_KEY=admin_key)
     )
+    write_settings(at)
     text = _READY.format(
         key=key,
         admin_key=admin_key,

@@ -1,5 +1,7 @@
 """The only reader of the environment: every setting, typed, bounded and frozen."""
 
+import difflib
+import os
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
@@ -15,13 +17,15 @@ from gateway.store.address import parse
 _MIB = 1024 * 1024
 _FROM_FILES = ("key_pepper", "token_secret", "redis_url")  # those that hold a secret
 _TRITON = r"(dns:///)?[^/,\s]+:\d+"
+_PREFIX = "GATEWAY_"
+_OTHERS = {"URL", "KEY", "ADMIN_KEY"}  # of clients and of the command line, which call a running gateway
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
 
 class Settings(BaseSettings):
     """Each field is the environment variable `GATEWAY_<FIELD>`; `docs/configuration.md` is made from this class."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=1, le=65535, description="Port to listen on.")
@@ -257,3 +261,13 @@ class Settings(BaseSettings):
         if wrong := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
             raise ValueError(f"{wrong[0]!r} is not an origin such as https://app.example:8443")
         return origins
+
+
+def unknown(environment: Mapping[str, str] = os.environ) -> Mapping[str, str | None]:
+    """The variables that look like settings and are none, each with the setting that it may be meant for."""
+    known = {name.upper() for name in Settings.model_fields}
+    asked = {name.upper().removeprefix(_PREFIX) for name in environment if name.upper().startswith(_PREFIX)}
+    return {
+        _PREFIX + name: next((_PREFIX + close for close in difflib.get_close_matches(name, known, 1)), None)
+        for name in sorted(asked - known - _OTHERS)
+    }

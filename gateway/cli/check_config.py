@@ -5,7 +5,7 @@ import re
 import click
 from pydantic import ValidationError
 
-from gateway.settings import Settings
+from gateway.settings import Settings, unknown
 
 
 def load_settings() -> Settings:
@@ -31,6 +31,9 @@ def _sentence(message: str) -> str:
 
 @click.command("check-config")
 def check_config() -> None:
-    """Check the settings and print them."""
+    """Check the settings and print them; warn of variables that are none."""
+    for name, close in unknown().items():
+        meant = f"; {close} is one" if close else ""
+        click.echo(f"warning: {name} is not a setting and does nothing{meant}", err=True)
     for name, value in load_settings().model_dump().items():
         click.echo(f"GATEWAY_{name.upper()}={without_password(value) if name == 'redis_url' else value}")

@@ -4,10 +4,11 @@ import asyncio
 import json
 import time
 
+import grpc
 import httpx
 import pytest
 from stack import Addresses, create_key
-from support.fake_triton import CLASSIFIER, FakeTriton, config, serving
+from support.fake_triton import CLASSIFIER, FakeTriton, config, failing, serving
 from support.pictures import encoded, photo
 from support.serving import Serve, until_ready
 
@@ -232,6 +233,38 @@ async def test_one_image_beyond_what_the_quota_ever_holds_is_told_its_price_and_
         "send fewer or smaller inputs."
     )
     assert "retry-after" not in answer.headers
+
+
+async def test_what_a_request_costs_that_is_not_answered(
+    gateway: httpx.AsyncClient, admin_key: str, triton: FakeTriton
+) -> None:
+    """The table of docs/access.md."""
+    _, key = await new_key(gateway, admin_key, rate_limit={"limit": 1, "period": 1000, "burst": 100})
+    mine = {"x-api-key": key}
+    large = encoded(photo(1600, 1300))  # a price of three
+
+    async def left() -> int:
+        answer = await gateway.get("/v1/models", headers=mine)
+        return int(answer.headers["ratelimit"].split("r=")[1].split(";")[0])
+
+    async def spent(method: str, path: str, status: int, content: bytes = b"", **more: str) -> int:
+        before = await left()
+        answer = await gateway.request(method, path, content=content, headers={**RAW, **mine, **more})
+        assert answer.status_code == status, answer.text
+        return before - await left() - 1
+
+    assert await spent("GET", "/v1/nothing", 404) == 0
+    assert await spent("GET", "/admin/v1/keys", 403) == 0
+    assert await spent("GET", "/v1/models", 400, **bearer(key)) == 0
+    assert await spent("GET", "/v1/models", 200) == 1
+    assert await spent("POST", "/v1/classify", 415, large, **{"content-type": "text/plain"}) == 1
+    assert await spent("POST", "/v1/classify", 400, b"{", **{"content-type": "application/json"}) == 1
+    assert await spent("POST", "/v2/models/nobody/infer", 404, large) == 1
+    assert await spent("POST", "/v1/classify?model=nobody", 404, large) == 3
+    assert await spent("POST", "/v1/classify?version=1", 403, large) == 3
+    assert await spent("POST", "/v1/classify", 422, large[: len(large) // 2]) == 3
+    triton.infer = failing(grpc.StatusCode.INTERNAL, "broken")
+    assert await spent("POST", "/v1/classify", 502, large) == 0
 
 
 async def test_the_class_that_was_applied_is_told_and_never_above_the_ceiling(

@@ -47,16 +47,12 @@ def steps() -> list[Step]:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What a terminal beside a running `make up` on other ports needs, beside the page itself."""
+    """A terminal beside a running `make up` on other ports; where that listens it learns from the page's own lines."""
     at = free_addresses()
     log: Path = tmp_path_factory.mktemp("up") / "log"
     with up(at, log, GATEWAY_CORS_ORIGINS="http://localhost:3000") as process:
         until_printed("Ctrl-C stops everything", log, process)
-        yield {
-            **os.environ,
-            "URL": at.gateway_url,
-            "GATEWAY_REDIS_URL": f"redis://{at.redis_address}:{at.redis_port}/0",
-        }
+        yield {**os.environ, "URL": at.gateway_url}
 
 
 def in_one_shell(commands: list[str], environment: dict[str, str]) -> list[str]:
@@ -80,6 +76,24 @@ def test_every_command_prints_what_the_page_shows(environment: dict[str, str]) -
     printed = in_one_shell([step.command for step in everything], environment)
     for step, came in zip(everything, printed, strict=True):
         assert step.is_what_came(came.strip()), (step, came)
+
+
+def test_the_settings_for_the_command_line_are_those_of_the_running_stack_and_its_owners_alone(
+    environment: dict[str, str],
+) -> None:
+    everything = steps()
+    (sourced,) = [step.command for step in everything if "secrets.env" in step.command]
+    keys, checked, examined = in_one_shell(
+        [
+            sourced,
+            *(f".venv/bin/gateway {words}" for words in ("keys list", "check-config", "doctor || true")),
+        ],
+        environment,
+    )[1:]
+    assert "demo" in keys
+    assert f"GATEWAY_MODEL_REPOSITORY={ROOT / 'model_repository'}\n" in checked
+    assert "triton: Triton 2." in examined
+    assert (ROOT / ".run" / "secrets.env").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_python_program_works(environment: dict[str, str]) -> None:

@@ -58,6 +58,28 @@ def test_a_wrong_setting_is_named_without_a_traceback(name: str, value: str) -> 
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("GATEWAY_WORKER", "; GATEWAY_WORKERS is one\n"),
+        ("GATEWAY_MAX_IMAGES_PIXELS", "; GATEWAY_MAX_IMAGE_PIXELS is one\n"),
+        ("GATEWAY_FOO", "\n"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_told_with_the_one_that_may_be_meant(name: str, told: str) -> None:
+    result = check(**{name: "2"})
+    assert f"warning: {name} is not a setting and does nothing{told}" in result.stderr
+    assert result.returncode == 0
+    assert result.stdout == check().stdout
+
+
+def test_what_clients_and_the_command_line_read_is_not_taken_for_a_wrong_setting() -> None:
+    told = check(
+        GATEWAY_URL="http://127.0.0.1", GATEWAY_KEY="k", GATEWAY_ADMIN_KEY="k", GATEWAY_WORKERS="2"
+    ).stderr
+    assert not any(f"{name} " in told for name in ("GATEWAY_URL", "GATEWAY_KEY", "GATEWAY_ADMIN_KEY"))
+
+
 def test_an_empty_endpoint_for_traces_is_none() -> None:
     assert "GATEWAY_TRACE_ENDPOINT=None\n" in check(GATEWAY_TRACE_ENDPOINT="").stdout
 

@@ -188,6 +188,17 @@ async def test_a_spent_quota_is_429_with_the_seconds_to_wait_and_the_state_on_ev
     assert 900 < int(last.headers["retry-after"]) <= 1000
 
 
+async def test_who_calls_often_is_told_of_the_key_s_bound_and_never_more_than_it_holds(
+    gateway: httpx.AsyncClient, admin_key: str
+) -> None:
+    _, key = await new_key(gateway, admin_key, tier="premium")
+    told = [
+        (await gateway.get("/v1/models", headers={"x-api-key": key})).headers["ratelimit"] for _ in range(300)
+    ]
+    assert {each.split(";")[0] for each in told} == {'"key"'}
+    assert max(int(each.split("r=")[1].split(";")[0]) for each in told) <= 1000
+
+
 async def test_each_image_of_a_request_costs_a_unit(gateway: httpx.AsyncClient, admin_key: str) -> None:
     _, key = await new_key(gateway, admin_key, rate_limit={"limit": 1, "period": 1000, "burst": 100})
 

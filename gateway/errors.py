@@ -12,6 +12,7 @@ GatewayError
 │   ├── RequestTimeout              not all of it came in time
 │   │   ├── HeadTimeout
 │   │   └── BodyTimeout
+│   ├── UpgradeRequired             a WebSocket's path, asked as if it were a page
 │   ├── StreamEnded                 nothing came for too long, or it was open for as long as one may be
 │   ├── ClientDisconnected
 │   ├── UnsupportedMediaType
@@ -142,6 +143,10 @@ class HeadTimeout(RequestTimeout):
 
 class BodyTimeout(RequestTimeout):
     """The body."""
+
+
+class UpgradeRequired(RequestError):
+    code = "upgrade_required"
 
 
 class StreamEnded(RequestError):

@@ -35,9 +35,10 @@ class Heads:
         await self._app(as_get, receive, headers_only)
 
 
-def with_head(allow: str) -> str:
-    """The value of Allow, as the router has it, with HEAD beside GET."""
-    return ", ".join("GET, HEAD" if method == "GET" else method for method in allow.split(", "))
+def allowed(allow: str) -> str:
+    """The value of Allow from the router's, which names WebSockets among the methods, and HEAD not beside GET."""
+    methods = [method for method in allow.split(", ") if method != "websocket"]
+    return ", ".join("GET, HEAD" if method == "GET" else method for method in methods)
 
 
 def _complete(send: Send) -> Send:
@@ -46,7 +47,7 @@ def _complete(send: Send) -> Send:
     async def completed(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [
-                (name, with_head(value.decode()).encode() if name.lower() == b"allow" else value)
+                (name, allowed(value.decode()).encode() if name.lower() == b"allow" else value)
                 for name, value in message["headers"]
             ]
         await send(message)

@@ -12,7 +12,7 @@ from litestar import Response
 from litestar.exceptions import HTTPException
 
 from gateway.api.context import HttpRequest, context_of
-from gateway.api.head import with_head
+from gateway.api.head import allowed
 from gateway.errors import (
     ClientDisconnected,
     GatewayError,
@@ -84,6 +84,7 @@ KINDS: Mapping[str, Kind] = {
     "precondition_failed": Kind(
         412, "Precondition failed", "Somebody changed it first: GET it again and decide anew."
     ),
+    "upgrade_required": Kind(426, "Upgrade required", "Open a WebSocket at this path: wss://…, or ws://…."),
     "precondition_required": Kind(
         428, "Precondition required", "GET it, and send its ETag back as If-Match with the change."
     ),
@@ -212,6 +213,8 @@ def from_gateway(request: HttpRequest, error: GatewayError) -> Response[bytes]:
     headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     if KINDS[error.code].status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="gateway"'
+    if KINDS[error.code].status == 426:
+        headers |= {"Upgrade": "websocket", "Connection": "Upgrade"}
     if KINDS[error.code].status in (408, 413) or isinstance(error, ClientDisconnected):
         headers["Connection"] = "close"  # part of the body may still be on its way
     reasons = list(error.reasons) if isinstance(error, ReasonedError) and error.reasons else None
@@ -232,7 +235,7 @@ def from_litestar(request: HttpRequest, error: HTTPException) -> Response[bytes]
         request,
         code,
         details.get(code, "The request cannot be read."),
-        {"Allow": with_head(allow)} if allow else {},
+        {"Allow": allowed(allow)} if allow else {},
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
-from litestar import Router, WebSocket, websocket
+from litestar import Router, WebSocket, get, websocket
 
 from gateway.api.access import Access
 from gateway.api.asking import pinned_by, timeout_of
@@ -39,6 +39,7 @@ from gateway.errors import (
     Overloaded,
     StreamEnded,
     Unauthenticated,
+    UpgradeRequired,
     ValidationFailed,
 )
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult, validated
@@ -339,4 +340,8 @@ def stream_routes(dataplane: DataPlane, hall: Hall) -> Router:
     async def detect_stream(socket: Socket) -> None:
         await Stream(socket, hall, DetectOptions, dataplane.detect).run()
 
-    return Router("/", route_handlers=[classify_stream, detect_stream], opt={"public": True})
+    @get(["/v1/classify/stream", "/v1/detect/stream"], include_in_schema=False, sync_to_thread=False)
+    def no_stream() -> None:
+        raise UpgradeRequired("At this path is a stream: open a WebSocket.")
+
+    return Router("/", route_handlers=[classify_stream, detect_stream, no_stream], opt={"public": True})

@@ -372,8 +372,16 @@ async def test_a_path_without_a_stream_is_a_problem_like_everywhere_else(gateway
             assert isinstance(refused, Refused)
             assert refused.status == 404
             assert b'"code":"not_found"' in refused.body
+
+
+async def test_a_plain_request_at_a_streams_path_is_told_to_upgrade(gateway: httpx.AsyncClient) -> None:
     answer = await gateway.get(PATH)
-    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert (answer.status_code, answer.json()["code"]) == (426, "upgrade_required")
+    assert (answer.headers["upgrade"], answer.headers["connection"]) == ("websocket", "Upgrade")
+    assert (await gateway.head(PATH)).status_code == 426
+    posted = await gateway.post(PATH, content=PICTURE)
+    assert (posted.status_code, posted.json()["code"]) == (405, "method_not_allowed")
+    assert set(posted.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
 async def test_a_gateway_that_stops_says_so(triton: FakeTriton, serve: Serve) -> None:

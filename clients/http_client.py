@@ -30,6 +30,8 @@ def main() -> int:
         return failed(refusal_of(error.response))
     except httpx.TransportError as error:
         return failed(f"{url}: {error}")
+    except OSError as error:
+        return failed(f"{asked.image}: {error.strerror}")
     return 0
 
 

@@ -5,11 +5,19 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from gateway.errors import FieldError, ValidationFailed
 
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
-_BRANCHES = ("bool", "float", "int", "str")
+_BRANCHES = ("bool", "float", "int", "str", "constrained-int", "constrained-float", "constrained-str")
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+_FORMS = {
+    _NAME: "A model's name has letters, digits, _, . and -, and begins with a letter or a digit",
+    f"^{_VERSION.pattern}$": "A version is a number from 1 on",
+    r"\S": "A text has a character that is not white space",
+}
+_OF_A_KIND = "Input should be a valid "
 MAX_TEXT = 20_000  # characters; the longest inputs of BERT's relatives are a tenth of that
 MAX_VERSION = 2**63 - 1  # Triton keeps versions as signed 64-bit integers
 
@@ -28,7 +36,7 @@ def is_version(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None and int(text) <= MAX_VERSION
 
 
-ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=_NAME)]
 Version = Annotated[str, Field(pattern=f"^{_VERSION.pattern}$"), BeforeValidator(_version)]
 PriorityName = Literal["interactive", "standard", "batch"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -257,14 +265,31 @@ def validated(model: type[_Model], value: object, *, strict: bool) -> _Model:
     try:
         return model.model_validate(value, strict=strict)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
+        found = error.errors(include_url=False, include_input=False)
+    details: dict[str, list[str]] = {}
+    for item in found[:20]:
+        details.setdefault(_pointer(item["loc"], strict), []).append(_detail(item))
     raise ValidationFailed(
-        "The request is not valid.",
-        [
-            FieldError(_pointer(item["loc"], strict), item["msg"].removeprefix("Value error, "))
-            for item in found[:20]
-        ],
+        "The request is not valid.", [FieldError(pointer, _either(each)) for pointer, each in details.items()]
     )
+
+
+def _detail(item: ErrorDetails) -> str:
+    """pydantic's sentence, without the names of our classes and without patterns."""
+    if item["type"] == "model_type":
+        return f"{_OF_A_KIND}object"
+    if item["type"] == "string_pattern_mismatch":
+        return _FORMS.get(item["ctx"]["pattern"], item["msg"])
+    return item["msg"].removeprefix("Value error, ")
+
+
+def _either(details: Sequence[str]) -> str:
+    """What is wrong with one field: pydantic tells it of each kind that the field may be of. Where it is of one, only
+    that one matters."""
+    kinds = [detail.removeprefix(_OF_A_KIND) for detail in details if detail.startswith(_OF_A_KIND)]
+    if len(kinds) < len(details):
+        return next(detail for detail in details if not detail.startswith(_OF_A_KIND))
+    return _OF_A_KIND + " or ".join(filter(None, (", ".join(kinds[:-1]), kinds[-1])))
 
 
 def _pointer(location: Sequence[int | str], in_body: bool) -> str:

@@ -62,11 +62,12 @@ class Examination:
             findings += self._replicas()
             findings += await self._server()
             findings += await self._models(probes=probes)
+            ready = await self._ready()
         except GatewayError as failure:
             findings.append(_away(", ".join(self.triton.endpoints), failure.internal or str(failure)))
             return Report(findings, [*redis.unchecked, "The models: Triton does not answer."])
         if not any(finding.code == "redis-away" for finding in findings):
-            findings += await self._routes()
+            findings += await self._routes(ready)
         return Report(findings, redis.unchecked)
 
     def _replicas(self) -> list[Finding]:
@@ -105,7 +106,15 @@ class Examination:
                     findings += await probe(self.triton, card, version, self.clock)
         return findings
 
-    async def _routes(self) -> list[Finding]:
+    async def _ready(self) -> Mapping[str, Sequence[str]]:
+        """Versions by model as Triton has them, of models too that cannot be called: those have a finding already."""
+        found: dict[str, set[str]] = {}
+        for entry in await self.triton.repository():
+            if entry.state == "READY":
+                found.setdefault(entry.model, set()).add(entry.version)
+        return {model: sorted(versions, key=int) for model, versions in found.items()}
+
+    async def _routes(self, ready: Mapping[str, Sequence[str]]) -> list[Finding]:
         try:
             stored = (await RouteStore(self.redis).read()).routes
         except StoreAway as failure:
@@ -117,10 +126,10 @@ class Examination:
         findings: list[Finding] = []
         for model, entry in sorted(stored.items()):
             if entry.document is not None:
-                findings += self._route(model, entry.document)
+                findings += self._route(model, entry.document, ready.get(model, ()))
         return findings
 
-    def _route(self, model: str, document: str) -> list[Finding]:
+    def _route(self, model: str, document: str, ready: Sequence[str]) -> list[Finding]:
         try:
             route: Route = from_document(document)
         except BrokenRoute as failure:
@@ -132,8 +141,7 @@ class Examination:
                     "Finish the deployment of the newer release, or set the route again.",
                 )
             ]
-        card, _ = self.catalog.known(model)
-        return list(route_findings(model, route, card.served.versions if card else ()))
+        return list(route_findings(model, route, ready))
 
 
 def _away(endpoint: str, reason: str) -> Finding:

@@ -52,7 +52,7 @@ def version_findings(card: Card, config: Mapping[str, Any], *, is_step: bool) ->
 
 
 def route_findings(model: str, route: Route, ready: Sequence[str]) -> Iterator[Finding]:
-    """`ready` is empty where the model cannot be called at all."""
+    """`ready` are the model's versions that Triton has ready."""
     needed = {"stable": route.stable, "canary": route.canary if route.salt else None}
     for variant, version in needed.items():
         if version is not None and version not in ready:

@@ -151,8 +151,8 @@ async def test_each_full_thousand_tokens_cost_a_unit_more(
 @pytest.mark.parametrize(
     ("item", "detail"),
     [
-        ({"text": ""}, "String should match pattern"),
-        ({"text": " \n\u3000"}, "String should match pattern"),
+        ({"text": ""}, "A text has a character that is not white space"),
+        ({"text": " \n\u3000"}, "A text has a character that is not white space"),
         ({"text": "a" * 20_001}, "String should have at most 20000 characters"),
         ({"text": None}, "must not be null"),
         ({"text": 7}, "Input should be a valid string"),

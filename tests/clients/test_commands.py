@@ -42,6 +42,13 @@ def test_a_model_for_objects_answers_with_boxes(stack: RunningStack) -> None:
     assert ") to (" in output
 
 
+def test_an_image_that_is_no_file_is_one_line(stack: RunningStack) -> None:
+    for place in (CLIENTS / "samples", CLIENTS / "nothing.png"):
+        code, output, errors = typed(stack, "http_client.py", "--image", place)
+        assert (code, output, len(errors.splitlines())) == (1, "", 1)
+        assert errors.startswith(str(place))
+
+
 def test_a_refusal_is_one_line(stack: RunningStack) -> None:
     code, output, errors = typed(stack, "http_client.py", "--model", "nobody", "--image", DIGIT)
     assert (code, output) == (1, "")

@@ -112,6 +112,25 @@ def test_a_refusal_is_an_error_with_the_gateways_code(stack: RunningStack, gatew
     assert "pin-version" in forbidden.value.detail
 
 
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("htp://127.0.0.1:8080", "key"),
+        ("127.0.0.1:8080", "key"),
+        ("http://127.0.0.1:8080", "gw_dev\nkey"),
+        ("http://127.0.0.1:8080", "schlüssel"),
+        ("http://127.0.0.1:8080", "key "),
+    ],
+    ids=["another scheme", "no scheme", "a line end", "an umlaut", "a space behind"],
+)
+def test_what_no_request_can_be_made_with_is_refused_at_once(
+    client: type[Client | AsyncClient], url: str, key: str
+) -> None:
+    with pytest.raises(ValueError, match="the "):
+        client(url, key)
+
+
 def test_nobody_there_is_unreachable() -> None:
     with Client(f"http://127.0.0.1:{free_port()}", "key", retries=Retries(most=2)) as client:
         with pytest.raises(Unreachable) as error:

@@ -116,6 +116,10 @@ async def _a_route_to_nowhere(url: str) -> None:
     async with connect(url, timeout=2.0) as redis:
         route = to_document(Route(model="nonsense", stable="7"))
         await RouteStore(redis).put("nonsense", route, 0, Cause("tests", "put", ""))
+        there = to_document(
+            Route(model="unlabelled", stable="1")
+        )  # ready in Triton, though nobody can call it
+        await RouteStore(redis).put("unlabelled", there, 0, Cause("tests", "put", ""))
 
 
 def test_all_that_is_wrong_is_found_each_with_its_mend(wrong: Addresses) -> None:

@@ -82,6 +82,12 @@ def test_a_failure_at_the_beginning_is_an_answer_with_its_status(client: httpx.C
     assert "told to fail" not in answer.text
 
 
+def test_a_delay_that_is_none_is_a_failure_and_not_an_empty_stream(client: httpx.Client) -> None:
+    answer = client.post(STREAM, json={"TEXT": "a b", "parameters": {"delay_ms": "x"}})
+    assert answer.status_code == 502
+    assert list(answer.json()) == ["error"]
+
+
 def test_a_failure_on_the_way_is_the_last_event(client: httpx.Client) -> None:
     told = events(client, TEXT="a b c", fail_at=2)
     assert [each.get("WORD") for each in told] == ["a", "b", None]

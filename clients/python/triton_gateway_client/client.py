@@ -18,7 +18,8 @@ _DEFAULT = Retries()
 
 
 class Client:
-    """`with Client(url, key) as gateway: …`; every method raises a GatewayError. Safe to share between threads.
+    """`with Client(url, key) as gateway: …`; every method raises a GatewayError. Safe to share between threads. Raises
+    ValueError for a URL or a key that cannot be one.
 
     An image is the bytes of a JPEG, PNG or WebP. Inference changes nothing, so a call that got no answer is made again.
     """
@@ -26,6 +27,7 @@ class Client:
     def __init__(
         self, url: str, key: str, *, retries: Retries = _DEFAULT, timeout: httpx.Timeout = _TIMEOUT
     ) -> None:
+        _check(url, key)
         self._http = httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=timeout)
         self._retries = retries
         self._budget = Budget(retries)
@@ -76,6 +78,7 @@ class AsyncClient:
     def __init__(
         self, url: str, key: str, *, retries: Retries = _DEFAULT, timeout: httpx.Timeout = _TIMEOUT
     ) -> None:
+        _check(url, key)
         self._http = httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, timeout=timeout)
         self._retries = retries
         self._budget = Budget(retries)
@@ -118,6 +121,14 @@ class AsyncClient:
         except httpx.TransportError as error:
             raise Unreachable(_told(error)) from error
         return _document(response)
+
+
+def _check(url: str, key: str) -> None:
+    """What no request can be made with would look like a server that is away, and be tried again and again."""
+    if httpx.URL(url).scheme not in ("http", "https"):
+        raise ValueError("the URL of a gateway begins with http:// or https://")
+    if not (key.isascii() and key.isprintable()) or key != key.strip():
+        raise ValueError("the key has characters that no key has")
 
 
 def _document(response: httpx.Response) -> Mapping[str, Any]:

@@ -38,7 +38,7 @@ class TritonPythonModel:
 
     def _tell(self, text: str, parameters: dict[str, Any], sender: Any) -> None:
         try:
-            delay = min(max(int(parameters.get("delay_ms", 0)), 0), LONGEST_DELAY_MS) / 1000
+            delay = _seconds(parameters.get("delay_ms", 0))
             for index, word in enumerate(text.split()):
                 if parameters.get("fail_at") == index:
                     sender.send(pb_utils.InferenceResponse(error=pb_utils.TritonError("told to fail")))
@@ -46,9 +46,16 @@ class TritonPythonModel:
                 time.sleep(delay if index else 0)
                 outputs = [_tensor("WORD", word, np.object_), _tensor("INDEX", index, np.int32)]
                 sender.send(pb_utils.InferenceResponse(outputs))
+        except (TypeError, ValueError):
+            sender.send(pb_utils.InferenceResponse(error=pb_utils.TritonError("delay_ms is no number")))
         finally:  # else Triton waits for the end of the stream for ever
             sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
             self._streams.discard(threading.current_thread())
+
+
+def _seconds(delay_ms: Any) -> float:
+    """Raises TypeError, ValueError for what is no number."""
+    return min(max(int(delay_ms), 0), LONGEST_DELAY_MS) / 1000
 
 
 def _tensor(name: str, value: str | int, dtype: Any) -> Any:

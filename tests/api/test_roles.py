@@ -8,6 +8,7 @@ import pytest
 from litestar.routes import WebSocketRoute
 from support.guarded import PAGE, Guarded, corp_token, forged
 
+from gateway.api.head import Heads
 from gateway.api.middleware import RequestContext
 from gateway.api.refusals import Refusals
 from gateway.app import build
@@ -33,6 +34,8 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("GET", "/playground"): PUBLIC,
     ("GET", "/problems"): PUBLIC,
     ("GET", "/problems/{code}"): PUBLIC,
+    ("GET", "/v1/classify/stream"): PUBLIC,  # it only says that a WebSocket is needed
+    ("GET", "/v1/detect/stream"): PUBLIC,
     ("POST", "/v1/classify"): INFERENCE,
     ("POST", "/v1/detect"): INFERENCE,
     ("POST", "/classify"): INFERENCE,
@@ -128,8 +131,10 @@ def table() -> list[Any]:
     secrets = {"key_pepper": "p" * 32, "token_secret": "t" * 32}
     application = build(Settings.model_validate(secrets))
     assert isinstance(application, RequestContext)
-    assert isinstance(application._app, Refusals)
-    found: list[Any] = application._app._app.routes  # type: ignore[attr-defined]
+    heads = application._app
+    assert isinstance(heads, Heads)
+    assert isinstance(heads._app, Refusals)
+    found: list[Any] = heads._app._app.routes  # type: ignore[attr-defined]
     return found
 
 

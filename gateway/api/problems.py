@@ -214,7 +214,7 @@ def from_gateway(request: HttpRequest, error: GatewayError) -> Response[bytes]:
     if KINDS[error.code].status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="gateway"'
     if KINDS[error.code].status == 426:
-        headers |= {"Upgrade": "websocket", "Connection": "Upgrade"}
+        headers |= {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     if KINDS[error.code].status in (408, 413) or isinstance(error, ClientDisconnected):
         headers["Connection"] = "close"  # part of the body may still be on its way
     reasons = list(error.reasons) if isinstance(error, ReasonedError) and error.reasons else None

@@ -171,7 +171,7 @@ class Guard(HttpToolsProtocol):
         self._left = body_length(self.headers)
         super().on_headers_complete()
 
-    def _upgrade_error(self) -> MalformedHttp | None:
+    def _upgrade_error(self) -> GatewayError | None:
         if has_body(self.headers):
             # httptools would take the body for what comes after the upgrade: for frames, or for another request.
             return MalformedHttp("Send a request with a body without Upgrade.")

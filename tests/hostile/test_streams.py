@@ -55,15 +55,20 @@ def everything_said(stack: RunningStack, *pieces: bytes) -> bytes:
     return said
 
 
+def test_an_old_version_of_websocket_is_told_the_one_that_is_spoken(stack: RunningStack) -> None:
+    (answer,) = answers(everything_said(stack, handshake(stack, "Sec-WebSocket-Version: 12")))
+    assert answer.told == (426, "upgrade_required")
+    assert answer.headers["sec-websocket-version"] == "13"
+
+
 @pytest.mark.parametrize(
     ("lines", "key", "method"),
     [
-        (["Sec-WebSocket-Version: 12"], _KEY, "GET"),
         (["X-Nothing: at all"], _KEY, "GET"),
         (["Sec-WebSocket-Version: 13"], "", "GET"),
         (["Sec-WebSocket-Version: 13"], _KEY, "POST"),
     ],
-    ids=["an old version", "no version", "no key", "a POST"],
+    ids=["no version", "no key", "a POST"],
 )
 def test_a_handshake_that_is_none_is_a_bad_request(
     stack: RunningStack, lines: list[str], key: str, method: str

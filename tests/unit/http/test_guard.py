@@ -235,7 +235,6 @@ def test_an_upgrade_behind_a_request_that_was_answered_is_one(run: Callable[...,
     [
         (b"GET", b"POST"),
         (b"HTTP/1.1", b"HTTP/1.0"),
-        (b"Version: 13", b"Version: 12"),
         (b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b""),
         (b"Host: a", b"Host: xn--99999999"),
         (b"Host: a", b"Host: a\r\nSec-WebSocket-Protocol: \xff"),
@@ -246,7 +245,6 @@ def test_an_upgrade_behind_a_request_that_was_answered_is_one(run: Callable[...,
     ids=[
         "a POST",
         "HTTP/1.0",
-        "an old version",
         "no key",
         "a host in no language",
         "a protocol in no language",
@@ -267,6 +265,18 @@ def test_a_handshake_that_is_none_is_a_request_that_is_refused(
         assert [scope["path"] for scope in server.app.scopes] == ["/stream"]
 
     run(refused())
+
+
+def test_a_version_of_websocket_that_is_not_spoken_here_asks_for_the_one_that_is(
+    run: Callable[..., Any],
+) -> None:
+    async def old() -> None:
+        guard, wire = Server().connect()
+        guard.data_received(UPGRADE.replace(b"Version: 13", b"Version: 12"))
+        await until_closed(wire)
+        assert told(wire) == [(400, b"upgrade_required")]
+
+    run(old())
 
 
 def test_a_refusal_waits_for_its_turn_and_what_follows_is_thrown_away(run: Callable[..., Any]) -> None:

@@ -27,6 +27,7 @@ from gateway.api.static import static_routes
 from gateway.assembly.access import door
 from gateway.assembly.control import control
 from gateway.assembly.far_side import far_side
+from gateway.assembly.files import check_files
 from gateway.assembly.inference import Reception, path
 from gateway.assembly.part import Part, opened
 from gateway.assembly.rollouts import rollouts, routing
@@ -35,7 +36,7 @@ from gateway.errors import GatewayError
 from gateway.fetch import ImageUrls, Outside, internet
 from gateway.readings import Readings
 from gateway.serving import Drain, Watchdog, give_back, share_one_heap
-from gateway.settings import Settings
+from gateway.settings import Settings, read_settings
 from gateway.telemetry.logs import configure_logs
 from gateway.telemetry.metrics import Metrics
 from gateway.translate import typed_json
@@ -46,12 +47,16 @@ _YOUNG = 20_000  # objects between two looks for garbage; Python's 700 are those
 
 
 def create_app() -> ASGIApp:
-    """What uvicorn calls in every worker: settings from the environment, then the application."""
+    """What every process that serves calls: settings from the environment, then the application.
+
+    Raises SettingsError.
+    """
     share_one_heap()
-    settings, metrics = Settings(), Metrics()
+    settings, metrics = read_settings(), Metrics()
     lines = configure_logs(
         level=settings.log_level, style=settings.log_format, dropped=metrics.worker.line_dropped
     )
+    check_files(settings)
     drain = Drain(settings.drain_delay)
     around = Part(
         resources=[lines, drain, Watchdog()],

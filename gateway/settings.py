@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.fetch import is_host
@@ -22,10 +22,19 @@ _OTHERS = {"URL", "KEY", "ADMIN_KEY"}  # of clients and of the command line, whi
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
 
+class SettingsError(ValueError):
+    """Nothing can be served with these settings; the message has one line for each variable that is wrong."""
+
+
 class Settings(BaseSettings):
     """Each field is the environment variable `GATEWAY_<FIELD>`; `docs/configuration.md` is made from this class."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,  # it may be a secret
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=1, le=65535, description="Port to listen on.")
@@ -271,3 +280,16 @@ def unknown(environment: Mapping[str, str] = os.environ) -> Mapping[str, str | N
         _PREFIX + name: next((_PREFIX + close for close in difflib.get_close_matches(name, known, 1)), None)
         for name in sorted(asked - known - _OTHERS)
     }
+
+
+def read_settings() -> Settings:
+    """The settings of this process's environment. Raises SettingsError."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(item["loc"], item["msg"]) for item in error.errors())) from None
+
+
+def _line(place: tuple[int | str, ...], message: str) -> str:
+    variable = [f"{_PREFIX}{part}".upper() for part in place[:1]]
+    return ": ".join([*variable, message.removeprefix("Value error, ")])

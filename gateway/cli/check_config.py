@@ -3,21 +3,32 @@
 import re
 
 import click
-from pydantic import ValidationError
 
-from gateway.settings import Settings, unknown
+from gateway.settings import Settings, SettingsError, read_settings, unknown
 
 
 def load_settings() -> Settings:
     """The settings. Raises click.ClickException that names every variable which is wrong."""
     try:
-        return Settings()
-    except ValidationError as error:
-        lines = [
-            ": ".join([*(f"GATEWAY_{part}".upper() for part in item["loc"][:1]), _sentence(item["msg"])])
-            for item in error.errors(include_url=False)
-        ]
-        raise click.ClickException("\n".join(["The settings are not valid.", *lines])) from None
+        return read_settings()
+    except SettingsError as error:
+        raise _refusal(error) from None
+
+
+def load_with_files() -> Settings:
+    """The settings, of which the files that they name were read too. Raises click.ClickException."""
+    from gateway.assembly.files import check_files  # noqa: PLC0415  # most commands need nothing of what reads them
+
+    settings = load_settings()
+    try:
+        check_files(settings)
+    except SettingsError as error:
+        raise _refusal(error) from None
+    return settings
+
+
+def _refusal(error: SettingsError) -> click.ClickException:
+    return click.ClickException(f"The settings are not valid.\n{error}")
 
 
 def without_password(url: str) -> str:
@@ -25,15 +36,11 @@ def without_password(url: str) -> str:
     return re.sub(r"(password=)[^&]*", r"\1…", re.sub(r"//[^/]*@", "//…@", url))
 
 
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ")
-
-
 @click.command("check-config")
 def check_config() -> None:
-    """Check the settings and print them; warn of variables that are none."""
+    """Check the settings, and the files that they name, and print them; warn of variables that are none."""
     for name, close in unknown().items():
         meant = f"; {close} is one" if close else ""
         click.echo(f"warning: {name} is not a setting and does nothing{meant}", err=True)
-    for name, value in load_settings().model_dump().items():
+    for name, value in load_with_files().model_dump().items():
         click.echo(f"GATEWAY_{name.upper()}={without_password(value) if name == 'redis_url' else value}")

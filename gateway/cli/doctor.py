@@ -11,20 +11,34 @@ import click
 from gateway.assembly.access import STORE_TIMEOUT
 from gateway.assembly.far_side import far_side
 from gateway.cli.admin_client import printable
-from gateway.cli.check_config import load_settings
+from gateway.cli.check_config import load_with_files
 from gateway.cli.output import as_json as json_option
 from gateway.cli.output import print_json
 from gateway.doctor import Examination, Report
 from gateway.doctor.configuration import exposure_findings, secret_findings
 from gateway.settings import Settings
 from gateway.store import connect
+from gateway.store.address import parse
 from gateway.telemetry.logs import configure_logs
 
 _COLOURS = {"error": "red", "warning": "yellow"}
 
 
+def _store(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
+    try:
+        if url is not None:
+            parse(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return url
+
+
 @click.command()
-@click.option("--redis-url", help="Of a user who may ask how Redis is set up; the gateway's own may not.")
+@click.option(
+    "--redis-url",
+    callback=_store,
+    help="Of a user who may ask how Redis is set up; the gateway's own may not.",
+)
 @click.option("--no-probe", is_flag=True, help="Do not call each version once with zeros.")
 @json_option
 def doctor(redis_url: str | None, no_probe: bool, as_json: bool) -> None:
@@ -33,7 +47,7 @@ def doctor(redis_url: str | None, no_probe: bool, as_json: bool) -> None:
     Reads the settings, Triton, every model's configuration, Redis and the routes. Exits with 1 where something is
     broken or open, with 0 where there are only warnings.
     """
-    settings = load_settings()
+    settings = load_with_files()
     # What the catalog notices is among the findings.
     configure_logs(level="critical", style="console", dropped=lambda: None)
     report = asyncio.run(_examine(settings, redis_url or settings.redis_url, probes=not no_probe))

@@ -4,10 +4,14 @@ import asyncio
 import contextlib
 import functools
 import os
+import signal
+import socket
 import sys
+from types import FrameType
 from typing import cast
 
 import click
+import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
@@ -15,8 +19,11 @@ import gateway.cli.lean  # noqa: F401  # before all that follows
 from gateway.cli.check_config import load_settings
 from gateway.http import Bounds, Guard, StreamGuard
 from gateway.serving import Supervisor
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
+from gateway.telemetry.logs import configure_logs
 from gateway.telemetry.worker_files import MetricsFolderError, shared_folder
+
+_log = structlog.stdlib.get_logger("gateway.serving")
 
 _GRACE_SECONDS = 8  # what requests in flight get to finish when nothing more is listened to
 _START_SECONDS = (
@@ -29,20 +36,53 @@ _CLOSE_SECONDS = 4  # for what is open behind the requests: spans, calls that no
 def serve() -> None:
     """Serve HTTP until SIGTERM or Ctrl-C."""
     settings = load_settings()
+    _check_address(settings.host, settings.port)
     # gRPC reads this once, as the application imports it, here or in the workers. Answers then come by epoll on the
     # thread that hands them to the event loop, and not through a pool of threads: 2 switches a call instead of 5.
     os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client")
+    lines = configure_logs(level=settings.log_level, style=settings.log_format, dropped=lambda: None)
+    if settings.workers == 1:
+        _serve_alone(_config(settings))
+        return
     with contextlib.ExitStack() as stack:
-        if settings.workers > 1:
-            _share_metrics(settings, stack)
-        _run(settings)
+        stack.enter_context(lines)
+        _share_metrics(settings, stack)
+        _supervise(settings)
 
 
 def application() -> object:
-    """What uvicorn calls in every process that serves; a worker comes here without the command."""
-    from gateway.app import create_app  # noqa: PLC0415  # the parent of workers has no use for it
+    """What uvicorn calls in every process that serves; a worker comes here without the command.
 
-    return create_app()
+    What cannot be built ends as a start that failed, so that its supervisor does not try for ever.
+    """
+    configure_logs(level="info", style="auto", dropped=lambda: None)  # until the settings are known
+    try:
+        from gateway.app import create_app  # noqa: PLC0415  # the parent of workers has no use for it
+
+        return create_app()
+    except SettingsError as error:
+        _log.critical("settings_not_valid", why=str(error))
+    except Exception:  # noqa: BLE001  # told as one line, whatever it is
+        _log.critical("application_not_built", exc_info=True)
+    sys.exit(STARTUP_FAILURE)
+
+
+class _CannotStart(click.ClickException):
+    exit_code = STARTUP_FAILURE
+
+
+def _check_address(host: str, port: int) -> None:
+    """Says which variables are wrong, where uvicorn says which call failed."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise _CannotStart(
+            f"GATEWAY_HOST={host} GATEWAY_PORT={port}: cannot listen there: {reason}"
+        ) from None
 
 
 def _share_metrics(settings: Settings, stack: contextlib.ExitStack) -> None:
@@ -58,8 +98,8 @@ def _protocol(settings: Settings) -> type[asyncio.Protocol]:
     return cast("type[asyncio.Protocol]", functools.partial(Guard, bounds=bounds))  # uvicorn only calls it
 
 
-def _run(settings: Settings) -> None:
-    config = uvicorn.Config(
+def _config(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         "gateway.cli.serve:application",
         factory=True,
         host=settings.host,
@@ -78,12 +118,26 @@ def _run(settings: Settings) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_worker_healthcheck=_START_SECONDS,
     )
-    if settings.workers > 1:
-        ending = settings.drain_delay + _GRACE_SECONDS + _CLOSE_SECONDS
-        Supervisor(config, [config.bind_socket()], ending=ending).run()
-        return
+
+
+def _supervise(settings: Settings) -> None:
+    config = _config(settings)
+    ending = settings.drain_delay + _GRACE_SECONDS + _CLOSE_SECONDS
+    supervisor = Supervisor(config, [config.bind_socket()], ending=ending)
+    supervisor.run()
+    if supervisor.failed:
+        sys.exit(STARTUP_FAILURE)
+
+
+def _serve_alone(config: uvicorn.Config) -> None:
+    signal.signal(signal.SIGHUP, _no_reload)
     server = uvicorn.Server(config)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal once more when it has ended
         server.run()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
+
+
+def _no_reload(_: int, __: FrameType | None) -> None:
+    """By default the signal would end the process, and there is no other one to take over."""
+    _log.warning("no_reload_with_one_worker", mend="set GATEWAY_WORKERS to 2 or more, or restart the gateway")

@@ -29,10 +29,14 @@ class _Told(threading.Event):
 
 
 class Worker(Process):
-    """uvicorn's `is_alive` waits for its answer, and its supervisor for that; this one looks whether one has come."""
+    """uvicorn's `is_alive` waits for its answer, and its supervisor for that; this one looks whether one has come.
+
+    `serves` says whether it has ever said so itself.
+    """
 
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
+        self.serves = False
         self._heard = time.monotonic()
         self._asked = False
 
@@ -42,7 +46,7 @@ class Worker(Process):
             return False
         try:
             while self.parent_conn.poll(0):
-                self.parent_conn.recv()
+                self.serves = self.parent_conn.recv() or self.serves
                 self._heard, self._asked = time.monotonic(), False
             if not self._asked:
                 self.parent_conn.send(b"ping")
@@ -53,13 +57,19 @@ class Worker(Process):
 
 
 class Supervisor(Multiprocess):
-    """`ending` is what a worker may take from its first signal to its end, in seconds; then it is killed."""
+    """`ending` is what a worker may take from its first signal to its end, in seconds; then it is killed.
+
+    `failed` says that it ended because no worker could be started. Once any of them served, one that cannot take the
+    place of another is tried again: the others are as good as ever.
+    """
 
     def __init__(self, config: Config, sockets: list[socket.socket], *, ending: float) -> None:
         super().__init__(config, sockets)
         self.should_exit = _Told(self.signal_queue)
         self._ending = ending
         self._leaving: dict[Process, float] = {}  # who was told to end, and when all patience is over
+        self._served = False
+        self.failed = False
 
     def init_processes(self) -> None:
         self.processes = [self._started() for _ in range(self.processes_num)]
@@ -114,11 +124,13 @@ class Supervisor(Multiprocess):
         self._look_after_leaving()
         for index, worker in enumerate(self.processes):
             if self.should_exit.is_set() or worker.is_alive(self.config.timeout_worker_healthcheck):
+                self._served = self._served or (isinstance(worker, Worker) and worker.serves)
                 continue
             worker.kill()
             worker.join()
-            if worker.exitcode == STARTUP_FAILURE:  # the next one would fail for the same reason
-                _log.error("worker_did_not_start")
+            if worker.exitcode == STARTUP_FAILURE and not self._served:
+                _log.error("worker_did_not_start")  # nor would the next one, for the same reason
+                self.failed = True
                 self.should_exit.set()
                 return
             _log.error("worker_died", pid=worker.pid, exit=worker.exitcode)

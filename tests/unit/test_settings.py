@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from pydantic import ValidationError
 from stack import ROOT
 
 from gateway.domain import Priority
@@ -17,12 +18,15 @@ SECRETS = {"GATEWAY_KEY_PEPPER": "p" * 32, "GATEWAY_TOKEN_SECRET": "t" * 32}
 
 
 def check(
-    less: Mapping[str, None] = MappingProxyType({}), **environment: str
+    less: Mapping[str, None] = MappingProxyType({}),
+    *,
+    command: Sequence[str] = ("check-config",),
+    **environment: str,
 ) -> "subprocess.CompletedProcess[str]":
-    """`gateway check-config` with these variables, and without those in `less`."""
+    """`gateway check-config`, or another command, with these variables, and without those in `less`."""
     variables = {**os.environ, **SECRETS, **environment}
     return subprocess.run(
-        [sys.executable, "-P", "-m", "gateway", "check-config"],
+        [sys.executable, "-P", "-m", "gateway", *command],
         env={name: value for name, value in variables.items() if name not in less},
         cwd=ROOT,
         capture_output=True,
@@ -78,6 +82,33 @@ def test_what_clients_and_the_command_line_read_is_not_taken_for_a_wrong_setting
         GATEWAY_URL="http://127.0.0.1", GATEWAY_KEY="k", GATEWAY_ADMIN_KEY="k", GATEWAY_WORKERS="2"
     ).stderr
     assert not any(f"{name} " in told for name in ("GATEWAY_URL", "GATEWAY_KEY", "GATEWAY_ADMIN_KEY"))
+
+
+@pytest.mark.parametrize("command", ["check-config", "doctor"])
+def test_files_that_the_settings_name_are_read_and_each_that_is_wrong_is_named(
+    tmp_path: Path, command: str
+) -> None:
+    routes = tmp_path / "routes.yaml"
+    routes.write_text("routes:\n  digits: {stable: 1, wheight: 5%}\n")
+    missing = tmp_path / "access.toml"
+    result = check(command=[command], GATEWAY_ACCESS_FILE=str(missing), GATEWAY_ROUTES_FILE=str(routes))
+    assert result.returncode == 1
+    access, wrong = result.stderr.splitlines()[-2:]
+    assert access.startswith(f"GATEWAY_ACCESS_FILE: {missing}: ")
+    assert wrong.startswith(f"GATEWAY_ROUTES_FILE: {routes}: routes.digits.wheight")
+
+
+def test_doctor_says_what_is_wrong_with_an_address_of_a_store() -> None:
+    result = check(command=["doctor", "--redis-url", "foo"])
+    assert result.returncode == 2
+    assert "'--redis-url': it begins with redis://" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_error_of_the_settings_holds_no_value_of_them() -> None:
+    with pytest.raises(ValidationError) as raised:
+        Settings(key_pepper="a-short-secret", token_secret="t" * 32)
+    assert "a-short-secret" not in str(raised.value)
 
 
 def test_an_empty_endpoint_for_traces_is_none() -> None:

@@ -44,7 +44,9 @@ def put(route: Route, wanted: Wanted, now: float, salt: str) -> Route:
     What leaves versions, weight and plan as they are changes settings only, and a plan that runs goes on.
     """
     _check_thawed(route)
-    _check_kept(wanted, now)
+    _check_lease(wanted, now)
+    if not _waits_as_before(route, wanted):
+        _check_sighted(wanted.guard, wanted.mirror)
     if _keeps_course(route, wanted):
         return replace(route, **_settings(wanted))
     inherited = route.weight if _same_pair(route, wanted) else 0
@@ -266,13 +268,23 @@ def _check_under_way(route: Route) -> None:
         raise RefusedChange("No rollout is under way.")
 
 
-def _check_kept(wanted: Wanted, now: float) -> None:
+def _check_lease(wanted: Wanted, now: float) -> None:
     if wanted.lease is not None and wanted.lease <= now:
         raise RefusedChange("The lease would be over already.")
+
+
+def _waits_as_before(route: Route, wanted: Wanted) -> bool:
+    """Nobody is sent to a canary, and none is named, nor its bound set, by this change: as after a rollback."""
+    if wanted.canary is None:
+        return True
     if wanted.weight or (wanted.steps and wanted.weight is None):
-        _check_sighted(wanted.guard, wanted.mirror)
+        return False
+    return _same_pair(route, wanted) and wanted.guard.min_agreement == route.guard.min_agreement
 
 
 def _check_sighted(guard: Guard, mirror: int) -> None:
     if guard.min_agreement is not None and mirror == 0:
-        raise RefusedChange("A bound on agreement needs a mirror share: without comparisons nothing passes.")
+        raise RefusedChange(
+            "A bound on agreement needs a mirror share: without comparisons nothing passes. "
+            "Set `mirror` (--mirror 10%), or `guard.min_agreement` to null (--min-agreement none)."
+        )

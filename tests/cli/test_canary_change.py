@@ -29,6 +29,7 @@ def test_set_begins_a_plan(run: Run, server: AdminServer) -> None:
     assert "steps" in result.stdout
     assert "none -> 1 %, 50 %, 100 %; each 2m and 10 requests" in result.stdout
     assert "pets: progressing, stable 1, 1 % on 2 (generation 1) - Step 1 of 3: 1 %." in result.stdout
+    assert "under_way" not in result.stdout  # the phase and the weight say it
     assert server.fake.standing("pets")[0].guard.min_agreement == 0.9
 
 
@@ -64,6 +65,13 @@ def test_a_wrong_field_is_named(run: Run) -> None:
     result = run("set", "pets", "--canary", "two")
     assert result.exit_code == 1
     assert "Error: Validation failed: The route cannot be made like this.\n  /canary: " in result.stderr
+
+
+def test_a_bound_on_agreement_without_a_mirror_names_both_ways_out(run: Run) -> None:
+    result = run("set", "pets", "--canary", "2", "--weight", "0", "--min-agreement", "90%")
+    assert result.exit_code == 1
+    assert "--mirror" in result.stderr
+    assert "--min-agreement none" in result.stderr
 
 
 def test_actions_move_a_rollout_on(run: Run, server: AdminServer) -> None:

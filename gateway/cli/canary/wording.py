@@ -11,7 +11,7 @@ from gateway.cli.admin_client import Document, printable
 NOTHING = "–"  # noqa: RUF001 - an en dash stands for a figure that is not there
 _PASSING = 5.0  # seconds by which a lease may have run down between two readings without being another one
 _ORDER = ("phase", "stable", "canary", "weight", "step", "steps", "mirror", "lease")
-_UNSAID = ("model", "generation", "reason", "since", "step_started_at")
+_UNSAID = ("model", "generation", "reason", "since", "step_started_at", "under_way")  # or said by the others
 
 
 def summary(route: Document) -> str:

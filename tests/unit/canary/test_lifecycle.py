@@ -276,11 +276,23 @@ def test_a_lease_is_renewed_while_the_plan_goes_on() -> None:
         pytest.param(Wanted("1", "2", 5, lease=NOW), id="a lease that is over"),
         pytest.param(Wanted("1", "2", 5, guard=Guard(min_agreement=0.9)), id="agreement without a mirror"),
         pytest.param(Wanted("1", "2", guard=Guard(min_agreement=0.9), steps=PLAN), id="the same for a plan"),
+        pytest.param(
+            Wanted("1", "2", 0, guard=Guard(min_agreement=0.9)),
+            id="the same of a canary that nobody is sent to",
+        ),
     ],
 )
 def test_what_could_not_be_kept_is_refused(wanted: Wanted) -> None:
     with pytest.raises(RefusedChange):
         put(default_route("pets", "1"), wanted, NOW, "r1")
+
+
+def test_a_canary_that_was_rolled_back_keeps_its_bound_while_other_settings_change() -> None:
+    route = lifecycle.rollback(plan_route(mirror=1000, guard=Guard(min_agreement=0.9)), "errors", NOW)
+    after = put(route, amend(route, '{"always": ["key_1"]}'), LATER, "r2")
+    assert (after.always, after.mirror, after.guard.min_agreement) == (("key_1",), 0, 0.9)
+    with pytest.raises(RefusedChange, match="--min-agreement none"):
+        put(route, amend(route, '{"guard": {"min_agreement": 0.8}}'), LATER, "r2")
 
 
 def test_an_undone_rollback_brings_its_callers_back_but_its_plan_waits() -> None:

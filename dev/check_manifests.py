@@ -19,6 +19,7 @@ PUBLIC = {"/v1", "/v2", "/classify", "/detect", "/docs", "/problems", "/assets",
 SCHEMAS = (
     ROOT / "k8s" / "schemas"
 )  # of the kinds that Kubernetes itself does not know, as far as they are used
+_OF_IMAGES = (Path("/app"), Path("/opt"), Path("/usr"))  # what stands in them is run, and never written
 
 Manifest = dict[str, Any]
 
@@ -51,11 +52,13 @@ def _invalid(manifest: Manifest) -> Iterator[str]:
             yield f"{release}: {error.message}"
 
 
+def _workloads(manifests: Sequence[Manifest]) -> list[Manifest]:
+    return [each for each in manifests if each["kind"] in ("Deployment", "StatefulSet")]
+
+
 def _locked_down(manifests: Sequence[Manifest]) -> Iterator[str]:
     """No container is root, changes itself, or lacks bounds and probes."""
-    for workload in manifests:
-        if workload["kind"] not in ("Deployment", "StatefulSet"):
-            continue
+    for workload in _workloads(manifests):
         pod = workload["spec"]["template"]["spec"]
         if pod["securityContext"].get("runAsNonRoot") is not True or pod["automountServiceAccountToken"]:
             yield f"{_name(workload)}: it may be root, or holds a token of the cluster"
@@ -78,6 +81,41 @@ def _of_container(container: Manifest) -> Iterator[str]:
     for bound in ("requests", "limits"):
         if not {"cpu", "memory"} <= container["resources"][bound].keys():
             yield f"its {bound} leave something open"
+
+
+def _mounted(manifests: Sequence[Manifest]) -> Iterator[str]:
+    """What a container is told to read or write is mounted: the rest is its image's, and cannot be written."""
+    settings = {each["metadata"]["name"]: each["data"] for each in manifests if each["kind"] == "ConfigMap"}
+    for workload in _workloads(manifests):
+        for container in workload["spec"]["template"]["spec"]["containers"]:
+            words = [*container.get("command", []), *container.get("args", [])]
+            if not words:
+                yield f"{_name(workload)}: what it runs is left to its image"
+            for source in container.get("envFrom", []):
+                words += settings[source["configMapRef"]["name"]].values()
+            yield from (
+                f"{_name(workload)}: {path} is not mounted" for path in _not_mounted(container, words)
+            )
+
+
+def _not_mounted(container: Manifest, words: Sequence[str]) -> Iterator[str]:
+    there = (*_OF_IMAGES, *(Path(mount["mountPath"]) for mount in container["volumeMounts"]))
+    for word in words:
+        path = Path(word.partition("=")[2] if word.startswith("-") else word)
+        if path.is_absolute() and not any(path.is_relative_to(place) for place in there):
+            yield str(path)
+
+
+def _outlives_a_drain(manifests: Sequence[Manifest]) -> Iterator[str]:
+    """Whoever empties a node takes one pod at a time, and they are on different nodes where that is possible."""
+    budgets = [each["spec"] for each in manifests if each["kind"] == "PodDisruptionBudget"]
+    for workload in _workloads(manifests):
+        selector = workload["spec"]["selector"]
+        if {"maxUnavailable": 1, "selector": selector} not in budgets:
+            yield f"{_name(workload)}: no budget keeps one of its pods while a node is emptied"
+        spread = workload["spec"]["template"]["spec"].get("topologySpreadConstraints", [])
+        if selector not in [each["labelSelector"] for each in spread]:
+            yield f"{_name(workload)}: all of its pods may be put on one node"
 
 
 def _no_secrets(manifests: Sequence[Manifest]) -> Iterator[str]:
@@ -126,6 +164,8 @@ def _one_scaler(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 _POLICIES: Sequence[Callable[[Sequence[Manifest]], Iterator[str]]] = (
     _locked_down,
+    _mounted,
+    _outlives_a_drain,
     _no_secrets,
     _closed,
     _time_to_end,

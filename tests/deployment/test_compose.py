@@ -15,6 +15,8 @@ from processes import RunningStack, running, wait_listening, wait_ready
 from stack import ROOT, TRITON_PYTHON, Addresses, Part, free_addresses
 from tritonclient.utils import InferenceServerException
 
+from gateway.access_file import BUILT_IN, tiers_of
+
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 WITHOUT_A_SHELL = {"otel-collector"}  # its image holds one program, which knows no health command
@@ -78,6 +80,12 @@ def test_what_is_mounted_is_there_and_cannot_be_written(service: dict[str, Any])
             assert source in COMPOSE["volumes"]
     for name in service.get("secrets", []):
         assert name in COMPOSE["secrets"]
+
+
+def test_the_access_file_is_mounted_and_says_what_is_built_in() -> None:
+    assert "./access:/etc/gateway:ro" in SERVICES["gateway"]["volumes"]
+    assert SERVICES["gateway"]["environment"]["GATEWAY_ACCESS_FILE"] == "/etc/gateway/access.toml"
+    assert tiers_of(ROOT / "access" / "access.toml") == BUILT_IN
 
 
 def test_no_secret_stands_in_the_file() -> None:
@@ -163,6 +171,7 @@ def here(text: str, folder: Path, at: Addresses) -> str:
         r"^/data$": str(folder / "data"),
         r"^/models$": str(ROOT / "model_repository"),
         r"^/app/": f"{ROOT}/",
+        r"^/etc/gateway/": f"{ROOT / 'access'}/",
         r"^0\.0\.0\.0$": "127.0.0.1",
         r"^triton:8001$": f"{at.triton_address}:{at.triton_grpc_port}",
         r"^8080$": str(at.gateway_port),

@@ -60,6 +60,27 @@ def _unprobed(manifests: Sequence[Manifest]) -> None:
     del container(manifests)["startupProbe"]
 
 
+def _left_to_the_image(manifests: Sequence[Manifest]) -> None:
+    del container(manifests)["args"]
+
+
+def _nowhere(manifests: Sequence[Manifest]) -> None:
+    mounts = container(manifests)["volumeMounts"]
+    mounts.remove(next(each for each in mounts if each["mountPath"] == "/run/metrics"))
+
+
+def _told_to_write(manifests: Sequence[Manifest]) -> None:
+    container(manifests)["args"] += ["--state", "/run/state"]
+
+
+def _evicted(manifests: Sequence[Manifest]) -> None:
+    the(manifests, "PodDisruptionBudget", "triton")["spec"]["maxUnavailable"] = 2
+
+
+def _together(manifests: Sequence[Manifest]) -> None:
+    del the(manifests, "StatefulSet", "triton")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+
+
 def _told(manifests: Sequence[Manifest]) -> None:
     next(each for each in manifests if each["kind"] == "ConfigMap")["data"]["GATEWAY_REDIS_URL"] = (
         "redis://:word@a"
@@ -103,6 +124,11 @@ def _numbered(manifests: Sequence[Manifest]) -> None:
         (_writable, "can be written"),
         (_unbounded, "limits leave something open"),
         (_unprobed, "no startupProbe"),
+        (_left_to_the_image, "left to its image"),
+        (_nowhere, "/run/metrics is not mounted"),
+        (_told_to_write, "/run/state is not mounted"),
+        (_evicted, "StatefulSet/triton: no budget"),
+        (_together, "StatefulSet/triton: all of its pods"),
         (_told, "belongs into the Secret"),
         (_open_triton, "can be called by others"),
         (_open_console, "/console is not public"),

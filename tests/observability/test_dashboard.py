@@ -160,6 +160,13 @@ def names(url: str) -> list[str]:
     return found
 
 
+def test_the_runbook_names_panels_rows_and_the_dashboard_as_they_are_called() -> None:
+    text = " ".join((ROOT / "docs" / "runbook.md").read_text().split())
+    named = set(re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", text))
+    assert len(named) > 10
+    assert named <= {DASHBOARD["title"], *(panel["title"] for panel in DASHBOARD["panels"])}
+
+
 def test_grafana_finds_the_dashboard_and_its_source_where_compose_puts_them() -> None:
     (provider,) = yaml.safe_load(
         (FOLDER / "grafana" / "provisioning" / "dashboards" / "gateway.yml").read_text()

@@ -25,9 +25,9 @@ from gateway.api.problems import from_bug, from_gateway, from_litestar
 from gateway.api.refusals import Refusals
 from gateway.api.static import static_routes
 from gateway.assembly.access import door
+from gateway.assembly.checks import check
 from gateway.assembly.control import control
 from gateway.assembly.far_side import far_side
-from gateway.assembly.files import check_files
 from gateway.assembly.inference import Reception, path
 from gateway.assembly.part import Part, opened
 from gateway.assembly.rollouts import rollouts, routing
@@ -56,7 +56,7 @@ def create_app() -> ASGIApp:
     lines = configure_logs(
         level=settings.log_level, style=settings.log_format, dropped=metrics.worker.line_dropped
     )
-    check_files(settings)
+    check(settings)
     drain = Drain(settings.drain_delay)
     around = Part(
         resources=[lines, drain, Watchdog()],

@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -11,15 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway.fetch import is_host
+from gateway import spellings
 from gateway.store.address import parse
 
 _MIB = 1024 * 1024
 _FROM_FILES = ("key_pepper", "token_secret", "redis_url")  # those that hold a secret
-_TRITON = r"(dns:///)?[^/,\s]+:\d+"
 _PREFIX = "GATEWAY_"
 _OTHERS = {"URL", "KEY", "ADMIN_KEY"}  # of clients and of the command line, which call a running gateway
-_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
 
 class SettingsError(ValueError):
@@ -41,7 +38,6 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="Worker processes.")
     triton_url: str = Field(
         "127.0.0.1:8001",
-        pattern=rf"^{_TRITON}(,\s*{_TRITON})*$",
         description="host:port of Triton's gRPC service; of several, with commas between. `dns:///host:port` is "
         "all addresses of the name, looked up every two seconds; see docs/replicas.md.",
     )
@@ -193,7 +189,6 @@ class Settings(BaseSettings):
 
     trace_endpoint: str | None = Field(
         None,
-        pattern=r"^https?://[^\s/?#@]+/[^\s?#]*$",
         description="Where spans are sent, by OTLP over HTTP: for instance http://collector:4318/v1/traces. Without it "
         "nothing is traced.",
     )
@@ -230,11 +225,10 @@ class Settings(BaseSettings):
                 raise ValueError(f"{variable}_FILE: {path} cannot be read: {error}") from None
         return found
 
-    @field_validator("trace_endpoint", mode="before")
+    @field_validator("triton_url")
     @classmethod
-    def _endpoint(cls, value: object) -> object:
-        """An empty variable is what compose makes of one that is not set."""
-        return value or None
+    def _triton(cls, value: str) -> str:
+        return spellings.triton_addresses(value)
 
     @field_validator("redis_url")
     @classmethod
@@ -242,34 +236,26 @@ class Settings(BaseSettings):
         parse(value)
         return value
 
+    @field_validator("trace_endpoint", mode="before")
+    @classmethod
+    def _endpoint(cls, value: object) -> object:
+        """An empty variable is what compose makes of one that is not set."""
+        return spellings.endpoint(value) if isinstance(value, str) and value else None
+
     @field_validator("metrics_networks", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        return spellings.networks(value) if isinstance(value, str) else value
 
     @field_validator("image_hosts", mode="before")
     @classmethod
     def _hosts(cls, value: object) -> object:
-        """Names only: neither an address nor a wildcard says whom the operator trusts."""
-        if not isinstance(value, str):
-            return value
-        hosts = tuple(part.strip().lower() for part in value.split(",") if part.strip())
-        if wrong := [host for host in hosts if not is_host(host)]:
-            raise ValueError(f"{wrong[0]!r} is not the name of a host such as images.example")
-        return hosts
+        return spellings.hosts(value) if isinstance(value, str) else value
 
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _origins(cls, value: object) -> object:
-        """Exact origins only: a wildcard beside credentials would open every page's door."""
-        if not isinstance(value, str):
-            return value
-        origins = tuple(part.strip() for part in value.split(",") if part.strip())
-        if wrong := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
-            raise ValueError(f"{wrong[0]!r} is not an origin such as https://app.example:8443")
-        return origins
+        return spellings.origins(value) if isinstance(value, str) else value
 
 
 def unknown(environment: Mapping[str, str] = os.environ) -> Mapping[str, str | None]:

@@ -15,13 +15,13 @@ def load_settings() -> Settings:
         raise _refusal(error) from None
 
 
-def load_with_files() -> Settings:
-    """The settings, of which the files that they name were read too. Raises click.ClickException."""
-    from gateway.assembly.files import check_files  # noqa: PLC0415  # most commands need nothing of what reads them
+def load_checked_settings() -> Settings:
+    """The settings, held to each other and with the files that they name read. Raises click.ClickException."""
+    from gateway.assembly.checks import check  # noqa: PLC0415  # most commands need nothing of what reads them
 
     settings = load_settings()
     try:
-        check_files(settings)
+        check(settings)
     except SettingsError as error:
         raise _refusal(error) from None
     return settings
@@ -42,5 +42,5 @@ def check_config() -> None:
     for name, close in unknown().items():
         meant = f"; {close} is one" if close else ""
         click.echo(f"warning: {name} is not a setting and does nothing{meant}", err=True)
-    for name, value in load_with_files().model_dump().items():
+    for name, value in load_checked_settings().model_dump().items():
         click.echo(f"GATEWAY_{name.upper()}={without_password(value) if name == 'redis_url' else value}")

@@ -11,7 +11,7 @@ import click
 from gateway.assembly.access import STORE_TIMEOUT
 from gateway.assembly.far_side import far_side
 from gateway.cli.admin_client import printable
-from gateway.cli.check_config import load_with_files
+from gateway.cli.check_config import load_checked_settings
 from gateway.cli.output import as_json as json_option
 from gateway.cli.output import print_json
 from gateway.doctor import Examination, Report
@@ -47,7 +47,7 @@ def doctor(redis_url: str | None, no_probe: bool, as_json: bool) -> None:
     Reads the settings, Triton, every model's configuration, Redis and the routes. Exits with 1 where something is
     broken or open, with 0 where there are only warnings.
     """
-    settings = load_with_files()
+    settings = load_checked_settings()
     # What the catalog notices is among the findings.
     configure_logs(level="critical", style="console", dropped=lambda: None)
     report = asyncio.run(_examine(settings, redis_url or settings.redis_url, probes=not no_probe))

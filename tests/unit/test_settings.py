@@ -1,6 +1,7 @@
 """Settings are read once, checked offline, and documented."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,13 @@ import pytest
 from pydantic import ValidationError
 from stack import ROOT
 
+from gateway.assembly.checks import check as check_together
 from gateway.domain import Priority
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
 
 SECRETS = {"GATEWAY_KEY_PEPPER": "p" * 32, "GATEWAY_TOKEN_SECRET": "t" * 32}
+
+REQUIRED = {"key_pepper": "p" * 32, "token_secret": "t" * 32}
 
 
 def check(
@@ -96,6 +100,40 @@ def test_files_that_the_settings_name_are_read_and_each_that_is_wrong_is_named(
     access, wrong = result.stderr.splitlines()[-2:]
     assert access.startswith(f"GATEWAY_ACCESS_FILE: {missing}: ")
     assert wrong.startswith(f"GATEWAY_ROUTES_FILE: {routes}: routes.digits.wheight")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("triton_url", "triton:99999", "'triton:99999' is not host:port"),
+        ("triton_url", "a:8001, http://b:1", "'http://b:1' is not host:port"),
+        ("trace_endpoint", "collector:4318", "such as http://collector:4318/v1/traces"),
+        ("metrics_networks", "::1/128,10.0.0.1/8", "10.0.0.0/8 is the network"),
+        ("metrics_networks", "everybody", "'everybody' is not a network"),
+    ],
+)
+def test_what_is_written_wrongly_is_told_once_and_in_words(field: str, value: str, sentence: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Settings.model_validate({**REQUIRED, field: value})
+    (fault,) = raised.value.errors()
+    assert fault["loc"] == (field,)
+    assert sentence in fault["msg"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"request_timeout": 60}, "GATEWAY_REQUEST_TIMEOUT: 60 is more than GATEWAY_MAX_REQUEST_TIMEOUT, 30"),
+        ({"max_buffered_bytes": 2048}, "GATEWAY_MAX_BUFFERED_BYTES: 2048 has no room for one body"),
+        ({"model_repository": "/no/such"}, "GATEWAY_MODEL_REPOSITORY: /no/such is not a folder"),
+    ],
+)
+def test_what_contradicts_other_settings_or_is_not_there_is_told(
+    fields: dict[str, object], sentence: str
+) -> None:
+    settings = Settings.model_validate({**REQUIRED, **fields})
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        check_together(settings)
 
 
 def test_doctor_says_what_is_wrong_with_an_address_of_a_store() -> None:

@@ -1,5 +1,6 @@
 """The administration's requests and answers."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ from gateway.auth.denylist import MAX_SECONDS, OUTLIVES_ALL
 from gateway.auth.record import ApiKey, Grant
 from gateway.domain import Priority, Quota
 
+_LAST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _PriorityName = Literal["interactive", "standard", "batch"]
 
 
@@ -139,7 +141,7 @@ class Withdrawal(_Admin):
 
 
 def key_fields(record: ApiKey) -> dict[str, object]:
-    """What may be told of a key."""
+    """What may be told of a key. Its numbers are shown as they stand: one that is none hides no other key."""
     grant = record.grant
     quota = grant.quota
     return {
@@ -149,13 +151,14 @@ def key_fields(record: ApiKey) -> dict[str, object]:
         "models": None if grant.models is None else sorted(grant.models),
         "tier": grant.tier,
         "priority_ceiling": grant.priority_ceiling.name.lower(),
-        "rate_limit": quota and RateLimit(limit=quota.limit, period=quota.period, burst=quota.burst),
-        "created_at": _time(record.created_at),
-        "expires_at": _time(grant.expires_at),
-        "revoked_at": _time(record.revoked_at),
-        "previous_until": _time(record.previous_until or None),
+        "rate_limit": quota and RateLimit.model_construct(**asdict(quota)),
+        "created_at": moment(record.created_at),
+        "expires_at": moment(grant.expires_at),
+        "revoked_at": moment(record.revoked_at),
+        "previous_until": moment(record.previous_until or None),
     }
 
 
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+def moment(seconds: float | None) -> datetime | None:
+    """Of seconds since the epoch; what lies beyond the calendar is its last day."""
+    return None if seconds is None else datetime.fromtimestamp(min(max(0.0, seconds), _LAST), UTC)

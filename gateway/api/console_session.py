@@ -1,13 +1,12 @@
 """/console/session: an API key that administers becomes a session in a cookie that no script can read, and ends."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import structlog
 from litestar import Response, Router, delete, get, post
 from litestar.datastructures import Cookie
 
-from gateway.api.admin_schemas import SessionView
+from gateway.api.admin_schemas import SessionView, moment
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.credentials import by_key
 from gateway.api.documentation import failures
@@ -99,5 +98,5 @@ def _cookie(request: HttpRequest, text: str, seconds: int) -> Cookie:
 
 
 def _view(caller: Principal, expires_at: float | None) -> SessionView:
-    ends = None if expires_at is None else datetime.fromtimestamp(expires_at, UTC)
-    return SessionView(key=caller.id, tenant=caller.tenant, scopes=sorted(caller.scopes), expires_at=ends)
+    scopes = sorted(caller.scopes)
+    return SessionView(key=caller.id, tenant=caller.tenant, scopes=scopes, expires_at=moment(expires_at))

@@ -15,6 +15,7 @@ from gateway.errors import FieldError, ValidationFailed
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _MAX_QUOTA = 10**9
+_LATEST = 32_503_680_000.0  # the first moment of the year 3000: every calendar reaches further
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -48,7 +49,11 @@ class Grant:
                 ),
                 ("/models", "At least one, each a model's name.", self._models_are_fine()),
                 ("/rate_limit", "Whole numbers and a period of at least 1 s.", self._quota_is_fine()),
-                ("/expires_at", "In the future.", self.expires_at is None or self.expires_at > now),
+                (
+                    "/expires_at",
+                    "In the future, and before the year 3000.",
+                    self.expires_at is None or now < self.expires_at < _LATEST,
+                ),
             )
             if not fine
         ]

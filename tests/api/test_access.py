@@ -140,7 +140,12 @@ async def test_a_key_is_made_listed_rotated_and_revoked(gateway: httpx.AsyncClie
         ({"tenant": ""}, "/tenant"),
         ({"priority_ceiling": "urgent"}, "/priority_ceiling"),
         ({"expires_at": "2001-01-01T00:00:00Z"}, "/expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59.999999+00:00"}, "/expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-23:59"}, "/expires_at"),
+        ({"expires_at": "0001-01-01T00:00:00+23:59"}, "/expires_at"),
         ({"owner": "me"}, "/owner"),
+        ({"rate_limit": {"limit": 10**400}}, "/rate_limit/limit"),
+        ({"rate_limit": {"limit": 1, "period": 10**400}}, "/rate_limit/period"),
     ],
 )
 async def test_a_key_that_cannot_be_is_refused_by_its_field(

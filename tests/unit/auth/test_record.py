@@ -113,6 +113,8 @@ def test_a_hash_that_is_none_makes_the_document_unreadable() -> None:
         (grant(quota=Quota(1, float("nan"), 1)), "/rate_limit"),
         (grant(expires_at=NOW), "/expires_at"),
         (grant(expires_at=float("nan")), "/expires_at"),
+        (grant(expires_at=float("inf")), "/expires_at"),
+        (grant(expires_at=253_402_300_800), "/expires_at"),  # the year 10000
     ],
 )
 def test_a_grant_that_cannot_be_names_the_field(wrong: Grant, pointer: str) -> None:

@@ -23,6 +23,9 @@ from gateway.canary.traffic import WIDTH, Point, traffic
 from gateway.schemas import Version
 
 
+_FAR = 1e12  # seconds; no moment is so far away that a route may name it
+
+
 class _Canary(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -285,7 +288,8 @@ def document_of(body: Mapping[str, Any], now: float) -> str:
     """The body as the route reads it: a lease is a moment there, not seconds from now."""
     lease = body.get("lease")
     if isinstance(lease, int | float) and not isinstance(lease, bool):
-        return json.dumps({**body, "lease": now + lease})
+        far = min(max(lease, -_FAR), _FAR)  # a number of 400 digits cannot be added to a moment
+        return json.dumps({**body, "lease": now + far})
     return json.dumps(dict(body))
 
 

@@ -157,6 +157,12 @@ async def test_of_two_operators_at_once_exactly_one_wins(admin: httpx.AsyncClien
         ({"guard": {"min_requests": 1}}, "/guard/min_requests"),
         ({"steps": [{"weight": 0}]}, "/steps/0/weight"),
         ({"lease": "soon"}, "/lease"),
+        ({"lease": 10**400}, "/lease"),
+        ({"lease": -(10**400)}, "/lease"),
+        ({"weight": 10**400}, "/weight"),
+        ({"steps": [{"weight": 1, "seconds": 10**400}]}, "/steps/0/seconds"),
+        ({"guard": {"error_z": 10**400}}, "/guard/error_z"),
+        ({"lives": {"1": {"sunset_at": 10**400}}}, "/lives/1/sunset_at"),
     ],
 )
 async def test_a_route_that_cannot_be_is_refused_by_its_field(

@@ -5,6 +5,7 @@ import re
 from gateway.errors import ValidationFailed
 
 _ENTRY_ID = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")
+_NONE = (0, 0)  # the id that no entry has
 
 
 def exclusive(pointer: str, entry_id: str | None, otherwise: str) -> str:
@@ -13,6 +14,8 @@ def exclusive(pointer: str, entry_id: str | None, otherwise: str) -> str:
         return otherwise
     if not _ENTRY_ID.fullmatch(entry_id):
         raise ValidationFailed.of(pointer, "Not an event's id.")
+    if order(entry_id) == _NONE:
+        return "0-0"  # there is nothing to leave out, and Redis cannot count down from it
     return f"({entry_id}"
 
 

@@ -84,6 +84,20 @@ async def test_each_sees_the_changes_of_what_it_may_administer(
         assert {change["area"] for change in seen} == areas
 
 
+@pytest.mark.parametrize("before", ["0-0", "0", "00-00"])
+async def test_before_the_first_change_there_is_none(operator: httpx.AsyncClient, before: str) -> None:
+    assert await changes(operator) != []
+    assert await changes(operator, f"?before={before}") == []
+    of_route = await operator.get(f"{ROUTE}/events?before={before}")
+    assert (of_route.status_code, of_route.json()) == (200, {"events": []})
+
+
+@pytest.mark.parametrize("bound", ["after=9999999999999999999-9999999999999999999", "after=0-0&before=0-0"])
+async def test_a_page_beyond_the_ends_of_a_log_is_empty(operator: httpx.AsyncClient, bound: str) -> None:
+    answer = await operator.get(f"{ROUTE}/events?{bound}")
+    assert (answer.status_code, answer.json()) == (200, {"events": []})
+
+
 @pytest.mark.parametrize("query", ["?limit=0", "?limit=many", "?before=x", "?after=1-1"])
 async def test_a_question_that_is_none_is_refused(operator: httpx.AsyncClient, query: str) -> None:
     assert (await operator.get(f"{LOG}{query}")).status_code == 422

@@ -22,7 +22,6 @@ from gateway.canary.table import Live
 from gateway.canary.traffic import WIDTH, Point, traffic
 from gateway.schemas import Version
 
-
 _FAR = 1e12  # seconds; no moment is so far away that a route may name it
 
 

@@ -12,6 +12,23 @@ _VERSIONS = ("1.0", "1.1")
 _ORIGIN_FORM = re.compile(rb"/[!\"$-~]*")  # visible ASCII; what follows a # is never sent
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")  # RFC 3986: a name or an address, and a port
 
+# Of these the first would count. Credentials have an answer of their own, and Priority is a list.
+_SINGLE = frozenset(
+    {
+        b"content-encoding",
+        b"content-type",
+        b"if-match",
+        b"inference-header-content-length",
+        b"origin",
+        b"referer",
+        b"sec-fetch-site",
+        b"x-canary",
+        b"x-console",
+        b"x-model-version",
+        b"x-request-timeout",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -58,11 +75,18 @@ def head_error(version: str, target: bytes, headers: Headers) -> MalformedHttp |
         "This server speaks HTTP/1.1.": version not in _VERSIONS,
         "The request target is not a path.": not is_origin_form(target),
         "A request has exactly one Host.": len(hosts) > 1 or (version == "1.1" and not hosts),
+        "One header says two things.": _contradict(headers),
         "Host is not the name of a host.": not all(map(_HOST.fullmatch, hosts)),
         "Transfer-Encoding is chunked or absent, and absent in HTTP/1.0.": codings not in ([], [b"chunked"])
         or (version == "1.0" and codings != []),
     }
     return next((MalformedHttp(detail) for detail, is_so in wrong.items() if is_so), None)
+
+
+def _contradict(headers: Headers) -> bool:
+    """Whether a header that has one value came with two: a proxy may have judged the other one."""
+    said = [(name, value) for name, value in headers if name in _SINGLE]
+    return len(dict(said)) != len(set(said))
 
 
 def is_origin_form(target: bytes) -> bool:

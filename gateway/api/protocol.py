@@ -45,6 +45,7 @@ _MODEL = "/v2/models/{model:str}"
 _VERSION = _MODEL + "/versions/{version:str}"
 _TAGS = ["Open Inference Protocol"]
 _FAILURES = (404, 502)
+_TRITONS = (*_FAILURES, 504)  # where Triton itself is asked
 
 
 class Described(Protocol):
@@ -103,7 +104,7 @@ def protocol_routes(catalog: Catalog, triton: Described) -> Router:
         operation_id=operation_id,
         summary="A model's tensors",
         tags=_TAGS,
-        responses=protocol_failures(*_FAILURES),
+        responses=protocol_failures(*_TRITONS),
     )
     async def metadata(
         request: HttpRequest, model: FromPath[str], version: FromPath[str | None] = None
@@ -129,7 +130,7 @@ def protocol_routes(catalog: Catalog, triton: Described) -> Router:
         operation_id=operation_id,
         summary="How a model is configured",
         tags=_TAGS,
-        responses=protocol_failures(*_FAILURES),
+        responses=protocol_failures(*_TRITONS),
     )
     async def config(
         request: HttpRequest, model: FromPath[str], version: FromPath[str | None] = None
@@ -143,7 +144,7 @@ def protocol_routes(catalog: Catalog, triton: Described) -> Router:
         operation_id=operation_id,
         summary="How models do",
         tags=_TAGS,
-        responses=protocol_failures(*_FAILURES),
+        responses=protocol_failures(*_TRITONS),
     )
     async def statistics(
         request: HttpRequest, model: FromPath[str | None] = None, version: FromPath[str | None] = None

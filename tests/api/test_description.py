@@ -111,6 +111,18 @@ async def test_every_operation_shows_examples_of_its_bodies_and_of_every_problem
             assert shown or "content" not in answer, (method, path)
 
 
+async def test_what_triton_is_asked_for_may_come_too_late(gateway: httpx.AsyncClient) -> None:
+    paths = (await gateway.get("/docs/openapi.json")).json()["paths"]
+    late = {path for path, methods in paths.items() if "504" in methods.get("get", {}).get("responses", {})}
+    models = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+    asked = {
+        "/v2/models/stats",
+        *models,
+        *(f"{model}/{each}" for model in models for each in ("config", "stats")),
+    }
+    assert {path for path in late if path.startswith("/v2")} == asked
+
+
 def begun(client: httpx.Client, headers: Mapping[str, str], method: str, path: str) -> httpx.Response:
     """The answer as far as its headers: one of them has no end."""
     with client.stream(method, path, headers=headers) as answer:

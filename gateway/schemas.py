@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 
 from gateway.errors import FieldError, ValidationFailed
 
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
+_MOST_TOLD = 20  # of what is wrong
 _BRANCHES = ("bool", "float", "int", "str", "constrained-int", "constrained-float", "constrained-str")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 _FORMS = {
@@ -265,9 +266,9 @@ def validated(model: type[_Model], value: object, *, strict: bool) -> _Model:
     try:
         return model.model_validate(value, strict=strict)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
+        found = first_errors(error)
     details: dict[str, list[str]] = {}
-    for item in found[:20]:
+    for item in found:
         details.setdefault(_pointer(item["loc"], strict), []).append(_detail(item))
     raise ValidationFailed(
         "The request is not valid.", [FieldError(pointer, _either(each)) for pointer, each in details.items()]
@@ -290,6 +291,13 @@ def _either(details: Sequence[str]) -> str:
     if len(kinds) < len(details):
         return next(detail for detail in details if not detail.startswith(_OF_A_KIND))
     return _OF_A_KIND + " or ".join(filter(None, (", ".join(kinds[:-1]), kinds[-1])))
+
+
+def first_errors(error: ValidationError) -> list[ErrorDetails]:
+    """As many as are worth telling; by way of JSON, because thousands of them as objects hold up everybody else."""
+    text = error.json(include_url=False, include_input=False)
+    found: list[ErrorDetails] = from_json(text)
+    return found[:_MOST_TOLD]
 
 
 def _pointer(location: Sequence[int | str], in_body: bool) -> str:

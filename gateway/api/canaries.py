@@ -74,11 +74,11 @@ class Desk:
 
     async def body(self, request: HttpRequest) -> str:
         """The request's JSON object, as routes are read. Raises RequestError."""
-        async with self.bodies.read(request) as body:
+        async with self.bodies.document(request) as body:
             return document_of(load_json_object(request, body), self.clock())
 
     async def reason(self, request: HttpRequest) -> str:
-        async with self.bodies.read(request) as body:
+        async with self.bodies.document(request) as body:
             return read_json(request, body or b"{}", ReasonRequest).reason
 
     async def change(
@@ -153,7 +153,7 @@ def canary_routes(
         responses=failures(404, 408, 413, 415, 422),
     )
     async def check(request: HttpRequest, model: FromPath[str]) -> PreflightView:
-        async with bodies.read(request) as body:
+        async with bodies.document(request) as body:
             wanted = read_json(request, body, CheckRequest)
         with translated():
             route = (await rollouts.standing(model)).route

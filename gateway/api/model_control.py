@@ -41,7 +41,7 @@ def model_control_routes(control: ModelControl, bodies: BodyReader, audit: Audit
         responses=failures(*_CHANGES),
     )
     async def load(request: HttpRequest, model: FromPath[str]) -> ModelView:
-        async with bodies.read(request) as body:
+        async with bodies.document(request) as body:
             wanted = read_json(request, body or b"{}", LoadRequest)
         try:
             state = await control.load(model, wanted.config, force=wanted.force)
@@ -60,7 +60,7 @@ def model_control_routes(control: ModelControl, bodies: BodyReader, audit: Audit
         responses=failures(*_CHANGES),
     )
     async def unload(request: HttpRequest, model: FromPath[str]) -> ModelView:
-        async with bodies.read(request) as body:
+        async with bodies.document(request) as body:
             wanted = read_json(request, body or b"{}", UnloadRequest)
         state = await control.unload(model, force=wanted.force)
         await noted(request, "unload", state.name)

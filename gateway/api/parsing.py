@@ -84,8 +84,6 @@ def _parse_json(
 ) -> tuple[Inputs, _Options]:
     if query:
         raise ValidationFailed.of("?", "With a JSON body the options stand in the body, not in the query.")
-    if body.count(b",") >= _MAX_MEMBERS:
-        raise BodyTooLarge(f"A JSON body has at most {_MAX_MEMBERS} members.")
     request = validated(_REQUESTS[options], load_json(body), strict=True)
     _check_count(len(request.inputs), max_inputs)
     asked = options.model_construct(**{name: getattr(request, name) for name in options.model_fields})
@@ -115,7 +113,12 @@ def load_json_object(request: HttpRequest, body: bytes) -> Mapping[str, Any]:
 
 
 def load_json(body: bytes) -> object:
-    """Strict JSON: UTF-8, no duplicate keys, no NaN, no infinity, bounded depth. Raises MalformedJson."""
+    """Strict JSON: UTF-8, no duplicate keys, no NaN, no infinity, bounded depth and number of members.
+
+    Raises MalformedJson, BodyTooLarge.
+    """
+    if body.count(b",") >= _MAX_MEMBERS:
+        raise BodyTooLarge(f"A JSON body has at most {_MAX_MEMBERS} members.")
     try:
         document = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
     except ValueError as error:

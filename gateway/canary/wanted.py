@@ -25,6 +25,7 @@ from gateway.canary.route import (
     check_versions,
 )
 from gateway.errors import FieldError, ValidationFailed
+from gateway.schemas import first_errors
 
 _T = TypeVar("_T")
 
@@ -113,7 +114,7 @@ def _read(codec: TypeAdapter[_T], text: str | bytes) -> _T:
             "The route cannot be made like this.",
             [
                 FieldError("".join(f"/{part}" for part in problem["loc"]), _message(problem))
-                for problem in error.errors(include_input=False, include_url=False)
+                for problem in first_errors(error)
             ],
         ) from None
 

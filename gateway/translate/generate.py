@@ -17,6 +17,8 @@ from gateway.translate import elements, protocol
 from gateway.translate.elements import ElementError
 from gateway.translate.tensors import InferRequest, load_json
 
+_MAX_BESIDE = 64  # more than the parameters that a request may have
+
 
 def parse(body: bytes, model: ServedModel) -> InferRequest:
     """`{"<input>": value or list, …, "id"?, "parameters"?}`; what names no input is a parameter of the request.
@@ -59,6 +61,8 @@ def _gathered(rest: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(parameters, dict):
         raise ValidationFailed.of("/parameters", "An object.")
     loose = {name: value for name, value in rest.items() if name not in ("id", "parameters")}
+    if len(loose) + len(parameters) > _MAX_BESIDE:  # looked at before each of them is
+        raise ValidationFailed.of("/parameters", f"At most {_MAX_BESIDE} values beside the inputs.")
     return {"id": rest.get("id", ""), "parameters": {**loose, **parameters}}
 
 

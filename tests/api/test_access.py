@@ -157,6 +157,30 @@ async def test_a_key_that_cannot_be_is_refused_by_its_field(
     assert pointer in {error["pointer"] for error in answer.json()["errors"]}
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/tokens"),
+        ("POST", "/admin/v1/keys"),
+        ("POST", "/admin/v1/keys/abcdefgh/rotate"),
+        ("PUT", "/admin/v1/canaries/pets"),
+        ("POST", "/admin/v1/canaries/pets/rollback"),
+        ("POST", "/admin/v1/models/pets/load"),
+    ],
+)
+async def test_what_administers_is_small(
+    gateway: httpx.AsyncClient, redis: Addresses, method: str, path: str
+) -> None:
+    """It is parsed in the event loop, where others wait for it."""
+    headers = await administrator(gateway, redis, "infer", "admin:keys", "admin:canary", "admin:models")
+    headers |= {"if-match": '"0"', "content-type": "application/json"}
+    long = b" " * 256 * 1024 + b"{}"
+    many = json.dumps({f"{number:x}": 0 for number in range(10_001)}).encode()
+    for body in (long, many):
+        answer = await gateway.request(method, path, content=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
 async def test_a_model_that_a_key_may_not_use_looks_like_one_that_does_not_exist(
     gateway: httpx.AsyncClient, admin_key: str
 ) -> None:

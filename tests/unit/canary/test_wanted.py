@@ -108,3 +108,9 @@ def test_a_change_that_does_not_fit_is_refused(change: str) -> None:
 
 def test_the_route_as_it_stands_asks_for_itself() -> None:
     assert wanted_of(default_route("pets", "1")) == Wanted("1", weight=0)
+
+
+def test_of_many_wrong_fields_some_are_told() -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        read_wanted(json.dumps({"stable": "1", **{f"x{number}": 0 for number in range(1000)}}))
+    assert 0 < len(refused.value.errors) <= 20

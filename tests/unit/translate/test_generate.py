@@ -53,6 +53,14 @@ def test_what_does_not_fit_is_refused(body: bytes) -> None:
         parse(body, model(TensorSpec("n", "INT32", (1,))))
 
 
+def test_of_thousands_of_parameters_none_is_looked_at() -> None:
+    loose = {f"p{number}": 0 for number in range(40)}
+    within = {f"q{number}": {} for number in range(40)}
+    with pytest.raises(ValidationFailed) as refused:
+        parse(json.dumps({**loose, "parameters": within}).encode(), model(TensorSpec("n", "INT32", (1,))))
+    assert [error.detail for error in refused.value.errors] == ["At most 64 values beside the inputs."]
+
+
 def test_what_is_no_json_is_refused() -> None:
     with pytest.raises(MalformedJson):
         parse(b'{"n": ', model(TensorSpec("n", "INT32", (1,))))

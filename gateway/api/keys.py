@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from litestar import Router, delete, get, post
 from litestar.params import FromPath
@@ -37,7 +37,7 @@ def key_routes(
         responses=failures(408, 413, 415, 422),
     )
     async def create(request: HttpRequest) -> NewKey:
-        async with bodies.read(request) as body:
+        async with bodies.document(request) as body:
             wanted = read_json(request, body, KeyRequest)
         if wanted.tier not in tiers:
             raise ValidationFailed.of("/tier", f"One of: {', '.join(sorted(tiers))}.")
@@ -46,8 +46,9 @@ def key_routes(
         _check_giving(request, grant)
         with _translated():
             issued = await store.create(grant)
-            await ring.refresh()  # the others hear of it; this worker's caller may use the key at once
         await noted(request, "create", issued.record.id)
+        with suppress(KeyStoreAway):  # the key is made, and its secret must be shown
+            await ring.refresh()  # the others hear of it; this worker's caller may use the key at once
         return _shown(issued)
 
     @get("/", summary="List the keys, revoked ones too", responses=failures())
@@ -68,7 +69,7 @@ def key_routes(
         responses=failures(404, 408, 409, 413, 415, 422),
     )
     async def rotate(request: HttpRequest, key_id: FromPath[str]) -> NewKey:
-        async with bodies.read(request) as body:
+        async with bodies.document(request) as body:
             wanted = read_json(request, body or b"{}", RotateRequest)
         with _translated():
             _check_giving(
@@ -82,8 +83,8 @@ def key_routes(
     async def revoke(request: HttpRequest, key_id: FromPath[str]) -> None:
         with _translated():
             await store.revoke(key_id)
+            await noted(request, "revoke", key_id)
             await ring.refresh()
-        await noted(request, "revoke", key_id)
 
     return Router(
         "/admin/v1/keys",

@@ -33,7 +33,7 @@ def token_routes(sessions: SessionTokens, bodies: BodyReader) -> Router:
     async def create(request: HttpRequest) -> Response[NewToken]:
         caller = context_of(request).caller
         require_key(caller)  # before the body is read
-        async with bodies.read(request) as body:
+        async with bodies.document(request) as body:
             wanted = read_json(request, body, TokenRequest)
         issued = sessions.mint(
             caller,
@@ -67,11 +67,11 @@ def withdrawal_routes(store: DeniedTokens, copy: DenyList, audit: Audit) -> Rout
         wanted = read_query(request.scope["query_string"], Withdrawal)
         try:
             await store.end(token_id, time.time() + wanted.seconds)
+            await audit.note(context_of(request).caller.id, Area.KEYS, "end", token_id)
             await (
                 copy.refresh()
             )  # the others see it at their next poll; this worker's caller may count on it now
         except StoreAway as error:
             raise Overloaded("The list cannot be reached.", retry_after=2, internal=str(error)) from None
-        await audit.note(context_of(request).caller.id, Area.KEYS, "end", token_id)
 
     return Router("/admin/v1/tokens", route_handlers=[withdraw], opt={"scope": ADMIN_KEYS})

@@ -20,6 +20,7 @@ CHANNEL = "gw:keys"
 MAX_OVERLAP = 30 * 86_400.0  # seconds
 
 _ATTEMPTS = 10
+_IN_TIME = 1_000  # milliseconds; clients give up later than that
 
 
 class KeyStoreError(Exception):
@@ -71,6 +72,7 @@ class KeyStore:
         self._clock = clock
         self._documents = Documents(redis, key=KEYS, channel=CHANNEL, away=KeyStoreAway)
         self._write = script(redis, "gateway.auth", "write")
+        self._clock_there = script(redis, "gateway.auth", "clock")
 
     async def create(self, grant: Grant) -> IssuedKey:
         """Makes a key. Raises ValidationFailed for a grant that cannot be."""
@@ -81,7 +83,7 @@ class KeyStore:
             secret = generate(self._environment, key_id)
             record = ApiKey(key_id, grant, now, self._hasher.digest(secret))
             document = to_document(record)
-            if await self.write([Change(key_id, None, document)]) or await self._document(key_id) == document:
+            if await self._made(Change(key_id, None, document)):
                 return IssuedKey(record, secret)
         raise KeyStoreAway("no free id found")
 
@@ -120,26 +122,37 @@ class KeyStore:
         """Everything, of one moment."""
         return await self._documents.read()
 
-    async def write(self, changes: Sequence[Change]) -> int:
-        """Makes those changes whose `expected` still stands, together; answers how many."""
+    async def write(self, changes: Sequence[Change], *, until: int | None = None) -> int:
+        """Makes those changes whose `expected` still stands, together; answers how many. None is made later than
+        `until`, in milliseconds on Redis's clock.
+        """
         flat = [text for change in changes for text in (change.id, change.expected or "", change.document)]
+        last = "" if until is None else until
         with translated(KeyStoreAway):
-            written = await self._write(keys=[KEYS], args=[CHANNEL, secrets.token_hex(8), *flat])
-        return int(written)
+            written = int(await self._write(keys=[KEYS], args=[CHANNEL, secrets.token_hex(8), last, *flat]))
+        if written < 0:
+            raise KeyStoreAway("it came to this change too late")
+        return written
 
     def hints(self) -> AsyncIterator[None]:
         """Yields whenever somebody says that the store changed. It may miss some: poll as well."""
         return self._documents.hints()
+
+    async def _made(self, change: Change) -> bool:
+        """Whether it stands now. One that Redis comes to when nobody waits for it any more is not made: a secret would
+        hold, or end, that nobody was told of.
+        """
+        with translated(KeyStoreAway):
+            now = int(await self._clock_there(keys=[KEYS]))
+        written = await self.write([change], until=now + _IN_TIME)
+        return bool(written) or await self._documents.get(change.id) == change.document
 
     async def _update(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
         for _ in range(_ATTEMPTS):
             before = await self._document(key_id)
             record = change(_parsed(key_id, before))
             document = to_document(record)
-            if (
-                await self.write([Change(key_id, before, document)])
-                or await self._document(key_id) == document
-            ):
+            if await self._made(Change(key_id, before, document)):
                 return record
         raise KeyStoreAway("the key keeps changing")
 

@@ -1,8 +1,13 @@
 -- Writes each document whose present text is the expected one ('' stands for absent), all at once, then tells the
--- workers. KEYS: the hash. ARGV: channel, epoch for a store that has none, then id, expected, document and so on.
--- Answers how many were written.
+-- workers. KEYS: the hash. ARGV: channel, epoch for a store that has none, the last moment for it by Redis's own clock in
+-- milliseconds since the epoch ('' for any), then id, expected, document and so on. Answers how many were written; -1
+-- where it is too late: whoever asked has been told that it failed.
+local now = redis.call('TIME')
+if ARGV[3] ~= '' and now[1] * 1000 + now[2] / 1000 > tonumber(ARGV[3]) then
+  return -1
+end
 local written = 0
-for i = 3, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   if (redis.call('HGET', KEYS[1], ARGV[i]) or '') == ARGV[i + 1] then
     redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
     written = written + 1

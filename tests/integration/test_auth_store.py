@@ -24,6 +24,7 @@ from gateway.auth import (
     UnknownKey,
 )
 from gateway.auth.record import accepts
+from gateway.auth.store import Change
 from gateway.domain import Priority, Quota
 from gateway.errors import Overloaded, ValidationFailed
 
@@ -146,7 +147,7 @@ async def test_it_does_not_matter_how_the_client_answers(server: Server, decode:
 
 
 async def test_a_user_with_these_rights_and_no_others_is_enough(server: Server) -> None:
-    rights = "+evalsha +script|load +hget +hmget +hgetall +hset +hsetnx +hincrby +publish +subscribe"
+    rights = "+evalsha +script|load +time +hget +hmget +hgetall +hset +hsetnx +hincrby +publish +subscribe"
     server.admin().execute_command(
         "ACL", "SETUSER", "keys", "on", ">word", "resetchannels", "~gw:*", "&gw:*", *rights.split()
     )
@@ -232,6 +233,22 @@ async def test_a_frozen_redis_is_an_outage_and_no_more(server: Server) -> None:
         await until(lambda: ring.status().fresh, within=3)
 
 
+async def test_what_was_given_up_is_not_done_afterwards(server: Server) -> None:
+    async with store_at(server.at) as store:
+        issued = await store.create(GRANT)
+        with server.frozen():
+            for change in (
+                store.create(GRANT),
+                store.rotate(issued.record.id, overlap=0),
+                store.write([Change("late0000", None, "{}")], until=round(time.time() * 1000)),
+            ):
+                with pytest.raises(KeyStoreAway):
+                    await change
+        other = await store.create(GRANT)  # what was sent before this, Redis has read
+        assert await store.records() == [issued.record, other.record]
+        assert (await store.position()).version == 2
+
+
 @pytest.mark.parametrize("way", ["FLUSHALL", "restart"])
 async def test_an_emptied_store_is_filled_again_and_revocations_still_hold(way: str) -> None:
     at = free_addresses()
@@ -285,7 +302,9 @@ async def test_something_else_in_the_place_of_the_keys_is_an_outage(server: Serv
         assert passes(ring, issued)
 
 
-@pytest.mark.parametrize(("package", "name"), [("gateway.store", "read"), ("gateway.auth", "write")])
+@pytest.mark.parametrize(
+    ("package", "name"), [("gateway.store", "read"), ("gateway.auth", "write"), ("gateway.auth", "clock")]
+)
 def test_the_scripts_travel_with_the_packages(package: str, name: str) -> None:
     assert importlib.resources.files(package).joinpath(f"{name}.lua").is_file()
 

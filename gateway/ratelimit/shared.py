@@ -18,11 +18,15 @@ _log = structlog.stdlib.get_logger("gateway.ratelimit")
 class Store(Taker, Protocol):
     """Every method raises StoreAway, and soon."""
 
-    async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict: ...
+    async def charge(
+        self, plan: Plan, cost: int, leases: Sequence[str] = (), unheard: Callable[[], None] = ...
+    ) -> Verdict:
+        """Calls `unheard` where nobody heard its verdict, given up or left by its caller: when it has ended behind."""
 
     async def probe(self, plan: Plan) -> None: ...
 
-    async def aclose(self) -> None: ...
+    async def drain(self) -> None:
+        """Returns when all that goes on behind has ended."""
 
 
 class SharedLimits:
@@ -51,18 +55,15 @@ class SharedLimits:
         if not self._breaker.closed:
             self.look()
             return None
-        verdict = None
         self._owed.settle_soon()
         try:
-            verdict = await self._store.charge(plan, cost, leases)
+            verdict = await self._store.charge(
+                plan, cost, leases, lambda: self._owed.add(plan.flight_key, leases)
+            )
         except StoreAway as error:
             self._failed(error)
-        finally:
-            # Given up, or the caller left: the script may still run, and nobody else would know of the places it took.
-            if verdict is None:
-                self._owed.add(plan.flight_key, leases)
-        if verdict is not None:
-            self._breaker.succeeded()
+            return None
+        self._breaker.succeeded()
         return verdict
 
     def refund(self, plan: Plan, cost: int) -> None:
@@ -87,8 +88,9 @@ class SharedLimits:
 
     async def aclose(self) -> None:
         await self.drain()
+        await self._store.drain()
+        await self.drain()  # the places of what was given up
         self._owed.close()
-        await self._store.aclose()
 
     async def _refund(self, plan: Plan, cost: int) -> None:
         try:

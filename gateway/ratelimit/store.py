@@ -38,11 +38,16 @@ _SCRIPT = importlib.resources.files("gateway.ratelimit").joinpath("gcra.lua").re
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
+def _ignore() -> None:
+    """For those who hold no place."""
+
+
 class RedisStore:
     """Every method raises StoreAway at the latest after `timeout` seconds.
 
-    A call that is given up, or whose caller leaves, goes on behind. `lease` is how long a place in flight lasts when
-    nobody gives it back, in seconds: longer than any request.
+    A call that is given up, or whose caller leaves, goes on behind. `unheard` is called when such a charge has ended:
+    before that its places cannot be given back, as it may take them still. `lease` is how long a place in flight lasts
+    when nobody gives it back, in seconds: longer than any request.
     """
 
     def __init__(self, redis: Client, *, lease: float, timeout: float = TIMEOUT) -> None:
@@ -50,7 +55,9 @@ class RedisStore:
         self.lease = lease
         self._timeout = timeout
 
-    async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict:
+    async def charge(
+        self, plan: Plan, cost: int, leases: Sequence[str] = (), unheard: Callable[[], None] = _ignore
+    ) -> Verdict:
         """All bounds of the plan; with `leases` places in flight as well, as the last of them."""
         keys = [bound.key for bound in plan.quotas]
         if leases:
@@ -58,7 +65,12 @@ class RedisStore:
         daily = -1 if plan.day is None else plan.day.quota.limit
         places = plan.in_flight if leases else -1
         numbers = _numbers(cost, daily, places, [bound.rate for bound in plan.rates])
-        return await self._script(keys, " ".join(leases), numbers)
+        answer = self._script(keys, " ".join(leases), numbers)
+        try:
+            return await self._bounded(answer, _verdict)
+        except BaseException:
+            answer.add_done_callback(lambda _: unheard())
+            raise
 
     def release(self, flight_key: str, leases: Sequence[str]) -> Awaitable[None]:
         """Gives places in flight back; more than once does no harm."""
@@ -66,15 +78,14 @@ class RedisStore:
 
     async def probe(self, plan: Plan) -> None:
         """Returns if a charge like this one would work: the script runs, and writes, in the same slot."""
-        await self._script([plan.probe_key], "", _numbers(1, -1, -1, [_PROBE]))
+        await self._bounded(self._script([plan.probe_key], "", _numbers(1, -1, -1, [_PROBE])), _verdict)
 
-    async def aclose(self) -> None:
-        """Waits for the calls that go on behind; the client stays open."""
+    async def drain(self) -> None:
+        """Returns when the calls that go on behind have ended."""
         await self._redis.drain()
 
-    async def _script(self, keys: list[str], leases: str, numbers: str) -> Verdict:
-        answer = self._redis.ask("EVALSHA", _SHA, len(keys), *keys, leases, round(self.lease * 1000), numbers)
-        return await self._bounded(answer, _verdict)
+    def _script(self, keys: list[str], leases: str, numbers: str) -> "asyncio.Future[Any]":
+        return self._redis.ask("EVALSHA", _SHA, len(keys), *keys, leases, round(self.lease * 1000), numbers)
 
     async def _bounded(self, answer: "asyncio.Future[Any]", read: Callable[[Any], _T]) -> _T:
         loop = asyncio.get_running_loop()
@@ -93,7 +104,12 @@ class RedisStore:
         except _FAILURES as error:
             raise StoreAway(f"{type(error).__name__}: {error}") from None
         finally:
-            answer.cancel()  # what nobody waits for need not be told
+            answer.add_done_callback(_heard)
+
+
+def _heard(answer: "asyncio.Future[Any]") -> None:
+    """What nobody waits for any more need not be told, errors least."""
+    answer.exception()
 
 
 def _numbers(cost: int, daily: int, places: int, rates: Sequence[Rate]) -> str:

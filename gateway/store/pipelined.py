@@ -41,7 +41,7 @@ class Pipelined:
         self._running: set[asyncio.Task[None]] = set()
 
     def ask(self, *words: object) -> "asyncio.Future[Any]":
-        """The answer to come; it may be cancelled."""
+        """The answer to come. Wait for it with `asyncio.wait`, which leaves it to the others who want to know."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         if not self._asked:
@@ -95,8 +95,6 @@ class Pipelined:
 
 
 def _settle(answer: "asyncio.Future[Any]", found: Any) -> None:
-    if answer.done():  # given up
-        return
     if isinstance(found, Exception):
         answer.set_exception(found)
     else:

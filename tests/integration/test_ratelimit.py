@@ -565,7 +565,7 @@ async def test_a_redis_that_takes_four_fifths_of_the_time_is_waited_for(own: Ser
     async with delayed(own, lambda: 0.8 * patience) as url, limits(url, patience=patience) as found:
         first = await found.limiter.charge(ME, tier(), 0)
         assert first.degraded  # the script had to be loaded first; that goes on behind
-        await found.store.aclose()
+        await found.store.drain()
         later = await asyncio.gather(*(found.limiter.charge(ME, tier(), 0) for _ in range(8)))
         assert not any(decision.degraded for decision in later)
         assert found.changes == []

@@ -1,6 +1,6 @@
 """Callers and tiers for the limiter's tests, a clock that only the test moves, and a store that does as it is told."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.domain import Principal, Priority, Quota, Tier
 from gateway.ratelimit.gcra import Verdict
@@ -33,6 +33,10 @@ def tier(
     return Tier("tier", key, tenant, daily, in_flight, Priority.STANDARD, **more)
 
 
+def ignore() -> None:
+    """For charges whose verdict is heard."""
+
+
 class ScriptedStore:
     """Allows everything while it is `up`; remembers what it was asked."""
 
@@ -43,7 +47,9 @@ class ScriptedStore:
         self.released: list[str] = []
         self.probes = 0
 
-    async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict:
+    async def charge(
+        self, plan: Plan, cost: int, leases: Sequence[str] = (), unheard: Callable[[], None] = ignore
+    ) -> Verdict:
         self.charges.append(cost)
         self._answer()
         levels = len(plan.quotas) + bool(leases)
@@ -57,7 +63,7 @@ class ScriptedStore:
         self.probes += 1
         self._answer()
 
-    async def aclose(self) -> None:
+    async def drain(self) -> None:
         pass
 
     def _answer(self) -> None:

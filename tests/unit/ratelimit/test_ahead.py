@@ -2,13 +2,13 @@
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.virtual_time import VirtualLoop
-from unit.ratelimit.callers import ScriptedStore, caller, tier
+from unit.ratelimit.callers import ScriptedStore, caller, ignore, tier
 
 from gateway.domain import Quota, Tier
 from gateway.ratelimit import Decision, RateLimiter, headers
@@ -29,7 +29,9 @@ class Counting(ScriptedStore):
         self.units = units
         self.places: set[str] = set()
 
-    async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict:
+    async def charge(
+        self, plan: Plan, cost: int, leases: Sequence[str] = (), unheard: Callable[[], None] = ignore
+    ) -> Verdict:
         self.charges.append(cost)
         self._answer()
         levels = len(plan.quotas) + bool(leases)
@@ -54,7 +56,9 @@ class Refilling(ScriptedStore):
         self._tats: tuple[float | None, ...] | None = None
         self._places: set[str] = set()
 
-    async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict:
+    async def charge(
+        self, plan: Plan, cost: int, leases: Sequence[str] = (), unheard: Callable[[], None] = ignore
+    ) -> Verdict:
         await asyncio.sleep(next(self._delays))
         self.charges.append(cost)
         verdict = self._decided(plan, cost)
@@ -215,8 +219,10 @@ async def test_a_store_that_goes_away_fails_nobody_while_there_is_something_here
 
 async def test_what_is_still_on_its_way_at_the_end_goes_back_too() -> None:
     class Slow(Counting):
-        async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict:
-            verdict = await super().charge(plan, cost, leases)
+        async def charge(
+            self, plan: Plan, cost: int, leases: Sequence[str] = (), unheard: Callable[[], None] = ignore
+        ) -> Verdict:
+            verdict = await super().charge(plan, cost, leases, unheard)
             await asyncio.sleep(0.01)
             return verdict
 

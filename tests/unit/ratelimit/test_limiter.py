@@ -1,7 +1,6 @@
 """The limiter around a store that goes away: who decides, what is told, and what is given back."""
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 import structlog.testing
@@ -10,8 +9,6 @@ from unit.ratelimit.callers import Clock, ScriptedStore, caller, tier
 from gateway.domain import Quota
 from gateway.ratelimit import RateLimiter, Refusal, State, headers
 from gateway.ratelimit.breaker import Breaker
-from gateway.ratelimit.gcra import Verdict
-from gateway.ratelimit.plan import Plan
 
 ME = caller()
 
@@ -205,29 +202,6 @@ async def test_what_a_request_costs_in_all_is_held_against_what_its_smallest_bou
     assert (never.allowed, never.refusal, never.refused_by) == (False, Refusal.IMPOSSIBLE, "key")
     assert (never.cost, never.retry_after) == (11, None)
     assert bench.store.charges == [1, 9]  # and nothing for what could never be
-
-
-async def test_a_caller_that_leaves_while_the_store_decides_leaves_no_place_behind() -> None:
-    taken: list[str] = []
-
-    class Stuck(ScriptedStore):
-        async def charge(self, plan: Plan, cost: int, leases: Sequence[str] = ()) -> Verdict:
-            taken.extend(leases)
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        async def release(self, flight_key: str, leases: Sequence[str]) -> None:
-            self.released.extend(leases)
-
-    store = Stuck()
-    async with RateLimiter(store, shares=1) as limiter:
-        call = asyncio.create_task(limiter.acquire(ME, tier(), 1))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-    assert store.released == taken
 
 
 async def test_places_that_nobody_is_short_of_are_given_back_a_moment_later_and_scarce_ones_at_once() -> None:

@@ -5,9 +5,10 @@ import time
 from typing import Any
 
 import pytest
+from support.callers import until
 from unit.ratelimit.callers import caller, tier
 
-from gateway.ratelimit import RedisStore
+from gateway.ratelimit import RateLimiter, RedisStore
 from gateway.ratelimit.plan import plan
 from gateway.ratelimit.store import TIMEOUT, StoreAway
 
@@ -51,3 +52,53 @@ async def test_a_process_that_stalls_does_not_take_it_for_a_redis_that_is_away(t
         await asyncio.sleep(0)
     time.sleep(3 * TIMEOUT)  # noqa: ASYNC251  # what a starved machine does to a process
     assert all(verdict.allowed for verdict in await asyncio.gather(*calls))
+
+
+class Warming:
+    """A Redis whose first pipeline waits for its connection until `ready`; those after it have one. `done` are the
+    commands in the order in which it ran them, with the places that they are about."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.done: list[tuple[str, str]] = []
+        self._first = True
+
+    def pipeline(self, transaction: object) -> "_Pipeline":
+        waits, self._first = self._first, False
+        return _Pipeline(self, waits=waits)
+
+
+class _Pipeline:
+    def __init__(self, redis: Warming, *, waits: bool) -> None:
+        self._redis = redis
+        self._waits = waits
+        self._asked: list[tuple[str, str]] = []
+
+    def execute_command(self, name: str, *words: Any) -> None:
+        self._asked.append((name, words[-3] if name == "EVALSHA" else words[-1]))
+
+    async def execute(self, *, raise_on_error: bool) -> list[Any]:
+        if self._waits:
+            await self._redis.ready.wait()
+        self._redis.done += self._asked
+        return ["1 1 0 0 9 0 9 0 9 0" if name == "EVALSHA" else 1 for name, _ in self._asked]
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["given up", "left by its caller"])
+async def test_the_place_of_a_charge_is_given_back_when_the_charge_has_ended_not_before(leaves: bool) -> None:
+    redis = Warming()
+    async with RateLimiter(RedisStore(redis, lease=60), shares=1) as limiter:
+        call = asyncio.create_task(limiter.acquire(caller(), tier(), 1))
+        if leaves:
+            await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait((call,))
+        else:
+            assert (await call).degraded
+        other = await limiter.acquire(caller("other"), tier(), 1)
+        limiter.release(other)
+        await until(lambda: len(redis.done) >= 2)
+        redis.ready.set()
+    (_, own), (_, back) = redis.done[2:]
+    assert [name for name, _ in redis.done] == ["EVALSHA", "ZREM", "EVALSHA", "ZREM"]
+    assert own == back

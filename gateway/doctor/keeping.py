@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from gateway.doctor.finding import Finding, error, warning
-from gateway.store import text
+from gateway.store import FAILURES, text
 
 _STRANGERS_KEY = "gw:{doctor}"  # of the gateway's own names, so that reading it says something
 _MENDED = ((6, 2, 20), (7, 2, 11), (7, 4, 6), (8, 0, 4), (8, 2, 2))  # CVE-2025-49844, by line of releases
@@ -31,7 +30,7 @@ async def redis_report(ours: Redis, stranger: Redis) -> RedisReport:
     """`stranger` is a client without credentials of the same server."""
     try:
         await ours.get(_STRANGERS_KEY)
-    except (RedisError, OSError) as failure:
+    except FAILURES as failure:
         return RedisReport(
             [
                 error(
@@ -47,7 +46,7 @@ async def redis_report(ours: Redis, stranger: Redis) -> RedisReport:
     try:
         info = {**await ours.info("server"), **await ours.info("memory"), **await ours.info("persistence")}
         saves = (await ours.config_get("save")).get("save", "")
-    except (RedisError, OSError):
+    except FAILURES:
         return RedisReport(findings, [_NOT_ASKED])
     return RedisReport([*findings, *_of_keeping(info, text(saves)), *_of_release(info)], [])
 
@@ -55,7 +54,7 @@ async def redis_report(ours: Redis, stranger: Redis) -> RedisReport:
 async def _of_strangers(stranger: Redis) -> Any:
     try:
         await stranger.get(_STRANGERS_KEY)
-    except (RedisError, OSError):
+    except FAILURES:
         return
     yield error(
         "redis",

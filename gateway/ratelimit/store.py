@@ -10,13 +10,12 @@ import asyncio
 import hashlib
 import importlib.resources
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
-from redis.exceptions import RedisError
-
-from gateway.ratelimit.gcra import Rate, Verdict
+from gateway.ratelimit.gcra import NEVER, Rate, Verdict
 from gateway.ratelimit.plan import Plan
-from gateway.store import Client, Pipelined, StoreAway
+from gateway.store import Client, Pipelined, StoreAway, translated
 
 _T = TypeVar("_T")
 
@@ -31,9 +30,8 @@ _CONNECTIONS = (
 # While the event loop was held up, the answer may have come, or the call may not even have been sent.
 _GRACE = 0.005  # seconds for a round trip
 _TURNS = 5  # of the loop, to read what is there; they cost nothing where nothing is
+_LARGEST = 2**63  # more than any count, and any time
 _PROBE = Rate(1000.0, 1000.0)
-# Redis refuses, it cannot be reached, or what it answers is no answer.
-_FAILURES = (RedisError, OSError, ValueError, TypeError, AttributeError)
 _SCRIPT = importlib.resources.files("gateway.ratelimit").joinpath("gcra.lua").read_text()
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
@@ -67,7 +65,7 @@ class RedisStore:
         numbers = _numbers(cost, daily, places, [bound.rate for bound in plan.rates])
         answer = self._script(keys, " ".join(leases), numbers)
         try:
-            return await self._bounded(answer, _verdict)
+            return await self._bounded(answer, partial(_verdict, len(keys)))
         except BaseException:
             answer.add_done_callback(lambda _: unheard())
             raise
@@ -78,7 +76,9 @@ class RedisStore:
 
     async def probe(self, plan: Plan) -> None:
         """Returns if a charge like this one would work: the script runs, and writes, in the same slot."""
-        await self._bounded(self._script([plan.probe_key], "", _numbers(1, -1, -1, [_PROBE])), _verdict)
+        await self._bounded(
+            self._script([plan.probe_key], "", _numbers(1, -1, -1, [_PROBE])), partial(_verdict, 1)
+        )
 
     async def drain(self) -> None:
         """Returns when the calls that go on behind have ended."""
@@ -88,23 +88,26 @@ class RedisStore:
         return self._redis.ask("EVALSHA", _SHA, len(keys), *keys, leases, round(self.lease * 1000), numbers)
 
     async def _bounded(self, answer: "asyncio.Future[Any]", read: Callable[[Any], _T]) -> _T:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         try:
-            await asyncio.wait((answer,), timeout=self._timeout)
-            if not answer.done() and loop.time() - started > self._timeout + _GRACE:
-                await asyncio.wait((answer,), timeout=_GRACE)
-            for _ in range(_TURNS):
-                if answer.done():
-                    break
-                await asyncio.sleep(0)
-            if not answer.done():
-                raise StoreAway(f"no answer within {self._timeout * 1000:.0f} ms")
-            return read(answer.result())
-        except _FAILURES as error:
-            raise StoreAway(f"{type(error).__name__}: {error}") from None
+            await self._patience(answer)
         finally:
             answer.add_done_callback(_heard)
+        if not answer.done():
+            raise StoreAway(f"no answer within {self._timeout * 1000:.0f} ms")
+        with translated():
+            return read(answer.result())
+
+    async def _patience(self, answer: "asyncio.Future[Any]") -> None:
+        """Waits for the answer, but no longer than a request may lose."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await asyncio.wait((answer,), timeout=self._timeout)
+        if not answer.done() and loop.time() - started > self._timeout + _GRACE:
+            await asyncio.wait((answer,), timeout=_GRACE)
+        for _ in range(_TURNS):
+            if answer.done():
+                break
+            await asyncio.sleep(0)
 
 
 def _heard(answer: "asyncio.Future[Any]") -> None:
@@ -122,6 +125,12 @@ def _nothing(answer: Any) -> None:
     int(answer)
 
 
-def _verdict(answer: Any) -> Verdict:
+def _verdict(bounds: int, answer: Any) -> Verdict:
+    """What the script says of so many bounds. Raises ValueError where that is not of the script's form."""
     _, allowed, wait, which, *levels = map(int, answer.split())
-    return Verdict(allowed == 1, wait, which - 1 if which else None, tuple(levels[::2]), tuple(levels[1::2]))
+    remaining, resets = tuple(levels[::2]), tuple(levels[1::2])
+    whole = len(levels) == 2 * bounds and all(0 <= level < _LARGEST for level in levels)
+    possible = allowed == (wait == 0) == (which == 0) and NEVER <= wait < _LARGEST and 0 <= which <= bounds
+    if not (whole and possible):
+        raise ValueError(f"no verdict on {bounds} bounds: {answer!r:.200}")
+    return Verdict(allowed == 1, wait, which - 1 if which else None, remaining, resets)

@@ -1,13 +1,15 @@
 """Redis as the rest of the gateway meets it: a client, one error, documents and following them, a log of changes."""
 
 from gateway.store.audit import Area, Audit, Note
-from gateway.store.connection import StoreAway, connect, text, translated
+from gateway.store.connection import connect, text
 from gateway.store.documents import Documents, Position, Snapshot, is_reserved, script
+from gateway.store.failures import FAILURES, StoreAway, translated
 from gateway.store.following import Freshness, delivered_at_end, follow, heed_cancellation, repeat
 from gateway.store.pipelined import Client, Pipelined
 from gateway.store.streams import exclusive, moment, order
 
 __all__ = [
+    "FAILURES",
     "Area",
     "Audit",
     "Client",

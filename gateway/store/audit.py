@@ -8,7 +8,8 @@ from typing import Any
 import structlog
 from redis.asyncio import Redis
 
-from gateway.store.connection import StoreAway, text, translated
+from gateway.store.connection import text
+from gateway.store.failures import StoreAway, translated
 from gateway.store.streams import exclusive, moment
 
 AUDIT = "gw:audit"

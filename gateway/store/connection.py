@@ -1,24 +1,17 @@
-"""The client of Redis, and the one error that everything around it becomes."""
+"""The client of Redis, whichever way its servers stand together."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.store.address import Kind, StoreAddress, parse
 from gateway.store.several import Cluster, primary_of
 
 CONNECTIONS = 40  # of one client at once, to each server
-
-
-class StoreAway(Exception):
-    """Redis is away, slow, or refuses; the text is for the log."""
 
 
 def connect(url: str, *, timeout: float) -> Redis:
@@ -52,15 +45,6 @@ def _server(address: StoreAddress, options: dict[str, Any]) -> Redis:
     connection = SSLConnection if address.secure else Connection
     ours = {"host": host, "port": port, "connection_class": connection, **options}
     return Redis.from_pool(ConnectionPool(**{**ours, **address.options}))
-
-
-@contextmanager
-def translated(away: type[StoreAway] = StoreAway) -> Iterator[None]:
-    """Raises `away` for all that Redis, or what it holds, can do wrong inside the block."""
-    try:
-        yield
-    except (RedisError, OSError, ValueError) as error:  # the last: something else stands where ours should
-        raise away(f"{type(error).__name__}: {error}") from None
 
 
 def text(value: Any) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
-from gateway.store.connection import StoreAway, text, translated
+from gateway.store.connection import text
+from gateway.store.failures import StoreAway, translated
 from gateway.store.following import heed_cancellation
 
 _EPOCH = ":epoch"

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from gateway.store.connection import StoreAway
+from gateway.store.failures import StoreAway
 
 
 async def follow(

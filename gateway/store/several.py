@@ -9,11 +9,12 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, ClusterPipeline, ClusterPubSub, PipelineCommand, RedisCluster
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.cluster import PRIMARY
-from redis.exceptions import ClusterDownError, RedisClusterException, RedisError
+from redis.exceptions import ClusterDownError, RedisError
 from redis.exceptions import ConnectionError as RedisUnreachable
 from redis.exceptions import TimeoutError as RedisSlow
 
 from gateway.store.address import StoreAddress
+from gateway.store.failures import FAILURES
 
 _MOVED_ON = (
     RedisUnreachable,
@@ -178,8 +179,10 @@ def _noticed(client: RedisCluster) -> Iterator[None]:
 
 @contextmanager
 def _unreachable() -> Iterator[None]:
-    """The library's errors of clusters stand outside its tree; the others are those of a layout that is being read."""
+    """What is no RedisError yet, as of a layout that makes no sense or is being read, becomes one."""
     try:
         yield
-    except (RedisClusterException, LookupError, AttributeError) as error:
+    except RedisError:
+        raise
+    except FAILURES as error:
         raise RedisUnreachable(f"{type(error).__name__}: {error}") from None

@@ -54,6 +54,52 @@ async def test_a_process_that_stalls_does_not_take_it_for_a_redis_that_is_away(t
     assert all(verdict.allowed for verdict in await asyncio.gather(*calls))
 
 
+class Says:
+    """A Redis with one answer to everything."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def pipeline(self, transaction: object) -> "Says":
+        return self
+
+    def execute_command(self, *_: Any) -> None:
+        pass
+
+    async def execute(self, *, raise_on_error: bool) -> list[Any]:
+        return [self._answer]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        7,
+        [],
+        [b"1 1 0 0 9 0 9 0 9 0"],
+        IndexError("tuple index out of range"),
+        RuntimeError("the handler is closed"),
+        b"",
+        b"OK",
+        b"1 1 0 0 9 0 9 0 9 \xff",
+        pytest.param(b"1 1 0 0 9 0 9 0", id="a bound too few"),
+        pytest.param(b"1 1 0 0 9 0 9 0 9 0 9 0", id="a bound too many"),
+        pytest.param(b"1 1 0 0 9 0 9 0 9", id="half a bound"),
+        pytest.param(b"1 1 0 0 9 0 -9 0 9 0", id="less than nothing left"),
+        pytest.param(b"1 0 5 4 9 0 9 0 9 0", id="refused by a bound that is not there"),
+        pytest.param(b"1 0 0 1 9 0 9 0 9 0", id="refused without a wait"),
+        pytest.param(b"1 1 5 1 9 0 9 0 9 0", id="allowed with a wait"),
+        pytest.param(b"1 7 0 0 9 0 9 0 9 0", id="neither allowed nor refused"),
+        pytest.param(b"1 0 -2 1 9 0 9 0 9 0", id="a wait before now"),
+        pytest.param(b"1 0 1" + b"0" * 400 + b" 1 9 0 9 0 9 0", id="a wait that is no time"),
+    ],
+)
+async def test_an_answer_that_is_none_is_decided_here(answer: Any) -> None:
+    async with RateLimiter(RedisStore(Says(answer), lease=60), shares=1) as limiter:
+        decision = await limiter.acquire(caller(), tier(), 1)
+    assert (decision.allowed, decision.degraded) == (True, True)
+
+
 class Warming:
     """A Redis whose first pipeline waits for its connection until `ready`; those after it have one. `done` are the
     commands in the order in which it ran them, with the places that they are about."""

@@ -58,8 +58,3 @@ class Decision:
     cost: int
     degraded: bool
     lease: Lease | None = None
-
-    @property
-    def impossible(self) -> bool:
-        """True for a request to make smaller, not to send again."""
-        return self.refusal is Refusal.IMPOSSIBLE

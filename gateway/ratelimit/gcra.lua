@@ -4,8 +4,10 @@
 --
 -- KEYS  one per rate, then the day's counter where it is bounded, then the set of those in flight where a place is asked
 --       for; all in one hash slot
--- ARGV  lease ids between spaces, lease ms, then numbers between spaces: cost, units a day (-1: no bound), places in flight (-1: none
---       asked for), and for each rate its interval (microseconds a unit) and its burst (units)
+-- ARGV  1: the ids of the places, between spaces
+--       2: the milliseconds that a place lasts
+--       3: numbers between spaces: cost, units a day (-1: no bound), places in flight (-1: none asked for), then for each
+--       rate its interval (microseconds a unit) and its burst (units)
 -- Answers whole numbers between spaces: now, allowed (1 or 0), wait (-1: never), which bound asks for that wait (0:
 -- none), then for each bound what remains and when it is whole again; times in microseconds. Text both ways because
 -- clients pay by the item.

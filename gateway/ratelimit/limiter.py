@@ -2,8 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -102,25 +101,11 @@ class RateLimiter:
         else:
             self._local.release(lease.key, lease.id)
 
-    @asynccontextmanager
-    async def slot(self, principal: Principal, tier: Tier, cost: int) -> AsyncIterator[Decision]:
-        """`acquire`, and `release` at the end of the block. The block has to look whether it is allowed."""
-        decision = await self.acquire(principal, tier, cost)
-        try:
-            yield decision
-        finally:
-            self.release(decision)
-
     def refund(self, principal: Principal, tier: Tier, decision: Decision) -> None:
         """Gives back what the decision spent, for a failure that is ours, without waiting for it. Call it once."""
         if decision.refusal is None and decision.cost > 0:
             where = self._local if decision.degraded else self._shared
             where.refund(plan(principal, tier), decision.cost)
-
-    async def drain(self) -> None:
-        """Returns when every release and refund so far is done, and what was taken ahead is given back."""
-        self._ahead.give_back()
-        await self._shared.drain()
 
     async def _decide(self, bounds: Plan, tier: Tier, cost: int, lease: str | None) -> Decision:
         verdict = await self._shared.charge(bounds, cost, (lease,) if lease else ())

@@ -80,16 +80,16 @@ class SharedLimits:
         if self._last is not None and self._breaker.probe_due():
             self.start(self._probe(self._last))
 
-    async def drain(self) -> None:
+    async def _drain(self) -> None:
         """Returns when all that goes on behind is done, or has failed once more."""
         self._owed.retry()
         while self._running:
             await asyncio.wait(self._running)
 
     async def aclose(self) -> None:
-        await self.drain()
+        await self._drain()
         await self._store.drain()
-        await self.drain()  # the places of what was given up
+        await self._drain()  # the places of what was given up
         self._owed.close()
 
     async def _refund(self, plan: Plan, cost: int) -> None:
@@ -118,7 +118,7 @@ class SharedLimits:
             self._on_state_change(self.state)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Goes on behind the callers' backs; `drain` waits for it."""
+        """Goes on behind the callers' backs; `aclose` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)

@@ -158,7 +158,9 @@ class Settings(BaseSettings):
         "the bound of max_body_bytes.",
     )
     max_buffered_bytes: int = Field(
-        256 * _MIB, ge=1024, description="Bodies held in memory at once, all requests of a worker together."
+        256 * _MIB,
+        ge=1024,
+        description="Bodies held in memory at once, all requests of a worker together; of one tenant at most half.",
     )
     max_frame_bytes: int = Field(2 * _MIB, ge=1024, le=64 * _MIB, description="Largest frame of a stream.")
     max_streams: int = Field(

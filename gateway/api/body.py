@@ -1,6 +1,7 @@
 """Reading a body whole, under a cap, a time limit and a budget for all requests; and noticing that a client left."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -19,13 +20,18 @@ _T = TypeVar("_T")
 
 
 class BodyReader:
-    """Holds at most `budget` bytes of bodies at once; one body has at most `limit` bytes and `seconds` to arrive."""
+    """Holds at most `budget` bytes of bodies at once; one body has at most `limit` bytes and `seconds` to arrive.
+
+    While bodies arrive one tenant holds at most half of it, or one body, so that nobody fills it alone.
+    """
 
     def __init__(self, *, limit: int, budget: int, seconds: float) -> None:
         self._limit = limit
         self._budget = budget
         self._seconds = seconds
         self._held = 0
+        self._share = max(limit, budget // 2)
+        self._held_by: Counter[str] = Counter()  # by tenant
 
     def read(
         self, request: HttpRequest, *, limit: int | None = None, codings: Collection[str] = ()
@@ -57,7 +63,7 @@ class BodyReader:
         finally:
             self._held -= size
 
-    async def collect(self, request: HttpRequest, chunks: list[bytes], limit: int) -> None:
+    async def collect(self, request: HttpRequest, tenant: str, chunks: list[bytes], limit: int) -> None:
         """The body's pieces, which count from when they are there."""
         size, more = 0, True
         try:
@@ -71,7 +77,9 @@ class BodyReader:
                     if self._held + len(chunk) > self._budget:
                         await _drain(request, limit, more)
                     self._check_budget(len(chunk))
+                    self._check_share(tenant, len(chunk))
                     self._held += len(chunk)
+                    self._held_by[tenant] += len(chunk)
                     chunks.append(chunk)
         except TimeoutError:
             raise BodyTimeout("The body did not arrive in time.") from None
@@ -80,28 +88,37 @@ class BodyReader:
         if self._held + size > self._budget:
             raise Overloaded("Too many bodies are being received.", retry_after=1)
 
-    def give_back(self, chunks: Sequence[bytes]) -> None:
+    def _check_share(self, tenant: str, size: int) -> None:
+        if self._held_by[tenant] + size > self._share:
+            raise Overloaded("Too many of your bodies are being received.", retry_after=1)
+
+    def give_back(self, tenant: str, chunks: Sequence[bytes]) -> None:
         """Pieces of a body that are needed no longer."""
-        self._held -= sum(map(len, chunks))
+        size = sum(map(len, chunks))
+        self._held -= size
+        self._held_by[tenant] -= size
+        if not self._held_by[tenant]:
+            del self._held_by[tenant]
 
 
 class Reading:
     """A body for the length of a block. A class, and not a generator: every request enters one."""
 
-    __slots__ = ("_chunks", "_limit", "_reader", "_request")
+    __slots__ = ("_chunks", "_limit", "_reader", "_request", "_tenant")
 
     def __init__(self, reader: BodyReader, request: HttpRequest, limit: int) -> None:
         self._reader = reader
         self._request = request
+        self._tenant = _tenant(request)
         self._limit = limit
         self._chunks: list[bytes] = []
 
     async def __aenter__(self) -> bytes:
         try:
             with context_of(self._request).timeline.stage(Stage.BODY):
-                await self._reader.collect(self._request, self._chunks, self._limit)
+                await self._reader.collect(self._request, self._tenant, self._chunks, self._limit)
         except BaseException:
-            self._reader.give_back(self._chunks)
+            self._reader.give_back(self._tenant, self._chunks)
             raise
         return self._joined()
 
@@ -114,7 +131,13 @@ class Reading:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reader.give_back(self._chunks)
+        self._reader.give_back(self._tenant, self._chunks)
+
+
+def _tenant(request: HttpRequest) -> str:
+    """Nobody's name where the caller is not known yet."""
+    principal = context_of(request).principal
+    return principal.tenant if principal else ""
 
 
 def content_coding(request: HttpRequest) -> str:

@@ -1,10 +1,12 @@
 """Bodies: capped, timed, and counted against a budget, whatever the client does."""
 
 import asyncio
+import contextlib
 import json
 
 import httpx
 import pytest
+from stack import Addresses, create_key
 from support.fake_triton import CLASSIFIER, FakeTriton, config, serving
 from support.pictures import encoded, photo
 from support.serving import Serve, until_ready
@@ -94,6 +96,32 @@ async def test_bodies_beyond_the_budget_are_refused_and_the_budget_comes_back(
         for _ in range(3):
             answer = await client.post("/v1/classify", content=PNG + bytes(40_000), headers=RAW)
             assert answer.status_code == 200
+
+
+async def test_one_tenant_does_not_fill_the_room_of_all(
+    triton: FakeTriton, serve: Serve, redis: Addresses
+) -> None:
+    small, other = 40_000, {**RAW, "x-api-key": create_key(redis, "others", "infer")}
+    async with (
+        serving(triton) as url,
+        serve(url, max_body_bytes=small, max_buffered_bytes=4 * small) as client,
+        contextlib.AsyncExitStack() as connections,
+    ):
+        await until_ready(client)
+        answers = []
+        for _ in range(3):  # bodies that are nearly there; two of them are half of the room
+            reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+            connections.callback(writer.close)
+            writer.write(with_key(head(small) + bytes(small - 1), client))
+            answers.append(asyncio.ensure_future(reader.read(65536)))
+        done, waiting = await asyncio.wait(answers, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert ["of your bodies" in refused.result().decode() for refused in done] == [True]
+        async with asyncio.timeout(10):  # until its key is known
+            while (await client.post("/v1/classify", content=PNG, headers=other)).status_code != 200:
+                await asyncio.sleep(0.05)
+        assert not any(each.done() for each in waiting)
+        for each in waiting:
+            each.cancel()
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_disturbs_nobody(

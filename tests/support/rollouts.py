@@ -61,8 +61,13 @@ class Stage:
         wait_listening(self.parts.at.redis_address, self.parts.at.redis_port)
 
     def end_triton(self) -> None:
-        """Killed, whichever runs now."""
-        (self.triton or self.parts.triton).stop(signal.SIGKILL)
+        """Killed, whichever runs now, with the processes of its models, which would outlive it."""
+        triton = self.triton or self.parts.triton
+        models = psutil.Process(triton.popen.pid).children(recursive=True)
+        triton.stop(signal.SIGKILL)
+        for process in models:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def restart_triton(self) -> None:
         """After its end, at the same place; it takes a moment until it is ready."""

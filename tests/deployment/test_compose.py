@@ -11,7 +11,7 @@ import httpx
 import pytest
 import tritonclient.grpc
 import yaml
-from processes import RunningStack, running, wait_listening, wait_ready
+from processes import RunningStack, running, running_triton, wait_listening, wait_ready
 from stack import ROOT, TRITON_PYTHON, Addresses, Part, free_addresses
 from tritonclient.utils import InferenceServerException
 
@@ -144,7 +144,7 @@ def containers(folder: Path) -> Iterator[RunningStack]:
     here = ROOT / ".venv" / "bin"
     with (
         running(part("redis", folder, at, here)) as redis,
-        running(part("triton-cpu", folder, at, TRITON_PYTHON.parent, ports)) as triton,
+        running_triton(part("triton-cpu", folder, at, TRITON_PYTHON.parent, ports), at) as triton,
     ):
         wait_listening(at.redis_address, at.redis_port)
         with running(part("gateway", folder, at, here)) as gateway:

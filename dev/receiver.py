@@ -53,9 +53,11 @@ class Receiver:
     def of(self, trace_id: str) -> list[Received]:
         return sorted((span for span in self.spans if span.trace_id == trace_id), key=lambda span: span.start)
 
-    def wait_for(self, trace_id: str, enough: Callable[[list[Received]], bool]) -> list[Received]:
+    def wait_for(
+        self, trace_id: str, enough: Callable[[list[Received]], bool], seconds: float = _SECONDS
+    ) -> list[Received]:
         """The spans of a trace, once there are enough of them. Raises TimeoutError."""
-        end = time.monotonic() + _SECONDS
+        end = time.monotonic() + seconds
         while not enough(found := self.of(trace_id)):
             if time.monotonic() > end:
                 raise TimeoutError(f"of trace {trace_id} there came only {[span.name for span in found]}")

@@ -1,5 +1,8 @@
 """`gateway serve`: run the HTTP server."""
 
+import gateway.cli.lean  # noqa: F401  # before all that follows
+
+# isort: split
 import asyncio
 import contextlib
 import functools
@@ -15,7 +18,6 @@ import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-import gateway.cli.lean  # noqa: F401  # before all that follows
 from gateway.cli.check_config import load_settings
 from gateway.http import Bounds, Guard, StreamGuard
 from gateway.serving import Supervisor

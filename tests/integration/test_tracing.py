@@ -1,5 +1,6 @@
 """What leaves the gateway about a request: its trace, over two workers and into Triton; its line; and no secret."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -94,12 +95,16 @@ def test_the_log_line_has_the_trace_the_version_and_the_stages(traced: RunningSt
 def test_a_caller_that_does_not_trace_is_followed_by_triton_alone_which_is_told_so(
     traced: RunningStack, receiver: Receiver
 ) -> None:
-    trace_id = f"{0xA3:032x}"
-    with traced.client() as client:
-        answer = classify(client, trace_id, flags="00")
-    assert "traceparent" not in answer.headers
-    # This Triton does not heed the flag. Its spans come after ours would have.
-    found = receiver.wait_for(trace_id, lambda spans: len(spans) == 3)
+    trace_id, found = f"{0xA3:032x}", list[Received]()
+    for _ in range(3):  # Triton gives up a batch that a busy machine takes too long to receive
+        with traced.client() as client:
+            answer = classify(client, trace_id, flags="00")
+        assert "traceparent" not in answer.headers
+        # This Triton does not heed the flag. Its spans come after ours would have.
+        with contextlib.suppress(TimeoutError):
+            found = receiver.wait_for(trace_id, lambda spans: len(spans) >= 3, seconds=20)
+            break
+    assert found
     assert ours(found) == []
 
 

@@ -151,10 +151,10 @@ async def test_an_equal_canary_goes_through_all_steps_to_the_end_with_no_operato
     assert callers.served_since(promoted_at + 1) == {(SOUND, "stable")}
 
 
-@pytest.mark.parametrize("weight", [1000, 9000])
 async def test_a_triton_that_ends_and_comes_back_takes_no_sound_canary_back(
-    stage: Stage, operator: Operator, weight: int
+    stage: Stage, operator: Operator
 ) -> None:
+    weight = 9000  # most calls are the canary's, so its breaker is the one that is felt
     async with calling(stage, rate=RATE) as callers:
         await operator.put(canary=SOUND, weight=weight)
         await until(lambda: seen(operator), within=20)

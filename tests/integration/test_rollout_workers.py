@@ -121,7 +121,7 @@ async def test_routes_outlive_a_store_that_comes_back_empty(
         await asyncio.sleep(1.5)
         stage.parts.redis.stop(signal.SIGKILL)
         await asyncio.sleep(4)
-        stage.restart_redis()
+        stage.start_redis()
         took = await until(lambda: stands_as(operator, before), within=10)
         await asyncio.sleep(4)
     with lines(stage) as workers:

@@ -160,8 +160,7 @@ async def test_a_triton_that_ends_and_comes_back_takes_no_sound_canary_back(
         await until(lambda: seen(operator), within=20)
         stage.end_triton()
         await asyncio.sleep(AWAY)
-        stage.restart_triton()
-        back = time.monotonic()
+        back = await stage.start_triton()
         await until(lambda: served_by_both(callers, back), within=30)
         await asyncio.sleep(5)  # some looks of the guard at all of it
     route = await operator.route()

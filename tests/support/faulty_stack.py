@@ -55,6 +55,14 @@ class FaultyStack:
     def triton_ready(self) -> str:
         return f"http://{self.parts.at.triton_address}:{self.parts.at.triton_http_port}/v2/health/ready"
 
+    def end_triton(self) -> None:
+        """Kills it with the processes of its models, which would outlive it."""
+        models = psutil.Process(self.triton.popen.pid).children(recursive=True)
+        self.triton.stop(signal.SIGKILL)
+        for process in models:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
     def start_redis(self) -> None:
         """After the end of the one before; empty."""
         at = self.parts.at

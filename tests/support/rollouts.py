@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import http.client
-import json
-import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -15,17 +13,10 @@ from typing import Any, NamedTuple
 
 import httpx
 import psutil
-from processes import (
-    Process,
-    RunningStack,
-    running,
-    running_stack,
-    running_triton,
-    wait_listening,
-    wait_ready,
-)
-from stack import Addresses, free_port, gateway, redis, triton
+from processes import Process, running, running_stack, wait_ready
+from stack import Addresses, free_port, gateway
 from support import rehearsal
+from support.faulty_stack import FaultyStack, log_of
 
 MODEL = "rehearsal"
 END_USER = "X-User-Id"
@@ -38,41 +29,15 @@ _LIMITS = httpx.Limits(keepalive_expiry=2)
 
 
 @dataclass
-class Stage:
-    """A stack whose gateway has two workers, and one more gateway with one worker on the same Redis and Triton.
+class Stage(FaultyStack):
+    """A stack whose gateway has two workers, and one more gateway with one worker on the same Redis and Triton."""
 
-    What a test kills it can start again; `later` stops it in the end.
-    """
-
-    parts: RunningStack
-    repository: Path
     second: Process
     second_at: Addresses
-    later: contextlib.ExitStack
-    triton: Process | None = None
 
     @property
     def urls(self) -> tuple[str, str]:
         return self.parts.url, self.second_at.gateway_url
-
-    def restart_redis(self) -> None:
-        """After its end: empty, at the same place."""
-        self.later.enter_context(running(redis(self.parts.at)))
-        wait_listening(self.parts.at.redis_address, self.parts.at.redis_port)
-
-    def end_triton(self) -> None:
-        """Killed, whichever runs now, with the processes of its models, which would outlive it."""
-        triton = self.triton or self.parts.triton
-        models = psutil.Process(triton.popen.pid).children(recursive=True)
-        triton.stop(signal.SIGKILL)
-        for process in models:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-
-    def restart_triton(self) -> None:
-        """After its end, at the same place; it takes a moment until it is ready."""
-        at = self.parts.at
-        self.triton = self.later.enter_context(running_triton(triton(at, self.repository), at))
 
     def revive(self) -> None:
         """Returns when both gateways have all their workers; the first one replaces its own by itself."""
@@ -93,9 +58,7 @@ class Stage:
 
     def log(self, event: str) -> list[dict[str, Any]]:
         """The lines of all workers about this event."""
-        texts = [process.log.read_text().splitlines() for process in (self.parts.gateway, self.second)]
-        lines = [json.loads(text) for lines in texts for text in lines if text.startswith("{")]
-        return [line for line in lines if line.get("event") == event]
+        return [*log_of(self.parts.gateway, event), *log_of(self.second, event)]
 
 
 @contextmanager
@@ -106,7 +69,7 @@ def staged(folder: Path, versions: Mapping[str, rehearsal.Manner]) -> Iterator[S
         at = replace(parts.at, gateway_port=free_port())
         with running(gateway(at, replicas=2)) as second, contextlib.ExitStack() as later:
             wait_ready(f"{at.gateway_url}/readyz", second)
-            stage = Stage(parts, repository, second, at, later)
+            stage = Stage(parts, repository, parts.triton, parts.redis, later, second, at)
             stage.revive()
             yield stage
 

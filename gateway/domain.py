@@ -203,6 +203,11 @@ class Deadline:
         return self.at - now
 
 
+def is_ample(seconds: float, usual: float) -> bool:
+    """Whether running out of time says something of a model: the call had half of the usual seconds or more."""
+    return seconds >= usual / 2
+
+
 @value
 class InferCall:
     """One call to Triton.

@@ -78,8 +78,9 @@ async def together(works: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         return await asyncio.gather(*tasks)
-    finally:
+    except BaseException:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         tasks.clear()  # the error holds this frame
+        raise

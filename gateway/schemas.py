@@ -10,12 +10,13 @@ from pydantic_core import ErrorDetails, from_json
 from gateway.errors import FieldError, ValidationFailed
 
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
+VERSION_PATTERN = f"^{_VERSION.pattern}$"
 _MOST_TOLD = 20  # of what is wrong
 _BRANCHES = ("bool", "float", "int", "str", "constrained-int", "constrained-float", "constrained-str")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 _FORMS = {
     _NAME: "A model's name has letters, digits, _, . and -, and begins with a letter or a digit",
-    f"^{_VERSION.pattern}$": "A version is a number from 1 on",
+    VERSION_PATTERN: "A version is a number from 1 on",
     r"\S": "A text has a character that is not white space",
 }
 _OF_A_KIND = "Input should be a valid "
@@ -38,7 +39,7 @@ def is_version(text: str) -> bool:
 
 
 ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=_NAME)]
-Version = Annotated[str, Field(pattern=f"^{_VERSION.pattern}$"), BeforeValidator(_version)]
+Version = Annotated[str, Field(pattern=VERSION_PATTERN), BeforeValidator(_version)]
 PriorityName = Literal["interactive", "standard", "batch"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -281,7 +282,7 @@ def _detail(item: ErrorDetails) -> str:
         return f"{_OF_A_KIND}object"
     if item["type"] == "string_pattern_mismatch":
         return _FORMS.get(item["ctx"]["pattern"], item["msg"])
-    return item["msg"].removeprefix("Value error, ")
+    return in_words(item["msg"])
 
 
 def _either(details: Sequence[str]) -> str:
@@ -291,6 +292,11 @@ def _either(details: Sequence[str]) -> str:
     if len(kinds) < len(details):
         return next(detail for detail in details if not detail.startswith(_OF_A_KIND))
     return _OF_A_KIND + " or ".join(filter(None, (", ".join(kinds[:-1]), kinds[-1])))
+
+
+def in_words(message: str) -> str:
+    """What a validator of ours has said, without what pydantic says before it."""
+    return message.removeprefix("Value error, ")
 
 
 def first_errors(error: ValidationError) -> list[ErrorDetails]:

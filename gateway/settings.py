@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway import spellings
+from gateway.schemas import in_words
 from gateway.store.address import parse
 
 _MIB = 1024 * 1024
@@ -280,4 +281,4 @@ def read_settings() -> Settings:
 
 def _line(place: tuple[int | str, ...], message: str) -> str:
     variable = [f"{_PREFIX}{part}".upper() for part in place[:1]]
-    return ": ".join([*variable, message.removeprefix("Value error, ")])
+    return ": ".join([*variable, in_words(message)])

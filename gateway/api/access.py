@@ -100,7 +100,7 @@ class Access:
         principal = context.caller
         tier = self.tier_of(principal)
         with context.timeline.stage(Stage.LIMIT):
-            decision = await self._limiter.charge_more(principal, tier, units, context.decisions)
+            decision = await self._limiter.charge(principal, tier, units, context.decisions)
         self._hear(context, tier, decision)
 
     def _hear(self, context: Context, tier: Tier, decision: Decision) -> None:

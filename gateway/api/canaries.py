@@ -35,7 +35,7 @@ from gateway.api.canary_schemas import (
 )
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import failures
-from gateway.api.header_fields import ETAG, IF_MATCH, MAY_MATCH
+from gateway.api.header_fields import ETAG, GENERATION, IF_MATCH, MAY_MATCH
 from gateway.api.operations import AdminOperation
 from gateway.api.parsing import load_json_object, read_json, read_query
 from gateway.auth.scopes import ADMIN_CANARY
@@ -58,7 +58,7 @@ from gateway.errors import (
 )
 from gateway.store import StoreAway
 
-_ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
+_ETAG = re.compile(GENERATION)
 _CHANGES = (404, 408, 409, 412, 413, 415, 422, 428)
 
 

@@ -12,6 +12,11 @@ from litestar.openapi.spec.enums import OpenAPIType
 from gateway.api.compression import CODINGS
 from gateway.canary import Preference
 from gateway.domain import Variant
+from gateway.schemas import VERSION_PATTERN
+
+REQUEST_ID = "[A-Za-z0-9_-]{1,64}"
+GENERATION = r'(?:W/)?"([0-9]{1,18})"'
+"""Of a route, as its ETag tells it."""
 
 _TEXT, _NUMBER = OpenAPIType.STRING, OpenAPIType.INTEGER
 _TRACE = Schema(
@@ -19,9 +24,8 @@ _TRACE = Schema(
     pattern="^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}",
     examples=["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
 )
-_REQUEST_ID = Schema(type=_TEXT, pattern="^[A-Za-z0-9_-]{1,64}$")
-_VERSION = Schema(type=_TEXT, pattern="^[1-9][0-9]{0,18}$", examples=["2"])
-_GENERATION = r'(W/)?"[0-9]{1,18}"'
+_REQUEST_ID = Schema(type=_TEXT, pattern=f"^{REQUEST_ID}$")
+_VERSION = Schema(type=_TEXT, pattern=VERSION_PATTERN, examples=["2"])
 _MIXED_LENGTH = Schema(type=_NUMBER, minimum=0, maximum=99_999_999_999)
 
 ALWAYS_READ = ("X-Request-Id", "traceparent")
@@ -98,7 +102,7 @@ _READ = (
     _parameter(
         "If-Match",
         "The ETag of what this changes, as a GET answers it.",
-        Schema(type=_TEXT, pattern=f"^{_GENERATION}$", examples=['"8"']),
+        Schema(type=_TEXT, pattern=f"^{GENERATION}$", examples=['"8"']),
         required=True,
     ),
 )
@@ -107,7 +111,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "If-Match-Optional": _parameter(
         "If-Match",
         "The ETag of what this changes, as a GET answers it; without it, or with `*`, whatever is there is changed.",
-        Schema(type=_TEXT, pattern=rf"^(\*|{_GENERATION})$", examples=['"8"']),
+        Schema(type=_TEXT, pattern=rf"^(\*|{GENERATION})$", examples=['"8"']),
     ),
 }
 """Of requests, by the names that routes read them by."""

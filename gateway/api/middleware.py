@@ -9,6 +9,7 @@ import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
 
 from gateway.api.context import Context, HttpRequest, attach
+from gateway.api.header_fields import REQUEST_ID
 from gateway.api.problems import KINDS, MEDIA_TYPE, described, from_gateway
 from gateway.errors import Draining
 from gateway.priority import render
@@ -20,7 +21,7 @@ from gateway.telemetry.timeline import Timeline, server_timing
 from gateway.telemetry.trace import Trace, new_trace_id
 from gateway.telemetry.tracing import Traced
 
-_WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+_WELL_FORMED_ID = re.compile(REQUEST_ID.encode())
 
 _PROBES = (
     "/livez",

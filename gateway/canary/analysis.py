@@ -69,8 +69,8 @@ class Evidence:
     `stable` and `canary` count from when the step, or the weight, began; `windows` are the last few, newest last. Where
     the stable version answers nobody any more (weight 100 %), its counts are those of the last step in which it did,
     and the windows have no stable side.
-    `compared` and `agreed` count from when the rollout began. `breaker_open`: the canary's is, for
-    failures of its own, and the stable version's is not.
+    `compared` and `agreed` count from when the rollout began. `breaker_open`: the canary's is, for failures of its own,
+    and the stable version's is not.
     """
 
     stable: Counts

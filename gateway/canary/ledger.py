@@ -18,9 +18,7 @@ from gateway.canary.split import FULL
 from gateway.domain import Variant
 
 _BREAKER_SECONDS = 3  # for which one refusal says that a breaker is open
-_OPENED_SECONDS = (
-    15  # in which lie the failures that opened it: a breaker tries again after ten at the latest
-)
+_OPENED_SECONDS = 15  # in which lie the failures that opened it: it tries again after ten at the latest
 _NOTHING = Tally()
 
 

@@ -25,7 +25,7 @@ from gateway.canary.route import (
     check_versions,
 )
 from gateway.errors import FieldError, ValidationFailed
-from gateway.schemas import first_errors
+from gateway.schemas import first_errors, in_words
 
 _T = TypeVar("_T")
 
@@ -126,4 +126,4 @@ _MESSAGES = {  # in place of those of pydantic's that speak to programmers
 
 
 def _message(problem: ErrorDetails) -> str:
-    return _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    return _MESSAGES.get(problem["type"], in_words(problem["msg"]))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from gateway.domain import ServedModel
+from gateway.schemas import in_words
 
 PREFIX = "gateway."
 _Kind = TypeVar("_Kind", bound=BaseModel)
@@ -220,10 +221,10 @@ def _validated(kind: type[_Kind], ours: Mapping[str, str]) -> _Kind:
 
 def _sentence(problem: ErrorDetails) -> str:
     if not problem["loc"]:
-        return problem["msg"].removeprefix("Value error, ")
+        return in_words(problem["msg"])
     key = f"{PREFIX}{problem['loc'][0]}"
     if problem["type"] == "missing":
         return f"{key} is missing"
     if problem["type"] == "extra_forbidden":
         return f"there is no key {key} for this task"
-    return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{key}: {in_words(problem['msg'])}"

@@ -13,7 +13,7 @@ from gateway.canary.compare import Result as Compared
 from gateway.catalog import Card
 from gateway.dataplane.deadlines import Deadlines
 from gateway.dataplane.job import Job, Lane, fall_back
-from gateway.domain import Buffer, ModelVersion, Priority, Variant
+from gateway.domain import Buffer, ModelVersion, Priority, Variant, is_ample
 from gateway.errors import (
     DeadlineExceeded,
     InputError,
@@ -26,7 +26,6 @@ from gateway.errors import (
 from gateway.telemetry.timeline import Timeline
 
 _Outcome = TypeVar("_Outcome")
-_AMPLE = 0.5  # of the usual time: who had less and ran out of it says nothing about the version
 
 
 class Router(Protocol):
@@ -122,7 +121,7 @@ class Attempts:
         if isinstance(error, QueueTimeout) or job.target.variant is Variant.SHADOW:
             return False
         over = isinstance(error, DeadlineExceeded) or job.deadline.remaining(self._deadlines.clock()) <= 0
-        return over and job.timeline.longest_call(job.target) >= _AMPLE * job.usual
+        return over and is_ample(job.timeline.longest_call(job.target), job.usual)
 
     def offer(
         self,

@@ -62,9 +62,23 @@ class RateLimiter:
         self._shared.look()
         return self.state is State.CLOSED
 
-    async def charge(self, principal: Principal, tier: Tier, cost: int) -> Decision:
-        """Takes `cost` units (0 only looks) from every bucket of the caller, or from none."""
-        return await self._decide(plan(principal, tier), tier, cost, None)
+    async def charge(
+        self, principal: Principal, tier: Tier, cost: int, taken: Sequence[Decision] = ()
+    ) -> Decision:
+        """Takes `cost` units (0 only looks) from every bucket of the caller, or from none.
+
+        Of a request that has `taken` units before, and its place in flight with the first of them, the place is told
+        again, and what no bound could ever hold is all of it together.
+        """
+        bounds = plan(principal, tier)
+        total = cost + sum(each.cost for each in taken)
+        smallest = min(bounds.quotas, key=lambda bound: bound.quota.burst)
+        if taken and total > smallest.quota.burst:
+            refusal, told = Refusal.IMPOSSIBLE, taken[-1].buckets
+            return Decision(tier.shadow, refusal, smallest.name, None, told, total, taken[-1].degraded)
+        decision = await self._decide(bounds, tier, cost, None)
+        places = [bucket for first in taken[:1] for bucket in first.buckets if bucket.name == IN_FLIGHT]
+        return replace(decision, buckets=(*decision.buckets, *places))
 
     async def acquire(self, principal: Principal, tier: Tier, cost: int) -> Decision:
         """As `charge`, with a place in flight that the decision holds until `release`."""
@@ -75,21 +89,6 @@ class RateLimiter:
         verdict, lease = found
         held = Lease(bounds.flight_key, lease, shared=True, scarce=False)
         return _decision(bounds, verdict, tier, cost, degraded=False, lease=held)
-
-    async def charge_more(
-        self, principal: Principal, tier: Tier, cost: int, taken: Sequence[Decision]
-    ) -> Decision:
-        """As `charge`, for a request that has `taken` units and its place in flight before: the place is told again,
-        and what no bound could ever hold is all of it together."""
-        bounds = plan(principal, tier)
-        total = cost + sum(each.cost for each in taken)
-        smallest = min(bounds.quotas, key=lambda bound: bound.quota.burst)
-        if total > smallest.quota.burst:
-            refusal, told = Refusal.IMPOSSIBLE, taken[-1].buckets
-            return Decision(tier.shadow, refusal, smallest.name, None, told, total, taken[-1].degraded)
-        decision = await self._decide(bounds, tier, cost, None)
-        places = [bucket for bucket in taken[0].buckets if bucket.name == IN_FLIGHT]
-        return replace(decision, buckets=(*decision.buckets, *places))
 
     def release(self, decision: Decision) -> None:
         """Gives the place in flight back without waiting for it; more than once does no harm."""

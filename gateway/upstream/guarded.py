@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from gateway.domain import Array, InferCall, ModelVersion, RawTensor, Variant
+from gateway.domain import Array, InferCall, ModelVersion, RawTensor, Variant, is_ample
 from gateway.errors import BackendDied, UpstreamError
 from gateway.upstream.answers import Answers
 from gateway.upstream.balancer import Admitted, Balancer
@@ -14,8 +14,6 @@ from gateway.upstream.retry import Failure, RetryBudget
 
 _Answer = TypeVar("_Answer")
 _Send = Callable[[TritonClient, InferCall], Awaitable[_Answer]]
-
-_AMPLE = 0.5  # of the usual time: a call that had less and ran out of it says nothing about the model
 
 
 class GuardedTriton:
@@ -100,7 +98,7 @@ class GuardedTriton:
         return answer
 
     def _is_ample(self, call: InferCall) -> bool:
-        return call.deadline.remaining(self._clock()) >= _AMPLE * call.usual
+        return is_ample(call.deadline.remaining(self._clock()), call.usual)
 
     def _record(
         self, call: InferCall, admitted: Admitted, error: BaseException | None, *, ample: bool

@@ -160,7 +160,7 @@ async def test_a_refund_goes_where_the_charge_was_and_only_for_what_was_spent() 
 async def test_more_units_of_a_request_are_told_with_every_bound_also_that_on_how_many_at_once() -> None:
     bench = Bench()
     door = await bench.limiter.acquire(ME, tier(), 1)
-    more = await bench.limiter.charge_more(ME, tier(), 4, [door])
+    more = await bench.limiter.charge(ME, tier(), 4, [door])
     assert bench.store.charges == [1, 4]
     assert headers(more)["RateLimit-Policy"] == headers(door)["RateLimit-Policy"]
     assert '"in-flight";q=8' in headers(more)["RateLimit-Policy"]
@@ -173,7 +173,7 @@ async def test_a_store_that_is_away_is_told_with_every_bound_too() -> None:
     await bench.outage()
     for decision in (
         await bench.limiter.acquire(ME, closed, 1),
-        await bench.limiter.charge_more(ME, closed, 4, [door]),
+        await bench.limiter.charge(ME, closed, 4, [door]),
     ):
         assert decision.refusal is Refusal.STORE_AWAY
         assert headers(decision)["RateLimit-Policy"] == headers(door)["RateLimit-Policy"]
@@ -182,8 +182,8 @@ async def test_a_store_that_is_away_is_told_with_every_bound_too() -> None:
 async def test_what_a_request_costs_in_all_is_held_against_what_its_smallest_bound_ever_holds() -> None:
     bench = Bench()
     door = await bench.limiter.acquire(ME, tier(Quota(10, 1, 10)), 1)
-    assert (await bench.limiter.charge_more(ME, tier(Quota(10, 1, 10)), 9, [door])).allowed
-    never = await bench.limiter.charge_more(ME, tier(Quota(10, 1, 10)), 10, [door])
+    assert (await bench.limiter.charge(ME, tier(Quota(10, 1, 10)), 9, [door])).allowed
+    never = await bench.limiter.charge(ME, tier(Quota(10, 1, 10)), 10, [door])
     assert (never.allowed, never.refusal, never.refused_by) == (False, Refusal.IMPOSSIBLE, "key")
     assert (never.cost, never.retry_after) == (11, None)
     assert bench.store.charges == [1, 9]  # and nothing for what could never be

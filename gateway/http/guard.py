@@ -6,6 +6,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -67,6 +68,7 @@ class Guard(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._reason: GatewayError | None = None  # why a callback stopped the parser
         self._over = False  # refused: whatever else comes is thrown away
+        self._current: RequestResponseCycle | None = None  # what is being answered; `cycle` is what came last
         self._kept = b""  # what came and is not parsed yet
         self._untold = 0  # bytes that came and that no callback has told of
         self._left = 0  # bytes of a body whose length was told, that are still to come
@@ -83,8 +85,17 @@ class Guard(HttpToolsProtocol):
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """uvicorn tells the request that came last; it may wait behind the one that is being answered."""
         self._stop_waiting()
+        self.pipeline.clear()
+        if self._current is not None and not self._current.response_complete:
+            self._current.disconnected = True
+            self._current.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._current = cycle
+        super()._start_asgi_task(cycle, app)
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_waiting()

@@ -32,6 +32,7 @@ class App:
         self.seconds = 0.0
         self.reads = True
         self.watches = False  # whether the caller leaves, while it works
+        self.left = False  # whether one did
 
     async def __call__(
         self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
@@ -47,6 +48,7 @@ class App:
         leaving = asyncio.ensure_future(receive()) if self.watches else None
         await asyncio.sleep(self.seconds)
         if leaving is not None:
+            self.left = leaving.done()
             leaving.cancel()
         error = refusal_of(scope)
         content = error.code.encode() if error else body
@@ -191,6 +193,39 @@ def test_who_reads_no_answers_is_not_worked_for(run: Callable[..., Any]) -> None
         assert told(wire) == [(200, b"")] * 500
 
     run(deaf())
+
+
+def test_who_leaves_is_not_answered_however_many_requests_wait(run: Callable[..., Any]) -> None:
+    async def gone() -> None:
+        server = Server()
+        guard, wire = server.connect()
+        guard.pause_writing()
+        guard.data_received(GET * 5)
+        await asyncio.sleep(0.1)
+        wire.close()  # from now on it takes no more, as uvloop's
+        guard.connection_lost(ConnectionResetError())
+        await asyncio.sleep(0.1)
+        assert len(server.app.scopes) == 1
+        assert wire.said == b""
+
+    run(gone())
+
+
+def test_what_is_worked_for_hears_that_its_caller_left_however_many_requests_wait(
+    run: Callable[..., Any],
+) -> None:
+    async def gone() -> None:
+        server = Server()
+        server.app.seconds, server.app.watches = 1, True
+        guard, _ = server.connect()
+        guard.data_received(GET * 5)
+        await asyncio.sleep(0.1)
+        guard.connection_lost(None)
+        await asyncio.sleep(5)
+        assert server.app.left
+        assert len(server.app.scopes) == 1
+
+    run(gone())
 
 
 def test_a_body_is_read_while_nothing_waits_behind_it(run: Callable[..., Any]) -> None:

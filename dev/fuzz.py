@@ -32,6 +32,7 @@ LEFT_OUT = (
     ("get", "/admin/v1/events"),
 )
 _LONGEST_REQUEST = 20
+_PATIENCE = "10000"  # milliseconds; of a drawn deadline of one, 504 is the right answer
 _GRACE = 120  # seconds: the budget is for the cases, not for the start and the report
 
 
@@ -74,6 +75,7 @@ def _run(
     """The exit status is 0 where nothing was found; the output is kept only if `quiet`."""
     command = [sys.executable, "-P", "-m", "schemathesis.cli", "run", "description.yaml", "--url", stack.url]
     command += ["--header", f"X-API-Key: {key}", "--generation-with-security-parameters", "false"]
+    command += ["--header", f"X-Request-Timeout: {_PATIENCE}"]
     command += ["--checks", ",".join(CHECKS), "--warnings", "off"]
     command += ["--phases", "examples,coverage,fuzzing", "--max-time", str(seconds), "--continue-on-failure"]
     command += ["--request-timeout", str(_LONGEST_REQUEST), "--no-shrink", "--no-color", *words]

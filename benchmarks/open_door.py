@@ -14,6 +14,7 @@ from litestar import Litestar, Response, get
 
 from gateway.api.body import BodyReader
 from gateway.api.context import context_of
+from gateway.api.cors import Pages
 from gateway.api.inference import Intake, inference_routes
 from gateway.api.middleware import RequestContext
 from gateway.api.tensors import TensorIntake, tensor_routes
@@ -167,7 +168,7 @@ def create_app() -> Any:
         request_max_body_size=None,
         logging_config=None,
     )
-    return RequestContext(app, clock=clock, requests=Metrics().requests, origins=())
+    return RequestContext(app, clock=clock, requests=Metrics().requests, pages=Pages(()))
 
 
 class _Standard:

@@ -11,10 +11,11 @@ from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
-from gateway.api.access import Access, cors_config
+from gateway.api.access import Access
 from gateway.api.audit import audit_routes
 from gateway.api.body import BodyReader
 from gateway.api.context import KnownRequest
+from gateway.api.cors import Pages, Preflights
 from gateway.api.documentation import openapi_config
 from gateway.api.head import Heads
 from gateway.api.health import health_routes
@@ -134,11 +135,13 @@ def build(
         tasks=[readings.run],
     )
     own = [traces.part, entry.part, routes.part, far.part, models.part, way.part, operators, watching]
+    pages = Pages(settings.cors_origins)
+    application = _application(settings, entry.access, [*around, *own], readings, patience)
     return RequestContext(
-        Heads(Refusals(_application(settings, entry.access, [*around, *own], readings, patience))),
+        Preflights(Heads(Refusals(application)), pages),
         clock=time.monotonic,
         requests=metrics.requests,
-        origins=settings.cors_origins,
+        pages=pages,
         tracing=traces.tracer,
         drain=drain,
     )
@@ -168,7 +171,6 @@ def _application(
             HTTPException: from_litestar,
             Exception: from_bug,
         },
-        cors_config=cors_config(settings.cors_origins),
         openapi_config=openapi_config(),
         # The body has a reader of its own, with a cap, a deadline and problem+json answers.
         request_max_body_size=None,

@@ -8,7 +8,6 @@ A route that needs a scope of its own says `opt={"scope": …}`; the others need
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
-from litestar.config.cors import CORSConfig
 from litestar.datastructures import Headers
 from litestar.handlers import BaseRouteHandler
 
@@ -171,40 +170,3 @@ def _check_scope(principal: Principal, scope: str | None) -> None:
         require_inference(principal)
     else:
         require_scope(principal, scope)
-
-
-def cors_config(origins: Sequence[str]) -> CORSConfig | None:
-    """Exact origins, no cookies, and every header exposed that a page needs. None: no page may call."""
-    if not origins:
-        return None
-    return CORSConfig(
-        allow_origins=list(origins),
-        allow_methods=["GET", "HEAD", "POST", "DELETE"],
-        allow_headers=[
-            "Authorization",
-            "Content-Encoding",
-            "Content-Type",
-            "Inference-Header-Content-Length",
-            "Priority",
-            "traceparent",
-            "tracestate",
-            "X-API-Key",
-            "X-Canary",
-            "X-Model-Version",
-            "X-Request-Id",
-            "X-Request-Timeout",
-        ],
-        expose_headers=[
-            "Deprecation",
-            "Inference-Header-Content-Length",
-            "Priority",
-            "RateLimit",
-            "RateLimit-Policy",
-            "Retry-After",
-            "Server-Timing",
-            "Sunset",
-            "X-Model-Variant",
-            "X-Model-Version",
-            "X-Request-Id",
-        ],
-    )

@@ -2,13 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
 
 from gateway.api.context import Context, HttpRequest, attach
+from gateway.api.cors import Pages
 from gateway.api.header_fields import REQUEST_ID
 from gateway.api.problems import KINDS, MEDIA_TYPE, described, from_gateway
 from gateway.errors import Draining
@@ -55,8 +56,8 @@ class Tracing(Protocol):
 class RequestContext:
     """Gives every request an id and a start time, tells both in its answer, and counts, logs and traces it at its end.
 
-    It wraps the application from the outside because Litestar's own middleware does not run for unknown paths. Pages of
-    `origins` may read how long their requests took.
+    It wraps the application from the outside because Litestar's own middleware does not run for unknown paths. `pages`
+    says what each answer tells browsers.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class RequestContext:
         *,
         clock: Callable[[], float],
         requests: Requests,
-        origins: Iterable[str],
+        pages: Pages,
         tracing: Tracing | None = None,
         drain: Drain | None = None,
     ) -> None:
@@ -74,7 +75,7 @@ class RequestContext:
         self._clock = clock
         self._requests = requests
         self._tracing = tracing
-        self._origins = frozenset(origin.encode() for origin in origins)
+        self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = str(scope["type"])
@@ -95,7 +96,7 @@ class RequestContext:
             send,
             self._requests,
             self._clock,
-            for_pages=self._for_pages(scope),
+            for_pages=self._pages.told(scope),
             tracing=self._tracing,
             drain=self._drain,
         )
@@ -138,16 +139,6 @@ class RequestContext:
 
     def _trace(self, scope: HTTPScope) -> Trace | None:
         return None if scope["path"] in _PROBES else trace_of(scope, self._tracing)
-
-    def _for_pages(self, scope: HTTPScope) -> Sequence[tuple[bytes, bytes]]:
-        """Where pages may call: that this one may read timings, or that its answer is not for those that may. The
-        latter Litestar says only to those, and a shared cache would give what others got to them."""
-        if not self._origins:
-            return ()
-        origins = [value for name, value in scope["headers"] if name == b"origin"]
-        if origins and origins[0] in self._origins:
-            return ((b"timing-allow-origin", origins[0]),)
-        return ((b"vary", b"Origin"),)
 
 
 class _Exchange:

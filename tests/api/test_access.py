@@ -9,6 +9,7 @@ import httpx
 import pytest
 from stack import Addresses, create_key
 from support.fake_triton import CLASSIFIER, FakeTriton, config, failing, serving
+from support.hostile import assert_problem
 from support.pictures import encoded, photo
 from support.serving import Serve, until_ready
 
@@ -402,6 +403,36 @@ async def test_cors_is_for_exact_origins_and_preflights_need_no_credentials(
             assert "access-control-allow-origin" not in refused.headers
 
 
+@pytest.mark.parametrize(
+    ("changed", "detail"),
+    [
+        ({"origin": "https://evil.example"}, "GATEWAY_CORS_ORIGINS"),
+        ({"access-control-request-method": "PATCH"}, "DELETE, GET, HEAD, POST"),
+        ({"access-control-request-headers": "x-api-key,x-shop"}, "X-API-Key"),
+    ],
+    ids=["origin", "method", "header"],
+)
+async def test_a_preflight_that_is_refused_says_what_for(
+    triton: FakeTriton, serve: Serve, changed: dict[str, str], detail: str
+) -> None:
+    asked = {"origin": PAGE, "access-control-request-method": "POST"}
+    async with serving(triton) as url, serve(url, cors_origins=PAGE) as client:
+        refused = await client.options("/v1/classify", headers=asked | changed)
+        assert_problem(refused, 403, "forbidden")
+        assert detail in refused.json()["detail"]
+        assert "access-control-allow-methods" not in refused.headers
+
+
+async def test_without_pages_a_preflight_is_refused_and_says_how_to_let_them_in(
+    triton: FakeTriton, serve: Serve
+) -> None:
+    asked = {"origin": PAGE, "access-control-request-method": "POST"}
+    async with serving(triton) as url, serve(url) as client:
+        refused = await client.options("/v1/classify", headers=asked)
+        assert_problem(refused, 403, "forbidden")
+        assert not [name for name in refused.headers if name.startswith("access-control")]
+
+
 async def test_a_cache_keeps_the_answers_to_pages_apart_where_some_may_call(
     triton: FakeTriton, serve: Serve
 ) -> None:
@@ -420,7 +451,9 @@ async def test_a_page_can_read_its_refusals_and_when_to_come_back(triton: FakeTr
         answers = [await client.get("/v1/models", headers=wrong) for _ in range(21)]
         answers.append(await client.get("/nowhere", headers={"origin": PAGE}))
         answers.append(await client.get("/v1/classify", headers={"origin": PAGE}))
-        assert [answer.status_code for answer in answers[19:]] == [401, 429, 404, 405]
+        answers.append(await client.get("/v1//models", headers={"origin": PAGE}))
+        answers.append(await client.get("/livez", headers={"origin": PAGE, "x-much": "x" * 40_000}))
+        assert [answer.status_code for answer in answers[19:]] == [401, 429, 404, 405, 404, 431]
         for answer in answers:
             assert answer.headers["access-control-allow-origin"] == PAGE
             assert "retry-after" in answer.headers["access-control-expose-headers"].lower()

@@ -15,7 +15,7 @@ from gateway.auth.keys import is_id
 from gateway.auth.ring import KeyRing
 from gateway.auth.scopes import ADMIN_KEYS, covers, is_inference, is_scope, may_use
 from gateway.auth.signing import ALGORITHM, Signer
-from gateway.auth.tokens import Claims, Rules, invalid_token
+from gateway.auth.tokens import MAX_TOKEN_BYTES, Claims, Rules, invalid_token
 from gateway.domain import Principal
 from gateway.errors import Forbidden, ValidationFailed
 
@@ -96,7 +96,12 @@ class SessionTokens:
             "origins": sorted(set(origins)),
             **({} if models is None else {"models": sorted(set(models))}),
         }
-        return SessionToken(claims["jti"], float(claims["exp"]), granted, self._signer.sign(claims))
+        text = self._signer.sign(claims)
+        if len(text) > MAX_TOKEN_BYTES:
+            raise ValidationFailed.of(
+                "", f"A token has at most {MAX_TOKEN_BYTES} bytes: name fewer origins or models."
+            )
+        return SessionToken(claims["jti"], float(claims["exp"]), granted, text)
 
     def principal(self, claims: Claims, origin: str | None) -> Principal:
         """The key's principal, narrowed. Raises InvalidToken where the page or the key may not, or no longer."""

@@ -230,6 +230,15 @@ async def test_some_origins_and_not_too_many(origins: list[str]) -> None:
         minted(here, record, origins=origins)
 
 
+async def test_no_token_is_made_that_would_be_too_long_to_be_taken() -> None:
+    here, record = await with_key()
+    names = [f"{number:064}" for number in range(256)]
+    for known in (1, 80):
+        await entered(here, minted(here, record, models=names[:known]))
+    with pytest.raises(ValidationFailed, match="at most 8192 bytes"):
+        minted(here, record, models=names)
+
+
 FORGERIES: dict[str, tuple[dict[str, Any], dict[str, Any], bytes]] = {
     "another secret": ({}, {}, b"x" * 32),
     "another type": ({}, {"typ": "JWT"}, SESSION_SECRET),

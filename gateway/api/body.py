@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from gateway.api.context import HttpRequest, context_of
 from gateway.errors import BodyTimeout, BodyTooLarge, ClientDisconnected, Overloaded, UnsupportedEncoding
+from gateway.http import departure_of
 from gateway.telemetry.timeline import Stage
 
 MAX_DOCUMENT_BYTES = 256 * 1024  # a route with a thousand names in `always` has half of it
@@ -176,17 +177,17 @@ async def while_connected(request: HttpRequest, work: Awaitable[_T]) -> _T:
     """
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  # a handler runs in one
-    gone = asyncio.ensure_future(request.receive())
-    gone.add_done_callback(lambda watch: None if watch.cancelled() else task.cancel())
+    departure = departure_of(request.scope)
+    departure.watch(task.cancel)
     try:
         return await work
     except asyncio.CancelledError:
-        if gone.cancelled() or not gone.done():
+        if not departure.left:
             raise
         task.uncancel()
         raise ClientDisconnected("The client closed the connection.") from None
     finally:
-        gone.cancel()
+        departure.forget()
 
 
 async def _receive(request: HttpRequest) -> tuple[bytes, bool]:

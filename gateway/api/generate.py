@@ -32,7 +32,9 @@ _FAILURES = (404, 408, 413, 415, 502, 504)
 def generate_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
     async def begun(request: HttpRequest, model: str, version: str | None) -> tuple[TensorCall, TensorStream]:
         """The call with its answers, of which the first is there or the end. Raises GatewayError."""
-        async with intake.call(request, model, version, _parsed) as call:
+        asked = intake.asked(request, model, version)
+        async with intake.read(request) as body:
+            call = await intake.call(request, asked, body, _parsed)
             stream = await while_connected(request, dataplane.stream(call))
         intake.note(stream.target, stream.life, call)
         return call, stream

@@ -31,6 +31,7 @@ from gateway.schemas import is_version
 from gateway.telemetry.timeline import Stage
 from gateway.translate import signature
 from gateway.translate.tensors import InferAnswer, InferRequest, parse, render
+from gateway.value import value
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _LEVELS = {
@@ -42,6 +43,16 @@ _INLINE = 64 * 1024  # bytes that are translated faster than handed to a thread
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+@value
+class Asked:
+    """What the path and the headers of a request say. `timeout` is in seconds; None where nothing is said."""
+
+    card: Card
+    version: str | None
+    timeout: float | None
+    urgency: int | None
 
 
 class TensorIntake:
@@ -86,7 +97,9 @@ class TensorIntake:
                 raise ValidationFailed.of("", "This model answers in streams: use generate_stream.")
             return await self._parsed(body, header_length, card)
 
-        async with self.call(request, model, version, parsed) as call:
+        asked = self.asked(request, model, version)
+        async with self.read(request) as body:
+            call = await self.call(request, asked, body, parsed)
             answer = await while_connected(request, work(call))
             self.note(answer.target, answer.life, call)
             with call.timeline.stage(Stage.POST):
@@ -99,50 +112,49 @@ class TensorIntake:
         if life is not None:
             self._callers.note(target, call.principal)
 
-    @asynccontextmanager
-    async def call(
-        self,
-        request: HttpRequest,
-        model: str,
-        version: str | None,
-        parsed: Callable[[bytes, Card], Awaitable[InferRequest]],
-    ) -> AsyncIterator[TensorCall]:
-        """The request's call, which fits the model and is paid for; its body is held for the length of the block.
-
-        Raises GatewayError; what the headers tell is refused before the body is read.
-        """
+    def asked(self, request: HttpRequest, model: str, version: str | None) -> Asked:
+        """What can be known, and refused, before the body is read. Raises GatewayError."""
         context = context_of(request)
         caller = context.caller
         card = self._catalog.callable(model, lambda name: may_use(caller, name))
-        pinned = _pinned(request, version)
-        timeout = timeout_of(request)
-        urgency = urgency_in(request)
-        context.priority = self._priority(caller, urgency, None)
-        async with self._read(request) as body:
-            context.payload = len(body)
-            with context.timeline.stage(Stage.DECODE):
-                asked = await parsed(body, card)
-                signature.check(asked, card.served)
-            context.priority = self._priority(caller, urgency, _LEVELS.get(asked.level, Priority.BATCH))
-            units = cost(signature.rows(asked, card.served), signature.megapixels(asked))
-            await self._access.charge_more(context, units - 1)
-            yield TensorCall(
-                card=card,
-                version=pinned,
-                asked=asked,
-                principal=caller,
-                priority=context.priority,
-                started=context.started,
-                timeout=min(filter(None, (timeout, asked.timeout)), default=None),
-                request_id=context.request_id,
-                preference=preference_of(request),
-                named=lambda source, name: named_in(request, source, name),
-                follow=context.calls.append,
-                timeline=context.timeline,
-            )
+        found = Asked(card, _pinned(request, version), timeout_of(request), urgency_in(request))
+        context.priority = self._priority(caller, found.urgency, None)
+        return found
 
-    def _read(self, request: HttpRequest) -> AbstractAsyncContextManager[bytes]:
-        """The body as it was before it was compressed."""
+    async def call(
+        self,
+        request: HttpRequest,
+        asked: Asked,
+        body: bytes,
+        parsed: Callable[[bytes, Card], Awaitable[InferRequest]],
+    ) -> TensorCall:
+        """The request's call, which fits the model and is paid for. Raises GatewayError."""
+        context = context_of(request)
+        caller, card = context.caller, asked.card
+        context.payload = len(body)
+        with context.timeline.stage(Stage.DECODE):
+            tensors = await parsed(body, card)
+            signature.check(tensors, card.served)
+        context.priority = self._priority(caller, asked.urgency, _LEVELS.get(tensors.level, Priority.BATCH))
+        units = cost(signature.rows(tensors, card.served), signature.megapixels(tensors))
+        await self._access.charge_more(context, units - 1)
+        return TensorCall(
+            card=card,
+            version=asked.version,
+            asked=tensors,
+            principal=caller,
+            priority=context.priority,
+            started=context.started,
+            timeout=min(filter(None, (asked.timeout, tensors.timeout)), default=None),
+            request_id=context.request_id,
+            preference=preference_of(request),
+            named=lambda source, name: named_in(request, source, name),
+            follow=context.calls.append,
+            timeline=context.timeline,
+        )
+
+    def read(self, request: HttpRequest) -> AbstractAsyncContextManager[bytes]:
+        """The body for the length of a block, as it was before it was compressed."""
         coding = content_coding(request)
         sent = self._bodies.read(request, limit=self._limit, codings=CODINGS)
         return sent if coding == "identity" else self._inflated(sent, coding)

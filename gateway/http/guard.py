@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 from gateway.errors import GatewayError, HeadTimeout, MalformedHttp, Overloaded
 from gateway.http.bounds import Bounds, body_length, has_body, head_error, is_origin_form
+from gateway.http.departure import Departure, departure_of, expect_departure
 from gateway.http.handshake import handshake_error
 from gateway.http.refusal import refuse
 
@@ -91,6 +92,7 @@ class Guard(HttpToolsProtocol):
         if self._current is not None and not self._current.response_complete:
             self._current.disconnected = True
             self._current.message_event.set()
+            departure_of(self._current.scope).happen()
         super().connection_lost(exc)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -180,7 +182,11 @@ class Guard(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._stage = _Stage.BODY
         self._left = body_length(self.headers)
+        self._expect_departure()
         super().on_headers_complete()
+
+    def _expect_departure(self) -> None:
+        expect_departure(cast("dict[str, Any]", self.scope), Departure(self.flow.resume_reading))
 
     def _upgrade_error(self) -> GatewayError | None:
         if has_body(self.headers):
@@ -254,6 +260,7 @@ class Guard(HttpToolsProtocol):
         self.scope["raw_path"] = path
         self.scope["query_string"] = b""
         refuse(cast("dict[str, Any]", self.scope), error)
+        self._expect_departure()
         before, self.cycle = self.cycle, self._refused_cycle()
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)

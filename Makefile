@@ -6,7 +6,7 @@ TRITON_VENV := .venv-triton
 BIN := $(VENV)/bin
 ENGINE ?= docker
 # Tests that watch how long things take, or what a machine's every process does: one at a time. The others run two at a time.
-ALONE := tests/faults tests/browser $(addprefix tests/integration/, test_bench.py test_canary_counts.py test_fleet.py \
+ALONE := tests/faults $(addprefix tests/integration/, test_bench.py test_canary_counts.py test_fleet.py \
 	test_metrics.py test_ratelimit.py test_rollout_workers.py test_rollouts.py test_stack.py test_triton_priority.py test_up.py)
 # uv may look for and, where there is network access, fetch a Python that fits.
 UV_VENV := $(UV) venv --quiet --clear --no-project

@@ -2,17 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 from litestar.routes import WebSocketRoute
+from support.application import routes_of_a_gateway
 from support.guarded import PAGE, Guarded, corp_token, forged
-
-from gateway.api.head import Heads
-from gateway.api.middleware import RequestContext
-from gateway.api.refusals import Refusals
-from gateway.app import build
-from gateway.settings import Settings
 
 PUBLIC, INFERENCE, BY_KEY = "public", "inference", "inference, by an API key"
 ANY_ADMINISTRATION = "any scope that administers"
@@ -126,21 +120,9 @@ STRANGERS = (
 STREAMS = {"/v1/classify/stream", "/v1/detect/stream"}  # they knock themselves: test_streams.py has who may
 
 
-def table() -> list[Any]:
-    """The application's own, of its framework's kind."""
-    secrets = {"key_pepper": "p" * 32, "token_secret": "t" * 32}
-    application = build(Settings.model_validate(secrets))
-    assert isinstance(application, RequestContext)
-    heads = application._app
-    assert isinstance(heads, Heads)
-    assert isinstance(heads._app, Refusals)
-    found: list[Any] = heads._app._app.routes  # type: ignore[attr-defined]
-    return found
-
-
 def routes() -> set[tuple[str, str]]:
     """Method and path of everything that the application answers to, streams aside."""
-    answering = [route for route in table() if not isinstance(route, WebSocketRoute)]
+    answering = [route for route in routes_of_a_gateway() if not isinstance(route, WebSocketRoute)]
     return {(method, route.path_format) for route in answering for method in route.methods}
 
 
@@ -149,7 +131,9 @@ def test_every_route_has_an_entry_and_every_entry_a_route() -> None:
 
 
 def test_every_stream_is_known() -> None:
-    assert {route.path_format for route in table() if isinstance(route, WebSocketRoute)} == STREAMS
+    assert {
+        route.path_format for route in routes_of_a_gateway() if isinstance(route, WebSocketRoute)
+    } == STREAMS
 
 
 def address_of(path: str) -> str:

@@ -22,7 +22,7 @@ SOON = 5.0  # seconds where nobody is waited for
 
 
 def test_workers_that_are_told_to_end_one_after_the_other_lose_no_request(stack: RunningStack) -> None:
-    with pair(stack, drain_delay=1) as gateways, gateways.load(16) as load:
+    with pair(stack, drain_delay=1) as gateways, gateways.load(12) as load:
         for number, worker in enumerate(gateways.workers(), 1):
             load.wait_until(number)
             worker.terminate()
@@ -33,7 +33,7 @@ def test_workers_that_are_told_to_end_one_after_the_other_lose_no_request(stack:
 
 
 def test_a_rolling_restart_by_the_supervisor_loses_no_request(stack: RunningStack) -> None:
-    with pair(stack, drain_delay=1) as gateways, gateways.load(16) as load:
+    with pair(stack, drain_delay=1) as gateways, gateways.load(12) as load:
         before = {each.pid for each in gateways.workers()}
         load.wait_until(1)
         gateways.process.popen.send_signal(signal.SIGHUP)

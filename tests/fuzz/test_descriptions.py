@@ -25,8 +25,8 @@ def found_nothing(done: "CompletedProcess[str]", stack: RunningStack, *, least: 
 
 
 def test_the_gateway_does_what_its_own_description_says(stack: RunningStack) -> None:
-    found_nothing(own_description(stack, 20, seed=SEED, quiet=True), stack, least=100)
+    found_nothing(own_description(stack, 12, seed=SEED, quiet=True), stack, least=100)
 
 
 def test_the_gateway_does_what_the_protocol_says(stack: RunningStack) -> None:
-    found_nothing(protocol_description(stack, 10, seed=SEED, quiet=True), stack, least=50)
+    found_nothing(protocol_description(stack, 6, seed=SEED, quiet=True), stack, least=50)

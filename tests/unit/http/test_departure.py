@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.http.departure import Departure
+from gateway.http.departure import Departure, departure_of
 
 
 async def test_who_watches_is_called_when_the_caller_leaves_and_the_server_reads_on() -> None:
@@ -34,3 +34,10 @@ async def test_who_watches_no_more_is_not_called() -> None:
     early.happen()
     await asyncio.sleep(0)
     assert told == []
+
+
+async def test_under_a_server_that_does_not_tell_nobody_leaves() -> None:
+    departure = departure_of({"type": "http"})
+    departure.watch(lambda: None)
+    departure.forget()
+    assert not departure.left

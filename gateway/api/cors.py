@@ -6,10 +6,9 @@ Litestar's own sees only what reaches its router, so a page could not read why i
 from collections.abc import Sequence
 from typing import cast
 
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from gateway.api.context import HttpRequest
-from gateway.api.problems import from_gateway
+from gateway.api.problems import refuse
 from gateway.errors import Forbidden
 
 METHODS = ("DELETE", "GET", "HEAD", "POST")
@@ -46,17 +45,16 @@ MAY_READ = (
 
 _Fields = Sequence[tuple[bytes, bytes]]
 
-_SENT = frozenset(name.lower() for name in MAY_SEND)
+_METHODS = frozenset(method.encode() for method in METHODS)
+_SENT = frozenset(name.lower().encode() for name in MAY_SEND)
 _EXPOSED = ", ".join(MAY_READ).encode()
 _GRANTED: _Fields = (
     (b"access-control-allow-methods", ", ".join(METHODS).encode()),
     (b"access-control-allow-headers", ", ".join(MAY_SEND).encode()),
     (b"access-control-max-age", b"600"),
 )
-_BY_ORIGIN = (
-    b"vary",
-    b"Origin",
-)  # also for those that may not call: a cache would give them another one's answer
+# Also for those that may not call: a cache would give them another one's answer.
+_BY_ORIGIN = (b"vary", b"Origin")
 
 
 class Pages:
@@ -98,23 +96,20 @@ class Preflights:
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(scope)
-        if refusal is None:
-            start: Message = {"type": "http.response.start", "status": 204, "headers": _GRANTED}
-            await send(start)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if refusal is not None:
+            await refuse(Forbidden(refusal), scope, receive, send)
             return
-        request = HttpRequest(scope, receive)
-        answer = from_gateway(request, Forbidden(refusal))
-        await answer.to_asgi_response(None, request)(scope, receive, send)
+        await send({"type": "http.response.start", "status": 204, "headers": _GRANTED})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _refusal(self, scope: HTTPScope) -> str | None:
         """Why the page's request would not be allowed. A page cannot read it, who looks into the network can."""
         if not self._pages.may_call(scope):
             return "Pages of this origin may not call: it is none of GATEWAY_CORS_ORIGINS."
-        if _field(scope, b"access-control-request-method") not in [method.encode() for method in METHODS]:
+        if _field(scope, b"access-control-request-method") not in _METHODS:
             return f"Pages may call with {', '.join(METHODS)}."
-        names = (_field(scope, b"access-control-request-headers") or b"").decode("latin-1").split(",")
-        if not {name.strip().lower() for name in names} <= {*_SENT, ""}:
+        names = (_field(scope, b"access-control-request-headers") or b"").lower().split(b",")
+        if not {name.strip() for name in names} <= _SENT | {b""}:
             return f"Pages may send the headers {', '.join(MAY_SEND)}."
         return None
 

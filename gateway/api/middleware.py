@@ -8,10 +8,10 @@ from typing import Protocol, cast
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
 
-from gateway.api.context import Context, HttpRequest, attach
+from gateway.api.context import Context, attach
 from gateway.api.cors import Pages
 from gateway.api.header_fields import REQUEST_ID
-from gateway.api.problems import KINDS, MEDIA_TYPE, described, from_gateway
+from gateway.api.problems import KINDS, MEDIA_TYPE, described, refuse
 from gateway.errors import Draining
 from gateway.priority import render
 from gateway.ratelimit import headers as quota_headers
@@ -120,9 +120,8 @@ class RequestContext:
                 exchange.trace()
 
     async def _cut_short(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        request = HttpRequest(scope, receive)
         error = Draining("This process ends before the answer is there.", retry_after=1)
-        await from_gateway(request, error).to_asgi_response(None, request)(scope, receive, send)
+        await refuse(error, scope, receive, send)
 
     async def _connect(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
         """A WebSocket is counted and logged as its handshake; what goes over it is its handler's to count and trace."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 from litestar import Response
 from litestar.exceptions import HTTPException
+from litestar.types import HTTPScope, Receive, Send
 
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.head import allowed
@@ -219,6 +220,15 @@ def from_gateway(request: HttpRequest, error: GatewayError) -> Response[bytes]:
         headers["Connection"] = "close"  # part of the body may still be on its way
     reasons = list(error.reasons) if isinstance(error, ReasonedError) and error.reasons else None
     return _response(request, error.code, str(error), headers, fields_of(error), reasons)
+
+
+async def refuse(error: GatewayError | HTTPException, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    """The same answer, from outside the router, whose handlers do not see what is refused there."""
+    request = HttpRequest(scope, receive)
+    answer = (
+        from_gateway(request, error) if isinstance(error, GatewayError) else from_litestar(request, error)
+    )
+    await answer.to_asgi_response(None, request)(scope, receive, send)
 
 
 def from_litestar(request: HttpRequest, error: HTTPException) -> Response[bytes]:

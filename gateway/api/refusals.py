@@ -6,8 +6,7 @@ from typing import cast
 from litestar.exceptions import NotFoundException
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
-from gateway.api.context import HttpRequest
-from gateway.api.problems import from_gateway, from_litestar
+from gateway.api.problems import refuse
 from gateway.http import refusal_of
 
 _CLOSE: Message = {"type": "websocket.close", "code": 1008, "reason": None}
@@ -35,10 +34,8 @@ class Refusals:
         error = refusal_of(scope)
         if error is None and "//" not in scope["path"]:
             await self._app(scope, _noticing(scope, receive), send)
-            return
-        request = HttpRequest(scope, receive)
-        refused = from_gateway(request, error) if error else from_litestar(request, NotFoundException())
-        await refused.to_asgi_response(None, request)(scope, receive, send)
+        else:
+            await refuse(error or NotFoundException(), scope, receive, send)
 
 
 def _noticing(scope: HTTPScope, receive: Receive) -> Callable[[], Awaitable[HTTPReceiveMessage]]:

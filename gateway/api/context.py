@@ -84,6 +84,7 @@ class Context:
         self.calls.clear()  # the connection keeps this for as long as it is idle, and one that failed keeps its tensors
         for settle in self.at_end:
             settle(status)
+        self.at_end.clear()  # they know this context: in a circle it would be left to the collector of garbage
 
 
 def attach(scope: HTTPScope | WebSocketScope, context: Context) -> None:

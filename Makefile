@@ -8,7 +8,11 @@ ENGINE ?= docker
 # Tests that watch how long things take, or what a machine's every process does: one at a time. The others run two at a time.
 ALONE := tests/faults $(addprefix tests/integration/, test_bench.py test_canary_counts.py test_fleet.py \
 	test_metrics.py test_ratelimit.py test_rollout_workers.py test_rollouts.py test_stack.py test_triton_priority.py test_up.py)
-# uv may look for and, where there is network access, fetch a Python that fits.
+# PYTHON is what the environments are made of where it is given; else uv may look for and, where there is network access,
+# fetch one that fits.
+CHOSEN := $(if $(filter-out file,$(origin PYTHON)),$(PYTHON))
+FITS := >=3.11
+FITS_TRITON := >=3.11,<3.13
 UV_VENV := $(UV) venv --quiet --clear --no-project
 
 .DEFAULT_GOAL := help
@@ -147,7 +151,7 @@ $(UV): requirements/uv.txt
 	@touch $@
 
 $(VENV)/.installed: $(UV) requirements/dev.txt pyproject.toml
-	$(UV_VENV) --python '>=3.11' $(VENV)
+	$(UV_VENV) --python '$(or $(CHOSEN),$(FITS))' $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@# Compiled once, as in the image: where Python may write no bytecode, each start would compile it all again.
@@ -155,6 +159,6 @@ $(VENV)/.installed: $(UV) requirements/dev.txt pyproject.toml
 	@touch $@
 
 $(TRITON_VENV)/.installed: $(UV) triton/requirements.txt
-	$(UV_VENV) --python '>=3.11,<3.13' $(TRITON_VENV)
+	$(UV_VENV) --python '$(or $(CHOSEN),$(FITS_TRITON))' $(TRITON_VENV)
 	$(UV) pip sync --quiet --python $(TRITON_VENV)/bin/python --require-hashes triton/requirements.txt
 	@touch $@

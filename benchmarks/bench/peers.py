@@ -46,20 +46,25 @@ def python(name: str) -> Path:
     return RUN / "bench" / name / "bin" / "python"
 
 
+def _interpreter() -> str:
+    """The gateway's own, so that none has a faster one; or one that fits the peers."""
+    return str(Path(sys.executable).resolve()) if sys.version_info < (3, 13) else ">=3.11,<3.13"
+
+
 def install() -> None:
     """Each peer's environment, from requirements/bench-<name>.txt with its hashes."""
-    uv = str(RUN / "tools" / "bin" / "uv")
+    uv, interpreter = str(RUN / "tools" / "bin" / "uv"), _interpreter()
     for name in NAMES:
         folder, lock = RUN / "bench" / name, ROOT / "requirements" / f"bench-{name}.txt"
-        stamp = folder / "installed.txt"
-        if stamp.exists() and stamp.read_text() == lock.read_text():
+        stamp, wanted = folder / "installed.txt", f"{interpreter}\n{lock.read_text()}"
+        if stamp.exists() and stamp.read_text() == wanted:
             continue
         print(f"installing {name}", flush=True)
-        environment = [uv, "venv", "--quiet", "--clear", "--no-project", "--python", ">=3.11,<3.13"]
+        environment = [uv, "venv", "--quiet", "--clear", "--no-project", "--python", interpreter]
         subprocess.run([*environment, str(folder)], check=True)
         sync = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(python(name))]
         subprocess.run([*sync, str(lock)], check=True)
-        stamp.write_text(lock.read_text())
+        stamp.write_text(wanted)
     try:
         perf_analyzer.installed()
     except (subprocess.SubprocessError, OSError) as error:

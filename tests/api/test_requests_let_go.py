@@ -1,6 +1,9 @@
-"""What a request held is free with its answer. In a circle it would lie until somebody looks for garbage: a failed one,
-whose error knows its frames, with its body, and any other with what the door knows of it, some thirty objects, for which
-the event loop then stands still."""
+"""What a request held is free with its answer, and not whenever somebody looks for garbage.
+
+A circle would keep it: a failed one's error knows its frames, and with them the body; what is settled at the end of any
+knows its context, some thirty objects, and the event loop stands still for as long as thousands of these are looked
+through.
+"""
 
 import asyncio
 import gc

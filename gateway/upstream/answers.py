@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from enum import Enum
 
 from gateway.domain import RawTensor
-from gateway.errors import DeadlineExceeded
+from gateway.errors import StreamEnded
 
 _AHEAD = 16  # answers that are read ahead of a slow caller; then Triton is made to wait, until the deadline
 
@@ -20,10 +20,14 @@ class Answers:
     """`await answers.begin()`, then iterate once. `task` ends when the call does, with the error that it ended by.
 
     `left` tells the seconds until the call's deadline: so long a slow caller may keep Triton waiting, and no longer.
+    `came` hears of each answer.
     """
 
-    def __init__(self, pieces: AsyncIterator[Piece], left: Callable[[], float]) -> None:
+    def __init__(
+        self, pieces: AsyncIterator[Piece], left: Callable[[], float], came: Callable[[], None]
+    ) -> None:
         self._seconds = left
+        self._came = came
         self._read: asyncio.Queue[Piece | Exception | _Mark] = asyncio.Queue(_AHEAD)
         self._first: Piece | _Mark = _Mark.END
         self._left = False
@@ -58,6 +62,7 @@ class Answers:
     async def _run(self, pieces: AsyncIterator[Piece]) -> None:
         try:
             async for piece in pieces:
+                self._came()
                 await self._hand_over(piece)
         except Exception as error:  # whatever it is, somebody waits
             await self._hand_over(error)
@@ -72,4 +77,4 @@ class Answers:
                 await self._read.put(found)
         except TimeoutError:
             self.leave()
-            self._read.put_nowait(DeadlineExceeded("The answers were not read in time."))
+            self._read.put_nowait(StreamEnded("The answers were not read in time."))

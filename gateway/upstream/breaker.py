@@ -35,9 +35,10 @@ _ENOUGH = 20  # calls in the buckets before their share of failures means anythi
 _SHARE = 0.5
 _SHORTEST, _LONGEST, _SPREAD = 0.5, 10.0, (0.8, 1.2)  # seconds out of service, and the jitter on them
 _ABSENT_LONGEST = 1.0  # for who is away: asking costs it nothing, and its return has to be noticed
+_MOST_EJECTIONS = 6  # from which on it is out of service for the longest; an outage may have thousands
 _FORGIVEN_AFTER = 10.0  # seconds in service that take one ejection off the count
 _PROBES = 2  # that must succeed
-_PROBE_LOST_AFTER = 30.0  # seconds; no call lasts longer
+_PROBE_LOST_AFTER = 30.0  # seconds, after which another one need not wait for its end
 
 
 class Verdict(Enum):
@@ -185,6 +186,11 @@ class Breaker:
             if failed or judgement.verdict is Verdict.EJECT:
                 self._eject(judgement)
 
+    def answered(self, attempt: Attempt) -> None:
+        """One answer of a call that may have more. The first decides a probe, for whose end others would wait."""
+        if attempt.era == self._era and self.state is State.HALF_OPEN:
+            self._record_probe(attempt, _SUCCESS, spared=False)
+
     def _record_probe(self, attempt: Attempt, judgement: Judgement, *, spared: bool) -> None:
         if self._probe is None or self._probe[0] != attempt:
             return
@@ -204,7 +210,7 @@ class Breaker:
         now = self._clock()
         if self._state is State.CLOSED:
             self._ejections = max(0, self._ejections - int((now - self._since) / _FORGIVEN_AFTER))
-        self._ejections += 1
+        self._ejections = min(self._ejections + 1, _MOST_EJECTIONS)
         seconds = min(judgement.longest, _SHORTEST * 2.0 ** (self._ejections - 1))
         self._until = now + seconds * self._uniform(*_SPREAD)
         self._become(State.OPEN)

@@ -61,7 +61,11 @@ class GuardedTriton:
         admitted = self._balancer.admit(call.target)
         ample = self._is_ample(call)
         pieces = admitted.replica.triton.stream(call)
-        answers = Answers(pieces, lambda: call.deadline.remaining(self._clock()))
+        answers = Answers(
+            pieces,
+            left=lambda: call.deadline.remaining(self._clock()),
+            came=lambda: admitted.breaker.answered(admitted.attempt),
+        )
 
         def ended(done: "asyncio.Future[None]") -> None:
             error = asyncio.CancelledError() if done.cancelled() else done.exception()

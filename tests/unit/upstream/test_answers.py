@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.domain import RawTensor
-from gateway.errors import DeadlineExceeded, UpstreamFailed
+from gateway.errors import StreamEnded, UpstreamFailed
 from gateway.upstream.answers import Answers
 
 
@@ -26,7 +26,7 @@ async def telling(count: int, *, error: Exception | None = None) -> AsyncIterato
 
 
 def begun(pieces: AsyncIterator[list[RawTensor]], left: float = 60.0) -> Answers:
-    return Answers(pieces, lambda: left)
+    return Answers(pieces, lambda: left, lambda: None)
 
 
 async def test_all_answers_come_in_order_and_then_the_end() -> None:
@@ -94,5 +94,5 @@ async def test_a_caller_who_does_not_read_keeps_the_call_until_its_deadline_only
     await answers.begin()
     async with asyncio.timeout(10):
         await answers.task
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(StreamEnded):
         [outputs async for outputs in answers]

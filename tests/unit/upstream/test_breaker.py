@@ -137,6 +137,17 @@ def test_each_ten_seconds_in_service_take_one_ejection_off_the_count() -> None:
     assert bench.ejected() == 0.5
 
 
+def test_after_an_outage_of_thousands_of_probes_it_is_out_and_comes_back_as_after_a_short_one() -> None:
+    bench = Bench()
+    bench.now += bench.ejected()
+    for _ in range(5_000):
+        assert bench.calls(FAILED) is State.OPEN
+        bench.now += bench.breaker.retry_after
+    bench.back()
+    bench.now += 60
+    assert bench.ejected() == 0.5
+
+
 def test_one_probe_runs_at_a_time_and_two_that_succeed_bring_it_back() -> None:
     bench = Bench()
     bench.now += bench.ejected()
@@ -147,6 +158,30 @@ def test_one_probe_runs_at_a_time_and_two_that_succeed_bring_it_back() -> None:
     assert bench.calls(FINE) is State.CLOSED
     assert bench.states == [State.OPEN, State.HALF_OPEN, State.CLOSED]
     assert bench.calls(*[FAILED] * 4) is State.CLOSED
+
+
+def test_the_first_answer_of_a_stream_decides_its_probe() -> None:
+    bench = Bench()
+    bench.now += bench.ejected()
+    for _ in range(2):
+        probe = bench.admit()
+        bench.breaker.answered(probe)
+        bench.breaker.answered(probe)
+    assert bench.breaker.state is State.CLOSED
+    bench.breaker.record(probe, FAILED)
+    assert bench.calls(*[FAILED] * 4) is State.CLOSED
+
+
+def test_an_answer_of_a_call_that_is_no_probe_decides_nothing() -> None:
+    bench = Bench()
+    early = bench.admit()
+    bench.now += bench.ejected()
+    probe = bench.admit()
+    bench.breaker.answered(early)
+    assert bench.breaker.state is State.HALF_OPEN
+    assert not bench.breaker.allows()
+    bench.breaker.record(probe, AWAY)
+    assert bench.breaker.state is State.OPEN
 
 
 def test_a_probe_that_fails_ejects_for_longer() -> None:

@@ -77,15 +77,18 @@ class EveryTriton:
 
     async def metadata(self, model: str, version: str) -> Mapping[str, Any]:
         """The description of one that serves it."""
-        return await self._one(model, version).metadata(model, version)
+        with self._one(model, version).asked() as triton:
+            return await triton.metadata(model, version)
 
     async def config(self, model: str, version: str) -> Mapping[str, Any]:
         """The configuration of one that serves it."""
-        return await self._one(model, version).config(model, version)
+        with self._one(model, version).asked() as triton:
+            return await triton.config(model, version)
 
     async def merged_config(self, model: str, change: Mapping[str, Any]) -> WantedConfig:
         """That of one that serves it, with some of it changed. Raises ValueError too."""
-        return await self._one(model, "").merged_config(model, change)
+        with self._one(model, "").asked() as triton:
+            return await triton.merged_config(model, change)
 
     async def load(
         self, model: str, config: str | None = None, *, only: str | None = None
@@ -107,21 +110,24 @@ class EveryTriton:
     async def infer(self, call: InferCall) -> dict[str, Array]:
         """The call, to everyone that serves the version. Raises the first failure."""
         replicas = self._replicas.serving((call.target.model, call.target.version))
-        answers = await asyncio.gather(
-            *(each.triton.infer(call) for each in replicas), return_exceptions=True
-        )
+
+        async def one(replica: Replica) -> dict[str, Array]:
+            with replica.asked() as triton:
+                return await triton.infer(call)
+
+        answers = await asyncio.gather(*map(one, replicas), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
             outputs = answer
         return outputs
 
-    def _one(self, model: str, version: str) -> TritonClient:
+    def _one(self, model: str, version: str) -> Replica:
         """Raises ConnectionFailed where there is none at all."""
         found = self._replicas.having(model, version)
         if not found:
             raise ConnectionFailed("The inference server cannot be reached.", retry_after=1)
-        return found[0].triton
+        return found[0]
 
     async def _done(
         self, act: Callable[[TritonClient], Awaitable[None]], only: str | None
@@ -133,7 +139,8 @@ class EveryTriton:
             if only is None and answering and replica not in answering:
                 return replica.failure
             try:
-                await act(replica.triton)
+                with replica.asked() as triton:
+                    await act(triton)
             except GatewayError as error:
                 return error
             return None
@@ -147,7 +154,7 @@ class EveryTriton:
     ) -> Mapping[str, _T | GatewayError]:
         """The answers by endpoint. Raises the first failure where there is nothing else."""
         chosen = self._replicas.members if asked is None else asked
-        results = await asyncio.gather(*(_answer(ask(each.triton)) for each in chosen))
+        results = await asyncio.gather(*(_answer(ask, each) for each in chosen))
         failures = [result for result in results if isinstance(result, GatewayError)]
         if len(failures) == len(results):
             raise (
@@ -156,9 +163,10 @@ class EveryTriton:
         return {each.endpoint: result for each, result in zip(chosen, results, strict=True)}
 
 
-async def _answer(asked: Awaitable[_T]) -> _T | GatewayError:
+async def _answer(ask: Callable[[TritonClient], Awaitable[_T]], replica: Replica) -> _T | GatewayError:
     try:
-        return await asked
+        with replica.asked() as triton:
+            return await ask(triton)
     except GatewayError as error:
         return error
 

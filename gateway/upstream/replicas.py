@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -40,20 +40,31 @@ class Replica:
     failure: GatewayError | None = None  # of the last reading
     inventory: Inventory | None = None  # of the last good one
     readings: int = 0  # under way
+    orders: int = 0  # under way: whatever else it is asked
     leaving: asyncio.Event | None = None  # set by the end of the last call
 
     @property
     def is_busy(self) -> bool:
-        return bool(self.in_flight or self.readings)
+        return bool(self.in_flight or self.readings or self.orders)
+
+    @contextlib.contextmanager
+    def asked(self) -> Iterator[TritonClient]:
+        """Its client for what is neither an inference nor a reading, and whose end its channel has to wait for."""
+        self.orders += 1
+        try:
+            yield self.triton
+        finally:
+            self.orders -= 1
+            self.ended()
 
     async def idle(self) -> None:
-        """Returns when none of its calls and readings is under way."""
+        """Returns when nothing that it was asked is under way."""
         self.leaving = asyncio.Event()
         if self.is_busy:
             await self.leaving.wait()
 
     def ended(self) -> None:
-        """Told of the end of each call and reading."""
+        """Told of the end of each call, reading and order."""
         if self.leaving is not None and not self.is_busy:
             self.leaving.set()
 

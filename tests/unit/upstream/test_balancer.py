@@ -227,6 +227,27 @@ class Names:
         return list(self.addresses)
 
 
+def test_one_that_left_ends_first_what_else_it_was_asked() -> None:
+    """In virtual time; nobody listens at these addresses."""
+
+    async def run() -> None:
+        names, left = Names("127.0.0.2", "127.0.0.3"), []
+        clock = asyncio.get_running_loop().time
+        replicas = Replicas(Endpoints("dns:///tritons:8001", names), clock=clock, left=left.append)
+        async with replicas:
+            await replicas.resolve()
+            with replicas.members[1].asked():
+                names.addresses = ["127.0.0.2"]
+                await replicas.resolve()
+                await asyncio.sleep(100)
+                assert not left
+            await asyncio.sleep(1)
+            assert left == ["127.0.0.3:8001"]
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(run())
+
+
 def test_names_are_looked_up_again_and_again_and_one_that_left_ends_its_calls_first() -> None:
     """In virtual time; nobody listens at these addresses."""
 

@@ -340,7 +340,10 @@ class UpstreamFailed(UpstreamError):
 
 
 class UpstreamContractViolation(UpstreamError):
+    """`said` is the model's own sentence, for whoever wrote the tensors; it may name them, and no more than them."""
+
     code = "upstream_contract_violation"
+    said = ""
 
 
 class UpstreamInvalidResponse(UpstreamError):

@@ -61,9 +61,10 @@ class _Output(NamedTuple):
 
 
 def compare_tensors(stable: Sequence[RawTensor], canary: Sequence[RawTensor]) -> Comparison:
-    """Of two answers with the same outputs in the same order; each counts as a class of its name."""
-    pairs = list(zip(stable, canary, strict=True))
-    found = [_compared(one, other) for one, other in pairs]
+    """Of two answers; each output counts as a class of its name. One that only one of them gave is alike in nothing."""
+    ones, others = ({output.name: output for output in outputs} for outputs in (stable, canary))
+    names = [*ones, *(name for name in others if name not in ones)]
+    found = [_compared(ones.get(name), others.get(name)) for name in names]
     drifts = [output.drift for output in found if output.drift is not None]
     same = [output.share >= AGREED for output in found]
     return Comparison(
@@ -71,8 +72,8 @@ def compare_tensors(stable: Sequence[RawTensor], canary: Sequence[RawTensor]) ->
         overlap=sum(output.share for output in found) / len(found) if found else 1.0,
         drift=_mean(drifts) if drifts else None,
         classes={
-            one.name: ClassTally(agreed=1) if agrees else ClassTally(changed_from=1, changed_to=1)
-            for (one, _), agrees in zip(pairs, same, strict=True)
+            name: ClassTally(agreed=1) if agrees else ClassTally(changed_from=1, changed_to=1)
+            for name, agrees in zip(names, same, strict=True)
         },
     )
 
@@ -87,9 +88,9 @@ def excerpt(outputs: Sequence[RawTensor]) -> Excerpt:
     )
 
 
-def _compared(stable: RawTensor, canary: RawTensor) -> _Output:
+def _compared(stable: RawTensor | None, canary: RawTensor | None) -> _Output:
     """Of one output."""
-    if (stable.datatype, stable.shape) != (canary.datatype, canary.shape):
+    if stable is None or canary is None or (stable.datatype, stable.shape) != (canary.datatype, canary.shape):
         return _Output(0.0, None)
     if stable.datatype == BYTES:
         return _Output(_strings_alike(stable, canary), None)

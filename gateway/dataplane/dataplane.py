@@ -1,6 +1,7 @@
 """classify, detect and infer, top to bottom: find the model, choose a version, decode, call, make an answer of it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -26,8 +27,15 @@ from gateway.domain import (
     Priority,
     RawTensor,
     Variant,
+    is_ample,
 )
-from gateway.errors import GatewayError, InputError, UpstreamContractViolation, ValidationFailed
+from gateway.errors import (
+    DeadlineExceeded,
+    InputError,
+    UpstreamContractViolation,
+    UpstreamError,
+    ValidationFailed,
+)
 from gateway.pool import together
 from gateway.schemas import ClassifyOptions, ClassifyResult, DetectOptions, DetectResult
 from gateway.telemetry.timeline import Stage, Timeline
@@ -104,32 +112,36 @@ class DataPlane:
         What fails before that is raised here, where a canary's failure still falls back.
         """
         job = self._attempts.admissible(self._attempts.assign(call, call.card, call.version))
-        async with self._deadlines.until(job.deadline):
-            job, answers = await self._attempts.serve(
-                job, lambda chosen: self._turns.begin(chosen, call.asked)
-            )
-        life = job.choice.lives.get(job.target.version)
-        return TensorStream(job.target, life, self._told(job.target, answers))
+        ample = is_ample(job.deadline.remaining(self._deadlines.clock()), job.usual)
 
-    async def _told(self, target: ModelVersion, answers: Answers) -> AsyncIterator[Sequence[RawTensor]]:
-        """The answers; whoever judges versions hears of an end that is none."""
+        async def begun(chosen: Job) -> tuple[Answers, float]:
+            with _refusable():
+                return await self._turns.begin(chosen, call.asked)
+
+        async with self._deadlines.until(job.deadline):
+            job, answers = await self._attempts.serve(job, begun)
+        life = job.choice.lives.get(job.target.version)
+        return TensorStream(job.target, life, self._told(job.target, answers, ample=ample))
+
+    async def _told(
+        self, target: ModelVersion, answers: Answers, *, ample: bool
+    ) -> AsyncIterator[Sequence[RawTensor]]:
+        """The answers. Whoever judges versions hears of an end that is none, unless the time that the caller gave, or a
+        caller who does not read, brought it about.
+        """
         try:
             async for outputs in answers:
                 yield outputs
-        except GatewayError as error:
-            self._outcomes.record(target, error, 0.0)
+        except (UpstreamError, DeadlineExceeded) as error:
+            if ample or isinstance(error, UpstreamError):
+                self._outcomes.record(target, error, 0.0)
             raise
         finally:
             self._turns.leave(answers)
 
     async def _exchange(self, call: InferCall) -> list[RawTensor]:
-        """What the model's declaration cannot say and Triton refuses all the same is the caller's to mend."""
-        try:
+        with _refusable():
             return await self._upstream.exchange(call)
-        except UpstreamContractViolation as error:
-            raise ValidationFailed.of(
-                "/inputs", "The model refuses these tensors.", internal=error.internal
-            ) from None
 
     async def probe(self, card: ModelCard, version: str, inputs: Sequence[Content]) -> Probe:
         """What exactly this version makes of some inputs; for those who judge it, and counted for nobody."""
@@ -205,6 +217,20 @@ class DataPlane:
         answers = await together([self._turns.take(job, self._upstream.infer, batch) for batch in batches])
         outputs = [_joined([answer[output.name] for answer, _ in answers]) for output in card.outputs]
         return outputs, max(seconds for _, seconds in answers)
+
+
+@contextmanager
+def _refusable() -> Iterator[None]:
+    """What the model's declaration cannot say and Triton refuses all the same is the caller's to mend."""
+    try:
+        yield
+    except UpstreamContractViolation as error:
+        told = (
+            f"The model refuses these tensors: {error.said}"
+            if error.said
+            else "The model refuses these tensors."
+        )
+        raise ValidationFailed.of("/inputs", told, internal=error.internal) from None
 
 
 def _joined(batches: Sequence[Array]) -> Array:

@@ -10,8 +10,9 @@ from typing import Any
 
 import orjson
 
-from gateway.domain import Buffer, ModelVersion, RawTensor, ServedModel, TensorSpec
-from gateway.errors import ValidationFailed
+from gateway.datatypes import BYTES
+from gateway.domain import Array, Buffer, ModelVersion, RawTensor, ServedModel, TensorSpec
+from gateway.errors import UpstreamInvalidResponse, ValidationFailed
 from gateway.schemas import validated
 from gateway.translate import elements, protocol
 from gateway.translate.elements import ElementError
@@ -46,7 +47,7 @@ def parse(body: bytes, model: ServedModel) -> InferRequest:
 def render(request: InferRequest, target: ModelVersion, outputs: Sequence[RawTensor]) -> bytes:
     """One answer as JSON on one line: an output with one element is that element, any other a list.
 
-    Raises ValidationFailed for what JSON cannot carry.
+    Raises UpstreamInvalidResponse for strings that are none.
     """
     answer: dict[str, object] = {"model_name": target.model, "model_version": target.version}
     if request.id:
@@ -86,8 +87,15 @@ def _shape(declared: Sequence[int], count: int) -> tuple[int, ...]:
 
 
 def _plain(tensor: RawTensor) -> object:
-    try:
-        values = elements.unpack(tensor.datatype, tensor.data)
-    except ElementError as error:
-        raise ValidationFailed.of(f"/{tensor.name}", f"{error}.") from None
+    """There is no way here to ask for bytes instead, and a token may be cut in the middle of a letter: so what is not
+    UTF-8 becomes U+FFFD, and a number that is none (orjson writes it so) null.
+    """
+    values: Sequence[Any] | Array
+    if tensor.datatype != BYTES:
+        values = elements.numbers(tensor.datatype, tensor.data)
+    else:
+        try:
+            values = [str(text, "utf-8", "replace") for text in elements.strings(tensor.data)]
+        except ElementError as error:
+            raise UpstreamInvalidResponse("The model's answer is not valid.", internal=str(error)) from None
     return values[0] if len(values) == 1 else values

@@ -114,5 +114,5 @@ class GenerateRequest(_Part):
 class InferenceRequest(_Part):
     id: Annotated[str, Field(max_length=256)] = ""
     parameters: InferParameters = InferParameters()
-    inputs: Annotated[list[TensorInput], Field(min_length=1, max_length=256)]
+    inputs: Annotated[list[TensorInput], Field(max_length=256)]
     outputs: Annotated[list[TensorOutput], Field(max_length=256)] | None = None

@@ -14,8 +14,6 @@ from gateway.translate.tensors import InferRequest
 def check(request: InferRequest, model: ServedModel) -> None:
     """Raises ValidationFailed where names, datatypes or shapes are not the model's."""
     specs = {spec.name: spec for spec in model.inputs}
-    if not request.inputs:
-        raise ValidationFailed.of("/inputs", f"The inputs of the model are {', '.join(specs)}.")
     _check_names("inputs", [tensor.name for tensor in request.inputs], list(specs))
     given = {tensor.name for tensor in request.inputs}
     if missing := [spec.name for spec in model.inputs if spec.name not in given and not spec.optional]:
@@ -29,7 +27,7 @@ def check(request: InferRequest, model: ServedModel) -> None:
 
 def rows(request: InferRequest, model: ServedModel) -> int:
     """How many items a request that fits brings at once."""
-    return request.inputs[0].shape[0] if model.max_batch_size else 1
+    return request.inputs[0].shape[0] if model.max_batch_size and request.inputs else 1
 
 
 def megapixels(request: InferRequest) -> float:

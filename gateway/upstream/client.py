@@ -123,8 +123,12 @@ class TritonClient:
     async def stream(self, call: InferCall) -> AsyncIterator[list[RawTensor]]:
         """The outputs of each answer, as it comes; raises what `infer` does, before or between them.
 
-        It has to be read to its end: a call that is left is cancelled, which Triton before 2.59 does not bear.
+        It has to be read to its end: a call that is left is cancelled, which Triton before 2.59 does not bear. A model
+        that answers once is called as `exchange` does: in a stream Triton says why a call failed, and not its code.
         """
+        if not call.model.decoupled:
+            yield await self.exchange(call)
+            return
         request, timeout = self._request(call)
         request.parameters["triton_enable_empty_final_response"].bool_param = True
         failure = ""
@@ -135,8 +139,11 @@ class TritonClient:
             async for message in replies:
                 reply = _readable(message)
                 failure = failure or reply.error_message
-                if not failure and reply.infer_response.outputs:
-                    yield codec.raw_outputs(reply.infer_response, call)
+                if not failure and not _is_only_the_end(reply.infer_response):
+                    # One without outputs is an answer too: models send it to say that they are still there.
+                    yield (
+                        codec.raw_outputs(reply.infer_response, call) if reply.infer_response.outputs else []
+                    )
         except grpc.aio.AioRpcError as error:
             raise translate(error.code(), error.details() or "") from None
         except grpc.aio.InternalError as error:  # the connection broke between two steps of sending
@@ -260,6 +267,11 @@ def _spelled_out(change: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _metadata(call: InferCall) -> tuple[tuple[str, str], ...] | None:
     return None if call.traceparent is None else (("traceparent", call.traceparent),)
+
+
+def _is_only_the_end(answer: service_pb2.ModelInferResponse) -> bool:
+    """Whether it says that no answer follows, and is none itself."""
+    return not answer.outputs and answer.parameters["triton_final_response"].bool_param
 
 
 def _entry(found: service_pb2.RepositoryIndexResponse.ModelIndex) -> RepositoryEntry:

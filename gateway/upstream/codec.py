@@ -98,18 +98,23 @@ def infer_outputs(
     `batch` is the size that the first dimension must have, or None where the model does not batch.
     Raises UpstreamInvalidResponse for whatever is not what was asked for.
     """
-    found = _outputs(response, target, [spec.name for spec in specs])
+    found = _outputs(response, target)
+    _check_names(found, [spec.name for spec in specs])
     return {spec.name: _array(spec, *found[spec.name], batch) for spec in specs}
 
 
 def raw_outputs(response: service_pb2.ModelInferResponse, call: InferCall) -> list[RawTensor]:
     """The answer's tensors as bytes, in the order in which they were asked for; no value is looked at.
 
+    Where none was asked for by name a model may leave some of its outputs out, as models do that give them on demand.
     Raises UpstreamInvalidResponse for whatever is not what was asked for.
     """
-    wanted = call.wanted
-    found = _outputs(response, call.target, [output.name for output in wanted])
+    found = _outputs(response, call.target)
     specs = {spec.name: spec for spec in call.model.outputs}
+    wanted = call.wanted
+    if call.outputs is None and 0 < len(found) < len(wanted):
+        wanted = [output for output in wanted if output.name in found]
+    _check_names(found, [output.name for output in wanted])
     batch = -1 if call.model.max_batch_size > 0 else None
     return [_raw(specs[output.name], *found[output.name], batch, output.classes) for output in wanted]
 
@@ -117,10 +122,8 @@ def raw_outputs(response: service_pb2.ModelInferResponse, call: InferCall) -> li
 _Output = tuple[service_pb2.ModelInferResponse.InferOutputTensor, bytes]
 
 
-def _outputs(
-    response: service_pb2.ModelInferResponse, target: ModelVersion, wanted: Sequence[str]
-) -> Mapping[str, _Output]:
-    """The outputs by name. Raises UpstreamInvalidResponse where they are not those that were wanted of this version."""
+def _outputs(response: service_pb2.ModelInferResponse, target: ModelVersion) -> Mapping[str, _Output]:
+    """The outputs by name. Raises UpstreamInvalidResponse where another version answered, or one comes twice."""
     if (response.model_name, response.model_version) != (target.model, target.version):
         raise _invalid(
             f"asked {target.model}/{target.version}, {response.model_name}/{response.model_version} answered"
@@ -131,9 +134,14 @@ def _outputs(
         output.name: (output, raw)
         for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
     }
-    if found.keys() != set(wanted) or len(found) != len(response.outputs):
-        raise _invalid(f"outputs {sorted(found)} instead of {list(wanted)}")
+    if len(found) != len(response.outputs):
+        raise _invalid(f"{len(response.outputs)} outputs with {len(found)} names")
     return found
+
+
+def _check_names(found: Mapping[str, _Output], wanted: Sequence[str]) -> None:
+    if found.keys() != set(wanted):
+        raise _invalid(f"outputs {sorted(found)} instead of {list(wanted)}")
 
 
 def _array(

@@ -1,10 +1,14 @@
-"""What a failed gRPC call means, by status code and by the start of Triton's message.
+"""What a failed gRPC call means, by status code and by Triton's message.
 
 The code alone does not say: Triton answers UNAVAILABLE for a full queue, an expired queue timeout, a shutdown, a
 model that is not ready, a wrong restricted-protocol key and a dead connection alike. Anything that Triton refuses in
 a request which the gateway built is the gateway's fault, so INVALID_ARGUMENT is a 502 and never the caller's 400.
+
+A message may be a model's own, which quotes what a caller sent. So Triton's sentences count only where they are the
+whole of it, behind what Triton itself puts before them.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,6 +31,9 @@ from gateway.errors import (
     UpstreamOverloaded,
     UpstreamUnavailable,
 )
+
+_LONGEST_SAID = 500
+_PATH = re.compile(r"(?:/[\w.@-]+){2,}/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +58,34 @@ _REFUSED = _Meaning(UpstreamContractViolation, "The inference server refused the
 _OVERSIZED_ANSWER = _Meaning(UpstreamInvalidResponse, "The model's answer is too large.")
 _OVERSIZED_REQUEST = _Meaning(BodyTooLarge, "The request is too large for the inference server.")
 
-# Searched in order; the text may stand behind "[request id: …] ", so it is looked for anywhere in the message.
-_BY_MESSAGE: Mapping[grpc.StatusCode, tuple[tuple[str, _Meaning], ...]] = {
+_BEFORE = r"(?:\[request id: [^\]]*\] |in ensemble '[^']*', )*"
+
+
+def _says(sentence: str) -> re.Pattern[str]:
+    """Triton's own sentence, on one line and from the begin to the end."""
+    return re.compile(_BEFORE + sentence)
+
+
+# Searched in order.
+_BY_SENTENCE: Mapping[grpc.StatusCode, tuple[tuple[re.Pattern[str], _Meaning], ...]] = {
     grpc.StatusCode.UNAVAILABLE: (
-        ("Exceeds maximum queue size", _QUEUE_FULL),
-        ("Request timeout expired", _QUEUED_TOO_LONG),
-        ("Server is stopping", _DRAINING),
-        ("Server exiting", _DRAINING),
-        ("GRPC server is shutting down", _DRAINING),
-        ("Server not ready", _NOT_READY),
-        ("is not at ready state", _NOT_READY),
-        ("This protocol is restricted", _LOCKED_OUT),
-        # gRPC's own words for a connection that could not be made or did not last.
+        (_says("Exceeds maximum queue size"), _QUEUE_FULL),
+        (_says("Request timeout expired"), _QUEUED_TOO_LONG),
+        (_says("Server is stopping.*"), _DRAINING),
+        (_says("Server exiting.*"), _DRAINING),
+        (_says("GRPC server is shutting down.*"), _DRAINING),
+        (_says("Server not ready"), _NOT_READY),
+        (_says("Request for unknown model: .* is not at ready state"), _NOT_READY),
+        (_says("This protocol is restricted.*"), _LOCKED_OUT),
+    ),
+    grpc.StatusCode.INTERNAL: ((_says(r"Stub process '[^']*' is not healthy\.?"), _DEAD),),
+    # Only models that the catalog holds are ever called, so this is a model that has just gone, or a draining server.
+    grpc.StatusCode.NOT_FOUND: ((_says("Request for unknown model: .*"), _NOT_READY),),
+}
+
+# gRPC's own words, anywhere in its messages: a connection that could not be made or did not last, and sizes.
+_BY_WORDS: Mapping[grpc.StatusCode, tuple[tuple[str, _Meaning], ...]] = {
+    grpc.StatusCode.UNAVAILABLE: (
         ("failed to connect to all addresses", _UNREACHABLE),
         ("Connection refused", _UNREACHABLE),
         ("Connection reset", _UNREACHABLE),
@@ -71,7 +94,6 @@ _BY_MESSAGE: Mapping[grpc.StatusCode, tuple[tuple[str, _Meaning], ...]] = {
         ("Stream removed", _UNREACHABLE),
         ("GOAWAY", _UNREACHABLE),
     ),
-    grpc.StatusCode.INTERNAL: (("is not healthy", _DEAD),),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (
         ("Sent message larger than max", _OVERSIZED_REQUEST),
         ("Received message larger than max", _OVERSIZED_ANSWER),
@@ -84,8 +106,7 @@ _BY_CODE: Mapping[grpc.StatusCode, _Meaning] = {
     grpc.StatusCode.UNKNOWN: _FAILED,
     grpc.StatusCode.INVALID_ARGUMENT: _REFUSED,
     grpc.StatusCode.DEADLINE_EXCEEDED: _TOO_LATE,
-    # Only models that the catalog holds are ever called, so this is a model that has just gone, or a draining server.
-    grpc.StatusCode.NOT_FOUND: _NOT_READY,
+    grpc.StatusCode.NOT_FOUND: _REFUSED,  # by the model's own code: what a tensor names, not the model
     grpc.StatusCode.ALREADY_EXISTS: _FAILED,
     grpc.StatusCode.PERMISSION_DENIED: _LOCKED_OUT,
     grpc.StatusCode.RESOURCE_EXHAUSTED: _QUEUE_FULL,
@@ -101,17 +122,32 @@ _BY_CODE: Mapping[grpc.StatusCode, _Meaning] = {
 
 
 def translate_message(message: str) -> GatewayError:
-    """Our error for a failure that comes without a code, inside a stream."""
-    for code, texts in _BY_MESSAGE.items():
-        if any(text in message for text, _ in texts):
-            return translate(code, message)
-    return translate(grpc.StatusCode.INTERNAL, message)
+    """Our error for a failure that comes without a code, inside a stream.
+
+    Triton would end a stream with a code for those who send `triton_grpc_error`, and 2.51 crashes then, as it does
+    where a call is cancelled.
+    """
+    code = next(
+        (code for code, rows in _BY_SENTENCE.items() if any(says.fullmatch(message) for says, _ in rows)),
+        grpc.StatusCode.INTERNAL,
+    )
+    return translate(code, message)
 
 
 def translate(code: grpc.StatusCode, message: str) -> GatewayError:
     """Our error for a failed call. Triton's own text goes into `internal`: it may hold paths and addresses."""
-    meaning = next(
-        (found for text, found in _BY_MESSAGE.get(code, ()) if text in message),
-        _BY_CODE[code],
+    meaning = (
+        next((found for says, found in _BY_SENTENCE.get(code, ()) if says.fullmatch(message)), None)
+        or next((found for words, found in _BY_WORDS.get(code, ()) if words in message), None)
+        or _BY_CODE[code]
     )
-    return meaning.error(meaning.detail, retry_after=meaning.retry_after, internal=f"{code.name}: {message}")
+    error = meaning.error(meaning.detail, retry_after=meaning.retry_after, internal=f"{code.name}: {message}")
+    if isinstance(error, UpstreamContractViolation):
+        error.said = _first_line(message)
+    return error
+
+
+def _first_line(message: str) -> str:
+    """What a refusal says, without what Triton puts before it, the trace that a backend puts behind, and paths."""
+    line = _PATH.sub("…", re.sub(f"^{_BEFORE}", "", message.partition("\n")[0])[:_LONGEST_SAID])
+    return "".join(letter for letter in line if letter.isprintable()).strip()

@@ -3,9 +3,14 @@
 import asyncio
 
 import grpc
+import grpc.aio
 import httpx
+import numpy as np
+import pytest
 from exposition import Exposition
-from support.fake_triton import FakeTriton, failing
+from support.fake_triton import FakeTriton, Request, Response, answer, failing
+
+ZEROS = {"inputs": [{"name": "images", "datatype": "UINT8", "shape": [1, 3, 8, 8], "data": [0] * 192}]}
 
 
 async def test_a_stream_of_a_model_whose_process_died_is_told_of_as_any_call(
@@ -20,3 +25,46 @@ async def test_a_stream_of_a_model_whose_process_died_is_told_of_as_any_call(
             "gateway_model_healing_total", model="pets", outcome="found"
         ):
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("path", ["generate", "generate_stream"])
+async def test_what_a_model_that_answers_once_refuses_is_the_callers_to_mend(
+    gateway: httpx.AsyncClient, triton: FakeTriton, path: str
+) -> None:
+    triton.infer = failing(grpc.StatusCode.INVALID_ARGUMENT, "prompt too long: 5000 > 4096")
+    reply = await gateway.post(f"/v2/models/pets/{path}", json={"images": [0] * 192})
+    assert reply.status_code == 400, reply.text
+    assert "The model refuses these tensors: prompt too long: 5000 > 4096" in reply.json()["error"]
+
+
+async def test_a_stream_that_its_caller_gave_too_little_time_says_nothing_of_the_version(
+    gateway: httpx.AsyncClient, triton: FakeTriton
+) -> None:
+    made = 0
+
+    async def slower(request: Request, _: grpc.aio.ServicerContext) -> Response:
+        nonlocal made
+        made += 1
+        await asyncio.sleep(0 if made == 1 else 1)
+        return answer(request, np.array([[0.5, 0.3, 0.2]], np.float32))
+
+    triton.infer = slower
+    triton.models["pets"][0].model_transaction_policy.decoupled = True
+    await until_decoupled(gateway)
+    made = 0
+    reply = await gateway.post(
+        "/v2/models/pets/generate_stream", json={"images": [0] * 192}, headers={"x-request-timeout": "500"}
+    )
+    assert reply.status_code == 200, reply.text
+    events = reply.text.strip().split("\n\n")
+    assert ["error" in event for event in events] == [False, True]
+    metrics = Exposition((await gateway.get("/metrics")).text)
+    assert metrics.total("gateway_attempts_total", model="pets", outcome="ok") > 0
+    assert metrics.total("gateway_attempts_total", model="pets", outcome="error") == 0
+
+
+async def until_decoupled(gateway: httpx.AsyncClient) -> None:
+    """Its configuration is read every second."""
+    async with asyncio.timeout(10):
+        while (await gateway.post("/v2/models/pets/infer", json=ZEROS)).status_code != 400:
+            await asyncio.sleep(0.1)

@@ -209,7 +209,12 @@ async def test_a_request_id_that_is_not_well_formed_is_replaced(gateway: httpx.A
     [
         (grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size", 503, "upstream_overloaded"),
         (grpc.StatusCode.UNAVAILABLE, "Server is stopping", 503, "upstream_draining"),
-        (grpc.StatusCode.NOT_FOUND, "Request for unknown model", 503, "model_unavailable"),
+        (
+            grpc.StatusCode.NOT_FOUND,
+            "Request for unknown model: 'pets' is not found",
+            503,
+            "model_unavailable",
+        ),
         (grpc.StatusCode.INVALID_ARGUMENT, "unexpected shape", 502, "upstream_contract_violation"),
         (grpc.StatusCode.INTERNAL, "at /srv/secret/model.py", 502, "upstream_error"),
         (grpc.StatusCode.UNAUTHENTICATED, "", 502, "gateway_misconfigured"),

@@ -147,6 +147,7 @@ async def test_a_stream_whose_caller_left_is_cancelled_only_where_triton_can_bea
         return answer(request, np.array([[0.5, 0.3, 0.2]], np.float32))
 
     triton.infer, triton.version = watched, version
+    triton.models["pets"][0].model_transaction_policy.decoupled = True
     async with serving(triton) as url, serve(url) as client:
         await until_ready(client)
         path, document = "/v2/models/pets/generate_stream", {"images": [0] * 192}

@@ -86,6 +86,17 @@ def test_an_answer_agrees_where_all_of_its_outputs_do() -> None:
     assert found.classes["score"] == ClassTally(agreed=1)
 
 
+def test_an_output_that_only_one_version_gave_is_alike_in_nothing() -> None:
+    score, more = tensor(0.9, name="score"), tensor(0.1, name="more")
+    for one, other in (((score, more), (score,)), ((score,), (more, score))):
+        found = compare(TensorResult(one), TensorResult(other))
+        assert (found.agrees, found.overlap) == (False, 0.5)
+        assert found.classes == {
+            "score": ClassTally(agreed=1),
+            "more": ClassTally(changed_from=1, changed_to=1),
+        }
+
+
 def test_a_large_output_is_compared_in_parts_over_all_of_it() -> None:
     many = np.zeros(1_000_000, np.float32)
     half = many.copy()

@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from gateway.domain import ModelVersion, RawTensor, ServedModel, TensorSpec, Variant
-from gateway.errors import MalformedJson, ValidationFailed
+from gateway.errors import MalformedJson, UpstreamInvalidResponse, ValidationFailed
 from gateway.translate.generate import parse, render
 
 
@@ -81,3 +82,22 @@ def test_one_element_is_a_value_and_several_are_a_list() -> None:
         "two": [1, 2],
         "word": "hi",
     }
+
+
+def test_what_json_cannot_carry_does_not_end_a_stream() -> None:
+    target = ModelVersion("m", "1", Variant.STABLE)
+    asked = parse(b'{"n": 1}', model(TensorSpec("n", "INT32", (1,))))
+    outputs = [
+        RawTensor("logprob", "FP32", (1,), np.float32("-inf").tobytes()),
+        RawTensor("some", "FP16", (2,), np.array([1, np.nan], np.float16).tobytes()),
+        RawTensor("token", "BYTES", (1,), b"\x02\x00\x00\x00\xe2\x82"),
+    ]
+    answer = json.loads(render(asked, target, outputs))
+    assert (answer["logprob"], answer["some"], answer["token"]) == (None, [1.0, None], "\ufffd")
+
+
+def test_strings_without_a_length_are_no_answer() -> None:
+    target = ModelVersion("m", "1", Variant.STABLE)
+    asked = parse(b'{"n": 1}', model(TensorSpec("n", "INT32", (1,))))
+    with pytest.raises(UpstreamInvalidResponse):
+        render(asked, target, [RawTensor("token", "BYTES", (1,), b"\x09\x00\x00\x00hi")])

@@ -88,7 +88,7 @@ def test_parameters_keep_their_kinds() -> None:
 
 
 REFUSED: dict[str, dict[str, Any]] = {
-    "no inputs": {"inputs": []},
+    "no list of inputs": {},
     "a sequence": request(parameters={"sequence_id": 7}),
     "a parameter of Triton's own": request(parameters={"triton_enable_empty_final_response": True}),
     "headers of another server": request(parameters={"headers": "x"}),

@@ -118,6 +118,25 @@ def test_an_output_that_was_not_asked_for_is_no_answer() -> None:
         raw(with_words(), outputs=[WantedOutput("scores")])
 
 
+def test_of_outputs_that_nobody_named_some_may_be_missing_but_not_all() -> None:
+    response = with_words()
+    del response.outputs[1], response.raw_output_contents[1]
+    assert [output.name for output in raw(response)] == ["words"]
+    named = [WantedOutput("scores"), WantedOutput("words")]
+    with pytest.raises(UpstreamInvalidResponse):
+        raw(response, outputs=named)
+    with pytest.raises(UpstreamInvalidResponse):
+        raw(Response(model_name="m", model_version="2"))
+
+
+def test_an_output_that_comes_twice_or_that_nobody_declared_is_no_answer() -> None:
+    for name in ("words", "other"):
+        response = with_words()
+        response.outputs[1].name = name
+        with pytest.raises(UpstreamInvalidResponse):
+            raw(response)
+
+
 def test_classes_are_strings_of_any_shape() -> None:
     response = Response(model_name="m", model_version="2")
     response.outputs.add(name="scores", datatype="BYTES", shape=[2])

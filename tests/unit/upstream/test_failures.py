@@ -21,7 +21,7 @@ from gateway.errors import (
     UpstreamOverloaded,
     UpstreamUnavailable,
 )
-from gateway.upstream.failures import translate
+from gateway.upstream.failures import translate, translate_message
 
 Code = grpc.StatusCode
 
@@ -66,7 +66,27 @@ ROWS = [
     ),
     (Code.INVALID_ARGUMENT, "unexpected shape for input", UpstreamContractViolation, "it refuses our tensor"),
     (Code.INTERNAL, "Stub process 'a_0_0' is not healthy.", BackendDied, "the backend process died"),
+    (
+        Code.INTERNAL,
+        "[request id: 7] in ensemble 'e', Stub process 'a_0_0' is not healthy.",
+        BackendDied,
+        "a backend process of an ensemble died",
+    ),
     (Code.INTERNAL, "ValueError at /models/a/1/model.py:7", UpstreamFailed, "the model raised"),
+    (
+        Code.INTERNAL,
+        "no number: 'Stub process 'a_0_0' is not healthy.'",
+        UpstreamFailed,
+        "it quotes its input",
+    ),
+    (
+        Code.INTERNAL,
+        "Stub process 'a_0_0' is not healthy.\nsaid the caller",
+        UpstreamFailed,
+        "the quote begins its message",
+    ),
+    (Code.UNAVAILABLE, "no 'Server is stopping' here", UpstreamUnavailable, "it quotes a server that stops"),
+    (Code.NOT_FOUND, "no such adapter", UpstreamContractViolation, "what a tensor names is not there"),
     (
         Code.UNIMPLEMENTED,
         "ModelInfer RPC doesn't support models with decoupled",
@@ -119,3 +139,36 @@ def test_what_may_pass_tells_when_to_try_again() -> None:
         for code, message, expected, _ in ROWS
         if KINDS[expected.code].status == 503
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Stub process 'a_0_0' is not healthy.", BackendDied),
+        ("[request id: 7] Exceeds maximum queue size", UpstreamOverloaded),
+        ("Request for unknown model: 'a' has no available versions", ModelUnavailable),
+        ("cannot read 'Server is stopping'", UpstreamFailed),
+        ("cannot read 'Connection refused'", UpstreamFailed),
+        ("told to fail", UpstreamFailed),
+    ],
+)
+def test_a_failure_in_a_stream_is_known_by_the_whole_of_its_message(
+    message: str, expected: type[GatewayError]
+) -> None:
+    assert type(translate_message(message)) is expected
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("[request id: 7] prompt too long: 5000 > 4096", "prompt too long: 5000 > 4096"),
+        ("no adapter\n\nAt:\n  /models/a/1/model.py(11): execute\n", "no adapter"),
+        ("/models/a/1/x.bin: not there", "…: not there"),
+        ("1/2 of a \x1b[31mword", "1/2 of a [31mword"),
+        ("x" * 1000, "x" * 500),
+    ],
+)
+def test_what_a_model_says_to_tensors_that_it_refuses(message: str, said: str) -> None:
+    error = translate(Code.INVALID_ARGUMENT, message)
+    assert isinstance(error, UpstreamContractViolation)
+    assert error.said == said

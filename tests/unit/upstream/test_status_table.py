@@ -120,7 +120,11 @@ ROWS = {
         says(Code.UNAVAILABLE, "Server not ready"), 503, "model_unavailable", FAILED, 2
     ),
     "the version is not ready": Row(
-        says(Code.UNAVAILABLE, "'pets' version 2 is not at ready state"), 503, "model_unavailable", FAILED, 2
+        says(Code.UNAVAILABLE, "Request for unknown model: 'pets' version 2 is not at ready state"),
+        503,
+        "model_unavailable",
+        FAILED,
+        2,
     ),
     "the restricted key is wrong": Row(
         says(Code.UNAVAILABLE, "This protocol is restricted, expecting header 'k'"),

@@ -162,7 +162,8 @@ class TensorIntake:
     @asynccontextmanager
     async def _inflated(self, sent: Reading, coding: str) -> AsyncIterator[bytes]:
         async with sent as body:
-            unpacked = await self._translated(len(body), inflate, body, coding, self._limit)
+            # On a thread, however few they are: a thousand times as many may come of them.
+            unpacked = await self._pool.run(inflate, body, coding, self._limit)
             with self._bodies.holding(len(unpacked)):
                 yield unpacked
 

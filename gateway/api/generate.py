@@ -30,11 +30,14 @@ _FAILURES = (404, 408, 413, 415, 502, 504)
 
 
 def generate_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
+    async def parsed(body: bytes, card: Card) -> InferRequest:
+        return await intake.from_json(len(body), generate.parse, body, card.served)
+
     async def begun(request: HttpRequest, model: str, version: str | None) -> tuple[TensorCall, TensorStream]:
         """The call with its answers, of which the first is there or the end. Raises GatewayError."""
         asked = intake.asked(request, model, version)
         async with intake.read(request) as body:
-            call = await intake.call(request, asked, body, _parsed)
+            call = await intake.call(request, asked, body, parsed)
             stream = await while_connected(request, dataplane.stream(call))
         intake.note(stream.target, stream.life, call)
         return call, stream
@@ -78,10 +81,6 @@ def generate_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
         )
 
     return Router("/", route_handlers=[generate_stream, generate_once])
-
-
-async def _parsed(body: bytes, card: Card) -> InferRequest:
-    return generate.parse(body, card.served)
 
 
 async def _only(stream: TensorStream) -> Sequence[RawTensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from litestar import Response, Router
 from litestar.params import FromPath
@@ -170,14 +170,24 @@ class TensorIntake:
     async def _parsed(self, body: bytes, header_length: int | None, card: Card) -> InferRequest:
         """The request, in whichever of its forms."""
         if header_length == 0:
-            asked = signature.from_bytes(body, card.served)
-        else:
-            if (header_length or len(body)) > self._json_limit:
-                raise BodyTooLarge(
-                    f"JSON has at most {self._json_limit} bytes: send large tensors as binary data."
-                )
-            asked = await self._translated(len(body), parse, body, header_length)
-        return asked
+            return signature.from_bytes(body, card.served)
+        return await self.from_json(header_length or len(body), parse, body, header_length)
+
+    async def from_json(
+        self,
+        length: int,
+        work: Callable[Concatenate[bytes, _P], InferRequest],
+        body: bytes,
+        /,
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> InferRequest:
+        """What `work` makes of a body that begins with so many bytes of JSON. Raises BodyTooLarge."""
+        if length > self._json_limit:
+            raise BodyTooLarge(
+                f"JSON has at most {self._json_limit} bytes: send large tensors to infer, as binary data."
+            )
+        return await self._translated(len(body), work, body, *args, **kwargs)
 
     async def _translated(
         self, size: int, work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs

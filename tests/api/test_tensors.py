@@ -192,9 +192,10 @@ async def test_what_unpacks_to_nothing_or_to_too_much_is_refused(
 
 
 async def test_json_has_a_smaller_bound_than_tensors(gateway: httpx.AsyncClient, triton: FakeTriton) -> None:
-    reply = await gateway.post(INFER, content=b" " * 100_001)
-    assert reply.status_code == 413
-    assert "binary" in reply.json()["error"]
+    for path in (INFER, "/v2/models/echo/generate", "/v2/models/echo/generate_stream"):
+        reply = await gateway.post(path, content=b" " * 100_001)
+        assert reply.status_code == 413
+        assert "binary" in reply.json()["error"]
     triton.models["wide"] = (
         tensors_config("wide", [("x", "UINT8", [150_000])], [("out_x", "UINT8", [150_000])]),
         ["1"],

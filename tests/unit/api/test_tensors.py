@@ -11,11 +11,16 @@ import pytest
 from gateway.api.body import BodyReader
 from gateway.api.context import Context, HttpRequest, KnownRequest, attach
 from gateway.api.tensors import TensorIntake
-from gateway.errors import Overloaded
+from gateway.domain import ServedModel, TensorSpec
+from gateway.errors import BodyTooLarge, Overloaded
 from gateway.pool import WorkerPool
 from gateway.telemetry.timeline import Timeline
+from gateway.translate import generate
 
 MIB = 1024 * 1024
+MODEL = ServedModel(
+    "m", ("1",), 0, (TensorSpec("n", "INT32", (-1,)),), (TensorSpec("out", "FP32", (1,)),), {}
+)
 BUSY = pytest.raises(Overloaded, match="waiting to be translated")
 
 
@@ -51,3 +56,16 @@ async def test_what_is_packed_is_unpacked_on_a_thread_however_small_it_is(intake
             pass
     async with intake.read(request(packed, "identity")) as body:
         assert body == packed
+
+
+async def test_small_json_is_read_at_once_and_large_json_on_a_thread(intake: TensorIntake) -> None:
+    async def read(numbers: int) -> int:
+        body = b'{"n": [' + b"7," * (numbers - 1) + b"7]}"
+        asked = await intake.from_json(len(body), generate.parse, body, MODEL)
+        return asked.inputs[0].shape[0]
+
+    assert await read(3) == 3
+    with BUSY:
+        await read(50_000)
+    with pytest.raises(BodyTooLarge, match="binary data"):
+        await read(MIB)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.domain import ModelVersion, RawTensor, ServedModel, TensorSpec, Variant
-from gateway.errors import MalformedJson, UpstreamInvalidResponse, ValidationFailed
+from gateway.errors import BodyTooLarge, MalformedJson, UpstreamInvalidResponse, ValidationFailed
 from gateway.translate.generate import parse, render
 
 
@@ -60,6 +60,11 @@ def test_of_thousands_of_parameters_none_is_looked_at() -> None:
     with pytest.raises(ValidationFailed) as refused:
         parse(json.dumps({**loose, "parameters": within}).encode(), model(TensorSpec("n", "INT32", (1,))))
     assert [error.detail for error in refused.value.errors] == ["At most 64 values beside the inputs."]
+
+
+def test_of_millions_of_values_none_is_read() -> None:
+    with pytest.raises(BodyTooLarge, match="infer"):
+        parse(b'{"n": [' + b"1," * 1_000_001, model(TensorSpec("n", "INT32", (-1,))))
 
 
 def test_what_is_no_json_is_refused() -> None:

@@ -35,6 +35,7 @@ _JPEG_SCAN, _JPEG_LAST, _JPEG_EXIF = 0xDA, 0xD9, 0xE1
 _JPEG_METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER = 13  # bytes of its IHDR
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _PNG_COMPRESSED = (b"zTXt", b"iCCP")
 _PNG_MAX_INFLATED = 4 * _MIB  # of all compressed texts and profiles together
@@ -123,7 +124,10 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
-    width, height = struct.unpack_from(">II", data, len(_PNG_SIGNATURE) + 8)
+    """From the first chunk, which has to be the header, as the standard says."""
+    length, kind, width, height = struct.unpack_from(">I4sII", data, len(_PNG_SIGNATURE))
+    if kind != b"IHDR" or length != _PNG_HEADER:
+        raise ImageUndecodable("The PNG does not begin with its header.")
     return width, height
 
 
@@ -168,18 +172,16 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
 
 
 def _inspect_png(data: bytes) -> Anatomy:
-    header, exif, room = b"", b"", _PNG_MAX_INFLATED
+    exif, room = b"", _PNG_MAX_INFLATED
     kept: list[bytes | memoryview] = [_PNG_SIGNATURE]
     for kind, chunk in _png_chunks(data):
-        if kind == b"IHDR":
-            header = header or bytes(chunk[8:-4])
-        elif kind == b"eXIf":
+        if kind == b"eXIf":
             exif = exif or bytes(chunk[8:-4])
         elif kind in _PNG_COMPRESSED:
             room -= _inflated_size(bytes(chunk[8:-4]), room)
         if kind in _PNG_PIXELS:
             kept.append(chunk)
-    width, height = struct.unpack_from(">II", header)
+    width, height = _png_size(data)
     return Anatomy("PNG", width, height, _orientation(exif), 1, b"".join(kept))
 
 

@@ -220,6 +220,9 @@ def test_a_png_without_its_end_is_answered_when_all_pixels_are_there(
             png(header(8, 8, depth=3), chunk(b"IDAT", zlib.compress(bytes(72))), IEND), id="bit depth 3"
         ),
         pytest.param(png(header(8, 8), chunk(b"IDAT", b"not zlib"), IEND), id="pixels that are not zlib"),
+        pytest.param(
+            png(chunk(b"tEXt", bytes(8)), *png_chunks(gray_png(8, 8))), id="a text before the header"
+        ),
     ],
 )
 def test_a_header_that_makes_no_picture_is_undecodable(classify: Classify, content: bytes) -> None:

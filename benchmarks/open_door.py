@@ -17,7 +17,7 @@ from gateway.api.context import context_of
 from gateway.api.cors import Pages
 from gateway.api.inference import Intake, inference_routes
 from gateway.api.middleware import RequestContext
-from gateway.api.tensors import TensorIntake, tensor_routes
+from gateway.api.tensors import TensorBounds, TensorIntake, tensor_routes
 from gateway.canary import Router
 from gateway.catalog import Catalog
 from gateway.dataplane import DataPlane, Deadlines
@@ -114,14 +114,13 @@ def create_app() -> Any:
     pool = WorkerPool(threads=settings.decode_threads, queue=settings.decode_queue)
     nothing: Any = Nothing()
     access: Any = Anybody()
+    limits = Limits(pixels=settings.max_image_pixels, side=settings.max_image_side)
     dataplane = DataPlane(
         catalog=catalog,
         router=Router(nothing),
         admission=Unlimited(),  # type: ignore[arg-type]
         upstream=Direct(triton),
-        translator=Translator(
-            pool, Limits(pixels=settings.max_image_pixels, side=settings.max_image_side), Tokenizers(None)
-        ),
+        translator=Translator(pool, limits, Tokenizers(None)),
         outcomes=nothing,
         mirror=nothing,
         deadlines=Deadlines(settings.request_timeout, settings.max_request_timeout, clock),
@@ -134,8 +133,7 @@ def create_app() -> Any:
         catalog,
         pool,
         nothing,
-        limit=settings.max_tensor_bytes,
-        json_limit=settings.max_body_bytes,
+        TensorBounds(body=settings.max_tensor_bytes, json=settings.max_body_bytes, image=limits),
     )
 
     pictures = Intake(

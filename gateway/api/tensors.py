@@ -20,7 +20,7 @@ from gateway.auth import may_use
 from gateway.calls import TensorAnswer, TensorCall
 from gateway.canary import Life
 from gateway.canary.callers import Callers
-from gateway.catalog import Card, Catalog
+from gateway.catalog import Card, Catalog, ModelCard, Passthrough
 from gateway.dataplane import DataPlane
 from gateway.domain import ModelVersion, Principal, Priority
 from gateway.errors import BodyTooLarge, ValidationFailed, VersionNotFound
@@ -29,7 +29,8 @@ from gateway.priority import PriorityPolicy
 from gateway.ratelimit import cost
 from gateway.schemas import is_version
 from gateway.telemetry.timeline import Stage
-from gateway.translate import signature
+from gateway.translate import image, signature
+from gateway.translate.decode import Limits
 from gateway.translate.tensors import InferAnswer, InferRequest, parse, render
 from gateway.value import value
 
@@ -55,11 +56,17 @@ class Asked:
     urgency: int | None
 
 
-class TensorIntake:
-    """Turns a request into a call, and its outputs into an answer.
+@value
+class TensorBounds:
+    """`body`, after decompression too, and the `json` in it are in bytes; `image` is for models that take a file."""
 
-    `limit` bounds a body after decompression too, `json_limit` the JSON in it, both in bytes.
-    """
+    body: int
+    json: int
+    image: Limits
+
+
+class TensorIntake:
+    """Turns a request into a call, and its outputs into an answer."""
 
     def __init__(
         self,
@@ -69,9 +76,7 @@ class TensorIntake:
         catalog: Catalog,
         pool: WorkerPool,
         callers: Callers,
-        *,
-        limit: int,
-        json_limit: int,
+        bounds: TensorBounds,
     ) -> None:
         self._bodies = bodies
         self._priorities = priorities
@@ -79,8 +84,7 @@ class TensorIntake:
         self._catalog = catalog
         self._pool = pool
         self._callers = callers
-        self._limit = limit
-        self._json_limit = json_limit
+        self._bounds = bounds
 
     async def serve(
         self,
@@ -135,8 +139,9 @@ class TensorIntake:
         with context.timeline.stage(Stage.DECODE):
             tensors = await parsed(body, card)
             signature.check(tensors, card.served)
+            megapixels = await self._megapixels(tensors, card)
         context.priority = self._priority(caller, asked.urgency, _LEVELS.get(tensors.level, Priority.BATCH))
-        units = cost(signature.rows(tensors, card.served), signature.megapixels(tensors))
+        units = cost(signature.rows(tensors, card.served), megapixels)
         await self._access.charge_more(context, units - 1)
         return TensorCall(
             card=card,
@@ -156,14 +161,14 @@ class TensorIntake:
     def read(self, request: HttpRequest) -> AbstractAsyncContextManager[bytes]:
         """The body for the length of a block, as it was before it was compressed."""
         coding = content_coding(request)
-        sent = self._bodies.read(request, limit=self._limit, codings=CODINGS)
+        sent = self._bodies.read(request, limit=self._bounds.body, codings=CODINGS)
         return sent if coding == "identity" else self._inflated(sent, coding)
 
     @asynccontextmanager
     async def _inflated(self, sent: Reading, coding: str) -> AsyncIterator[bytes]:
         async with sent as body:
             # On a thread, however few they are: a thousand times as many may come of them.
-            unpacked = await self._pool.run(inflate, body, coding, self._limit)
+            unpacked = await self._pool.run(inflate, body, coding, self._bounds.body)
             with self._bodies.holding(len(unpacked)):
                 yield unpacked
 
@@ -183,11 +188,18 @@ class TensorIntake:
         **kwargs: _P.kwargs,
     ) -> InferRequest:
         """What `work` makes of a body that begins with so many bytes of JSON. Raises BodyTooLarge."""
-        if length > self._json_limit:
+        if length > self._bounds.json:
             raise BodyTooLarge(
-                f"JSON has at most {self._json_limit} bytes: send large tensors to infer, as binary data."
+                f"JSON has at most {self._bounds.json} bytes: send large tensors to infer, as binary data."
             )
         return await self._translated(len(body), work, body, *args, **kwargs)
+
+    async def _megapixels(self, asked: InferRequest, card: Card) -> float:
+        """How large the inputs are. A picture's file is priced, and refused, by its header, as on /v1."""
+        if not (isinstance(card, ModelCard) and isinstance(card.encoding, Passthrough)):
+            return signature.megapixels(asked)
+        (files,) = asked.inputs
+        return await self._translated(len(files.data), image.megapixels, files.data, self._bounds.image)
 
     async def _translated(
         self, size: int, work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs

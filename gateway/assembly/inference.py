@@ -18,7 +18,7 @@ from gateway.api.models import model_routes
 from gateway.api.protocol import protocol_health_routes, protocol_routes
 from gateway.api.stream import Bounds, Hall, stream_routes
 from gateway.api.stream_frames import Places
-from gateway.api.tensors import TensorIntake, tensor_routes
+from gateway.api.tensors import TensorBounds, TensorIntake, tensor_routes
 from gateway.assembly.far_side import FarSide
 from gateway.assembly.part import Part
 from gateway.assembly.rollouts import Routing
@@ -96,9 +96,7 @@ def path(
         router=Router(routing.table),
         admission=admission,
         upstream=upstream,
-        translator=Translator(
-            pool, Limits(pixels=settings.max_image_pixels, side=settings.max_image_side), far.tokenizers
-        ),
+        translator=Translator(pool, _limits(settings), far.tokenizers),
         outcomes=routing.outcomes,
         mirror=mirror,
         deadlines=Deadlines(settings.request_timeout, settings.max_request_timeout, clock),
@@ -136,8 +134,7 @@ def _doors(
         far.catalog,
         pool,
         routing.callers,
-        limit=settings.max_tensor_bytes,
-        json_limit=settings.max_body_bytes,
+        TensorBounds(body=settings.max_tensor_bytes, json=settings.max_body_bytes, image=_limits(settings)),
     )
     hall = Hall(
         access=access,
@@ -159,6 +156,10 @@ def _doors(
         protocol_routes(far.catalog, far.triton),
         protocol_health_routes(far.catalog),
     ]
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(pixels=settings.max_image_pixels, side=settings.max_image_side)
 
 
 def _gate_policy(settings: Settings) -> Callable[[Lane], GatePolicy]:

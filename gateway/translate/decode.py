@@ -117,13 +117,18 @@ def load(header: Header, enough: tuple[int, int] | None = None) -> Picture:
     return Picture(image, header.width, header.height, reduction)
 
 
+def check_size(width: int, height: int, limits: Limits) -> None:
+    """Raises ImageTooLarge or ImageUndecodable."""
+    if width * height == 0:
+        raise ImageUndecodable("The image has no pixels.")
+    if width * height > limits.pixels or max(width, height) > limits.side:
+        raise _too_large(limits)
+
+
 def _check_cost(anatomy: Anatomy, limits: Limits) -> None:
     """Raises ImageTooLarge or ImageUndecodable before the decoder sets memory aside or takes its first pass."""
+    check_size(anatomy.width, anatomy.height, limits)
     pixels = anatomy.width * anatomy.height
-    if pixels == 0:
-        raise ImageUndecodable("The image has no pixels.")
-    if pixels > limits.pixels or max(anatomy.width, anatomy.height) > limits.side:
-        raise _too_large(limits)
     if anatomy.scans > _MAX_SCANS or anatomy.scans * pixels > _SCANS_OF_LARGEST * limits.pixels:
         raise ImageUndecodable("The JPEG has too many scans for its size.")
 

@@ -13,8 +13,11 @@ import numpy as np
 from PIL import Image
 
 from gateway.catalog import Preprocessing
-from gateway.domain import Array
-from gateway.translate.decode import Limits, Picture, load, open_image
+from gateway.domain import Array, Buffer
+from gateway.errors import InputError
+from gateway.translate import elements
+from gateway.translate.decode import Limits, Picture, check_size, load, open_image
+from gateway.translate.inspection import sniff, stored_size
 
 _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -87,6 +90,15 @@ def checked(data: bytes, limits: Limits) -> File:
     return File(data)
 
 
+def megapixels(files: Buffer, limits: Limits) -> float:
+    """How large the strings of BYTES are, for a network that takes files: pictures as their headers say.
+
+    What is no JPEG, PNG or WebP is the model's to judge, and counts as any string: three bytes are a pixel. Raises
+    InputError for a picture beyond the limits, or one that does not tell its size.
+    """
+    return sum(_megapixels(bytes(file), limits) for file in elements.strings(files))
+
+
 def encode(data: bytes, preprocessing: Preprocessing, limits: Limits) -> Encoded:
     """Bytes of a JPEG, PNG or WebP to the input tensor. Raises InputError."""
     header = open_image(data, limits)
@@ -103,6 +115,16 @@ def encode(data: bytes, preprocessing: Preprocessing, limits: Limits) -> Encoded
         top=plan.top,
     )
     return Encoded(_tensor(canvas, preprocessing), placement)
+
+
+def _megapixels(data: bytes, limits: Limits) -> float:
+    try:
+        sniff(data)
+    except InputError:
+        return len(data) / 3_000_000
+    width, height = stored_size(data)
+    check_size(width, height, limits)
+    return width * height / 1e6
 
 
 def _plan(width: int, height: int, to: Preprocessing) -> _Plan:

@@ -77,7 +77,7 @@ def inspect(data: bytes) -> Anatomy:
     try:
         return {"JPEG": _inspect_jpeg, "PNG": _inspect_png, "WEBP": _inspect_webp}[kind](data)
     except struct.error as error:
-        raise ImageUndecodable("The image's header is damaged.", internal=str(error)) from None
+        raise _damaged(error) from None
 
 
 def sniff(data: bytes) -> Format:
@@ -107,10 +107,19 @@ def megapixels(data: bytes | InputError, most: int) -> float:
     if isinstance(data, InputError):
         return 0.0
     try:
-        width, height = {"JPEG": _jpeg_size, "PNG": _png_size, "WEBP": _webp_size}[sniff(data)](data)
-    except (InputError, struct.error):
+        width, height = stored_size(data)
+    except InputError:
         return 0.0
     return width * height / 1e6 if width * height <= most else 0.0
+
+
+def stored_size(data: bytes) -> tuple[int, int]:
+    """Width and height as the header says them. Raises what `inspect` raises of a header."""
+    kind = sniff(data)
+    try:
+        return {"JPEG": _jpeg_size, "PNG": _png_size, "WEBP": _webp_size}[kind](data)
+    except struct.error as error:
+        raise _damaged(error) from None
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
@@ -275,6 +284,10 @@ def _riff_chunks(data: bytes, end: int) -> Iterator[tuple[bytes, bytes | memoryv
         yield data[start : start + 4], view[start + 8 : start + 8 + size]
         start += 8 + size + size % 2
     raise ImageUndecodable("The WebP has too many chunks.")
+
+
+def _damaged(error: struct.error) -> ImageUndecodable:
+    return ImageUndecodable("The image's header is damaged.", internal=str(error))
 
 
 def _orientation(exif: bytes) -> int:

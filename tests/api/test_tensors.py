@@ -11,6 +11,8 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from exposition import Exposition
+from PIL import Image
 from stack import Addresses, create_key
 from support.fake_triton import (
     CLASSIFIER,
@@ -20,9 +22,11 @@ from support.fake_triton import (
     config,
     echoes,
     failing,
+    prefers_the_first_class,
     serving,
     tensors_config,
 )
+from support.pictures import encoded
 from support.serving import Serve, until_ready
 
 INFER = "/v2/models/echo/infer"
@@ -37,6 +41,14 @@ async def triton() -> FakeTriton:
     one = ("x", "INT16", [2])
     fake.models["single"] = (tensors_config("single", [one], [("out_x", "INT16", [2])]), ["1"])
     fake.models["pets"] = (config("pets", CLASSIFIER, output=[3]), ["1", "2"])
+    takes_files = {
+        "gateway.task": "image-classification",
+        "gateway.input": "encoded",
+        "gateway.labels": "cat\ndog\nfox",
+        "gateway.activation": "none",
+    }
+    scores = ("scores", "FP32", [3])
+    fake.models["files"] = (tensors_config("files", [("FILE", "BYTES", [1])], [scores], takes_files), ["1"])
     return fake
 
 
@@ -348,17 +360,75 @@ async def test_a_model_that_is_not_the_callers_is_as_if_it_were_not_there(
     assert [entry["name"] for entry in stats] == ["pets"]
 
 
+def left(reply: httpx.Response) -> int:
+    return int(reply.headers["ratelimit"].split("r=")[1].split(";")[0])
+
+
 async def test_each_row_and_each_megapixel_of_elements_costs_a_unit(
     gateway: httpx.AsyncClient, plain_key: str
 ) -> None:
-    def left(reply: httpx.Response) -> int:
-        return int(reply.headers["ratelimit"].split("r=")[1].split(";")[0])
-
     key = {"x-api-key": plain_key}
     before = left(await gateway.get("/v2", headers=key))
     inputs = [{**X, "shape": [3, 2], "data": [1] * 6}, {**WORDS, "shape": [3, 1], "data": ["a"] * 3}]
     reply = await gateway.post(INFER, json={"inputs": inputs}, headers=key)
     assert before - left(reply) == 3
+
+
+def packed(*files: bytes) -> tuple[bytes, dict[str, str]]:
+    """A request of these strings as bytes, and the header that says where they begin."""
+    data = b"".join(len(file).to_bytes(4, "little") + file for file in files)
+    tensor = {
+        "name": "FILE",
+        "datatype": "BYTES",
+        "shape": [len(files), 1],
+        "parameters": {"binary_data_size": len(data)},
+    }
+    header = json.dumps({"inputs": [tensor]}).encode()
+    return header + data, {"inference-header-content-length": str(len(header))}
+
+
+def blank(width: int, height: int, kind: str = "PNG") -> bytes:
+    return encoded(Image.new("1", (width, height)), kind)
+
+
+async def test_a_picture_for_a_model_that_takes_its_file_costs_the_same_as_on_v1(
+    gateway: httpx.AsyncClient, triton: FakeTriton, plain_key: str
+) -> None:
+    triton.infer = prefers_the_first_class
+    key = {"x-api-key": plain_key}
+    picture = blank(3000, 1500)
+    raw = {"inference-header-content-length": "0"}
+
+    async def spent(path: str, content: bytes, headers: dict[str, str]) -> int:
+        before = left(await gateway.get("/v2", headers=key))
+        reply = await gateway.post(path, content=content, headers={**headers, **key})
+        assert reply.status_code == 200, reply.text
+        return before - left(reply)
+
+    assert await spent("/v1/classify?model=files", picture, {"content-type": "image/png"}) == 5
+    assert await spent("/v2/models/files/infer", picture, raw) == 5
+    assert await spent("/v2/models/files/infer", *packed(picture, b"no picture", picture)) == 12
+    assert await spent("/v2/models/files/infer", b"no picture", raw) == 1
+    assert await spent("/v2/models/files/infer", bytes(150_000), raw) == 1
+
+
+@pytest.mark.parametrize(
+    ("picture", "status", "code"),
+    [
+        pytest.param(blank(8000, 6000), 413, "image_too_large", id="too many pixels"),
+        pytest.param(blank(9000, 1, "JPEG"), 413, "image_too_large", id="a side that is too long"),
+        pytest.param(blank(8, 8)[:20], 400, "image_undecodable", id="a size that is not told"),
+    ],
+)
+async def test_a_picture_beyond_the_bounds_does_not_reach_a_model_that_takes_its_file(
+    gateway: httpx.AsyncClient, triton: FakeTriton, picture: bytes, status: int, code: str
+) -> None:
+    content, headers = packed(blank(8, 8), picture)
+    reply = await gateway.post("/v2/models/files/infer", content=content, headers=headers)
+    assert (reply.status_code, set(reply.json())) == (status, {"error"})
+    assert triton.requests == []
+    counted = Exposition((await gateway.get("/metrics")).text)
+    assert counted.total("gateway_problems_total", problem=code) == 1
 
 
 @pytest.mark.parametrize(("level", "applied"), [(0, 1), (1, 1), (2, 2), (3, 3), (900, 3)])
@@ -469,6 +539,6 @@ async def test_a_path_that_only_looks_like_the_protocols_has_problems(gateway: h
 
 async def test_a_model_without_a_task_is_for_tensors_only(gateway: httpx.AsyncClient) -> None:
     names = [model["name"] for model in (await gateway.get("/v1/models")).json()["models"]]
-    assert names == ["pets"]
+    assert names == ["files", "pets"]
     reply = await gateway.post("/v1/classify?model=echo", content=b"x", headers={"content-type": "image/png"})
     assert reply.status_code == 404

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.api.body import BodyReader
 from gateway.api.context import Context, HttpRequest, KnownRequest, attach
-from gateway.api.tensors import TensorIntake
+from gateway.api.tensors import TensorBounds, TensorIntake
 from gateway.domain import ServedModel, TensorSpec
 from gateway.errors import BodyTooLarge, Overloaded
 from gateway.pool import WorkerPool
@@ -33,7 +33,9 @@ async def intake() -> AsyncIterator[TensorIntake]:
         held = asyncio.create_task(pool.run(gate.wait))
         await asyncio.sleep(0)
         bodies = BodyReader(limit=MIB, budget=64 * MIB, seconds=1)
-        yield TensorIntake(bodies, nobody, nobody, nobody, pool, nobody, limit=32 * MIB, json_limit=MIB)
+        yield TensorIntake(
+            bodies, nobody, nobody, nobody, pool, nobody, TensorBounds(body=32 * MIB, json=MIB, image=nobody)
+        )
         gate.set()
         await held
 

@@ -13,7 +13,7 @@ GatewayError
 │   │   ├── HeadTimeout
 │   │   └── BodyTimeout
 │   ├── UpgradeRequired             a WebSocket's path, asked as if it were a page
-│   ├── StreamEnded                 nothing came for too long, or it was open for as long as one may be
+│   ├── StreamEnded                 no frame came for too long, or it was open for as long as one may be
 │   ├── ClientDisconnected
 │   ├── UnsupportedMediaType
 │   ├── UnsupportedEncoding

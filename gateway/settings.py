@@ -165,10 +165,16 @@ class Settings(BaseSettings):
     )
     max_frame_bytes: int = Field(2 * _MIB, ge=1024, le=64 * _MIB, description="Largest frame of a stream.")
     max_streams: int = Field(
-        64, ge=4, le=10_000, description="Streams open at once, per worker; a quarter of them to one caller."
+        64,
+        ge=4,
+        le=10_000,
+        description="Streams open at once, per worker; a quarter of them to one caller, half of them to one tenant.",
     )
     stream_idle: float = Field(
-        60.0, gt=0, le=3600, description="Seconds without a frame after which a stream is closed."
+        60.0,
+        gt=0,
+        le=3600,
+        description="Seconds without a frame after which a stream is closed; options are none.",
     )
     stream_seconds: float = Field(900.0, gt=0, le=86_400, description="Seconds that a stream may be open.")
     max_inputs: int = Field(16, ge=1, le=256, description="Images or texts in one request.")

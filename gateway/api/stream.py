@@ -78,7 +78,7 @@ class StreamRequests(Requests, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`frame` is in bytes; `idle`, without a message, and `length` of a stream in seconds."""
+    """`frame` is in bytes; `idle`, without a frame, and `length` of a stream in seconds."""
 
     frame: int
     idle: float
@@ -149,7 +149,7 @@ class Stream(Generic[_Options, _Result]):
         hall = self._hall
         self._check_page()
         await hall.access.recognise(self._socket, self._context)
-        with hall.places.taken(self._context.caller.id):
+        with hall.places.taken(self._context.caller):
             hall.requests.stream_opened()
             try:
                 await self._both_ways()
@@ -184,19 +184,24 @@ class Stream(Generic[_Options, _Result]):
 
     async def _read(self) -> None:
         """Raises ClientDisconnected, StreamEnded, ValidationFailed."""
-        while True:
-            try:
-                async with asyncio.timeout(self._hall.bounds.idle):
-                    message = await self._socket.receive()
-            except TimeoutError:
-                raise StreamEnded("Nothing came for too long.") from None
-            if message["type"] != "websocket.receive":
-                raise ClientDisconnected("The client closed the stream.")
-            data = message.get("bytes")
-            if data is None:
-                self._asked = self._read_options(message.get("text") or "")
-            else:
-                self._keep(data)
+        try:
+            async with asyncio.timeout(self._hall.bounds.idle) as silence:
+                while True:
+                    await self._read_one(silence)
+        except TimeoutError:
+            raise StreamEnded("No frame came for too long.") from None
+
+    async def _read_one(self, silence: asyncio.Timeout) -> None:
+        """Frames alone put the end of `silence` off: who only sends options holds a place for nothing."""
+        message = await self._socket.receive()
+        if message["type"] != "websocket.receive":
+            raise ClientDisconnected("The client closed the stream.")
+        data = message.get("bytes")
+        if data is None:
+            self._asked = self._read_options(message.get("text") or "")
+        else:
+            self._keep(data)
+            silence.reschedule(asyncio.get_running_loop().time() + self._hall.bounds.idle)
 
     def _read_options(self, text: str) -> _Options:
         """What holds for the frames that come after."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from gateway.domain import Principal
 from gateway.errors import Overloaded, RateLimited
 
 _TRY_AGAIN = 5.0  # seconds
@@ -59,24 +60,30 @@ class Newest:
 
 
 class Places:
-    """At most `most` streams at once, a quarter of them to one caller."""
+    """At most `most` streams at once, a quarter of them to one caller and half of them to one tenant."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._each = most // 4
-        self._open: Counter[str] = Counter()
+        self._by_caller: Counter[str] = Counter()
+        self._by_tenant: Counter[str] = Counter()
 
     @contextmanager
-    def taken(self, caller: str) -> Iterator[None]:
-        """Raises Overloaded; RateLimited where the caller has its share."""
-        if self._open.total() >= self._most:
+    def taken(self, caller: Principal) -> Iterator[None]:
+        """Raises Overloaded; RateLimited where the caller or its tenant has its share."""
+        shares = (
+            (self._by_caller, caller.id, self._most // 4),
+            (self._by_tenant, caller.tenant, self._most // 2),
+        )
+        if self._by_caller.total() >= self._most:
             raise Overloaded("Too many streams are open.", retry_after=_TRY_AGAIN)
-        if self._open[caller] >= self._each:
+        if any(taken[name] >= share for taken, name, share in shares):
             raise RateLimited("Too many of your streams are open.", retry_after=_TRY_AGAIN)
-        self._open[caller] += 1
+        for taken, name, _ in shares:
+            taken[name] += 1
         try:
             yield
         finally:
-            self._open[caller] -= 1
-            if not self._open[caller]:
-                del self._open[caller]
+            for taken, name, _ in shares:
+                taken[name] -= 1
+                if not taken[name]:
+                    del taken[name]

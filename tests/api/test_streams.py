@@ -1,8 +1,9 @@
 """/v1/detect/stream over a real WebSocket: the newest frame wins, every frame is a request, and how a stream ends."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import grpc
 import httpx
@@ -317,6 +318,43 @@ async def test_one_caller_has_a_quarter_of_the_places(triton: FakeTriton, serve:
         async with streaming(client) as third:
             await third.send(PICTURE)
             assert (await third.message())["type"] == "result"
+
+
+async def test_one_tenant_has_half_of_the_places(triton: FakeTriton, serve: Serve, redis: Addresses) -> None:
+    keys = [create_key(redis, "crowd", "infer") for _ in range(3)]
+    async with ready(triton, serve, max_streams=4) as client, AsyncExitStack() as streams:
+
+        async def open_with(key: str) -> Socket:
+            return await streams.enter_async_context(
+                connected(str(client.base_url), PATH, {"x-api-key": key})
+            )
+
+        for key in keys[:2]:
+            stream = await open_with(key)
+            await stream.send(PICTURE)
+            assert (await stream.message())["type"] == "result"
+        assert await (await open_with(keys[2])).ends_with() == ("rate_limited", 4429)
+        other = await open_with(client.headers["x-api-key"])
+        await other.send(PICTURE)
+        assert (await other.message())["type"] == "result"
+
+
+async def test_options_do_not_keep_a_stream_open(triton: FakeTriton, serve: Serve) -> None:
+    async with ready(triton, serve, stream_idle=0.3) as client, streaming(client) as stream:
+        end = asyncio.create_task(stream.ends_with())
+        async with asyncio.timeout(10):
+            while not end.done():
+                await stream.send_options(min_score=0.5)
+                await asyncio.sleep(0.02)
+        assert await end == ("stream_ended", 4408)
+
+
+async def test_frames_keep_a_stream_open(triton: FakeTriton, serve: Serve) -> None:
+    async with ready(triton, serve, stream_idle=1) as client, streaming(client) as stream:
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            await stream.send(PICTURE)
+            assert (await stream.message())["type"] == "result"
 
 
 async def test_without_a_triton_each_frame_is_told_when_to_come_again(serve: Serve) -> None:

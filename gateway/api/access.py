@@ -26,13 +26,14 @@ from gateway.errors import (
     Overloaded,
     RateLimited,
     Unauthenticated,
+    UpstreamFailed,
 )
 from gateway.ratelimit import Decision, RateLimiter, Refusal
 from gateway.telemetry.timeline import Stage
 
 BEARER = "bearer."  # before a token that stands among the subprotocols of a WebSocket
 
-_OUR_FAULT = (502, 503)  # answers that cost the caller nothing
+_OUR_FAULT = (502, 503)  # answers that cost the caller nothing, unless the model has worked for them
 _REASONS = {
     Refusal.QUOTA: "Your quota is spent for the moment.",
     Refusal.IN_FLIGHT: "Too many of your requests are in flight.",
@@ -108,8 +109,12 @@ class Access:
         check_allowed(decision)
 
     def _settle(self, context: Context, principal: Principal, tier: Tier, status: int) -> None:
-        """What was refused for a part of its price gets the rest back as well, else each try would cost a unit."""
-        returned = status in _OUR_FAULT or not context.decisions[-1].allowed
+        """What was refused for a part of its price gets the rest back as well, else each try would cost a unit.
+
+        What a model failed on is paid: it ran, and who knows such a request would make it run for nothing.
+        """
+        ours = status in _OUR_FAULT and context.code != UpstreamFailed.code
+        returned = ours or not context.decisions[-1].allowed
         for decision in context.decisions:
             self._limiter.release(decision)
             if returned:

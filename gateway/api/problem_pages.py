@@ -23,7 +23,10 @@ _RETRY: Mapping[int, str] = {
     503: "Yes, after the seconds in Retry-After. It cost you nothing.",
     504: "Yes, with more time (X-Request-Timeout) or less to do.",
 }
-_RETRY_OF_CODE: Mapping[str, str] = {"image_fetch_failed": "It may work, once the image's host does."}
+_RETRY_OF_CODE: Mapping[str, str] = {
+    "image_fetch_failed": "It may work, once the image's host does.",
+    "upstream_error": "It may work; if it does not, tell the operator. It cost its price: the model ran.",
+}
 _NO_RETRY = "No: the same request gets the same answer."
 
 

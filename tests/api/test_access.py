@@ -305,7 +305,11 @@ async def test_what_a_request_costs_that_is_not_answered(
     assert await spent("POST", "/v1/classify?version=1", 403, large) == 3
     assert await spent("POST", "/v1/classify", 422, large[: len(large) // 2]) == 3
     triton.infer = failing(grpc.StatusCode.INTERNAL, "broken")
+    assert await spent("POST", "/v1/classify", 502, large) == 3
+    triton.infer = failing(grpc.StatusCode.PERMISSION_DENIED, "not you")
     assert await spent("POST", "/v1/classify", 502, large) == 0
+    triton.infer = failing(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
+    assert await spent("POST", "/v1/classify", 503, large) == 0
 
 
 async def test_the_class_that_was_applied_is_told_and_never_above_the_ceiling(

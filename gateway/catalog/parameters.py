@@ -13,6 +13,9 @@ from gateway.domain import ServedModel
 from gateway.schemas import in_words
 
 PREFIX = "gateway."
+# Calls to an instance of a decoupled model: what generates joins them within itself at every step, vLLM up to 256
+# unless told otherwise, and Triton knows of no batch. GATEWAY_MAX_IN_FLIGHT allows a worker as many.
+_STREAMS = 64
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
 
@@ -66,8 +69,10 @@ class GeneralParameters(BaseModel):
         return self.default_version or served.versions[-1]
 
     def capacity_of(self, served: ServedModel) -> int:
-        """What `max_in_flight` says; else for each instance a batch that runs and one that gathers."""
-        return self.max_in_flight or 2 * max(served.max_batch_size, 1) * served.instances
+        """What `max_in_flight` says; else for each instance a batch that runs and one that gathers, or its streams."""
+        batches = 2 * max(served.max_batch_size, 1)
+        each = max(batches, _STREAMS) if served.decoupled else batches
+        return self.max_in_flight or each * served.instances
 
     @property
     def timeout(self) -> float | None:

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.cards import TOKENS, classifier, detector, reader
 
 from gateway.catalog import Activation, Task
-from gateway.catalog.card import read_card
+from gateway.catalog.card import read_card, read_tensor_card
 from gateway.catalog.parameters import CardError, has_task
 from gateway.domain import ServedModel, TensorSpec
 
@@ -146,6 +147,22 @@ def test_keys_without_the_prefix_are_not_ours() -> None:
 def test_a_model_without_a_task_is_not_ours() -> None:
     assert not has_task({"gateway.labels": "a"})
     assert has_task({"gateway.task": "anything"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({"max_batch_size": 8, "instances": 2}, 32, id="two batches an instance"),
+        pytest.param({"max_batch_size": 0}, 2, id="two calls of a model that takes no batches"),
+        pytest.param({"max_batch_size": 0, "decoupled": True}, 64, id="the streams of one that generates"),
+        pytest.param({"max_batch_size": 4, "instances": 2, "decoupled": True}, 128, id="of each instance"),
+        pytest.param({"max_batch_size": 100, "decoupled": True}, 200, id="whatever is more"),
+    ],
+)
+def test_as_many_calls_are_in_flight_as_the_model_puts_to_use(changes: dict[str, Any], expected: int) -> None:
+    assert read_tensor_card(replace(classifier(2), parameters={}, **changes)).capacity == expected
+    limited = {"gateway.max_in_flight": "5"}
+    assert read_tensor_card(replace(classifier(2), parameters=limited, **changes)).capacity == 5
 
 
 def test_without_a_default_version_the_highest_ready_one_answers() -> None:

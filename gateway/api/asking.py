@@ -4,6 +4,7 @@ import re
 from email.utils import formatdate
 
 from gateway.api.context import Connection
+from gateway.api.cookies import cookie_of
 from gateway.canary import Life, Preference, Source
 from gateway.domain import ModelVersion
 from gateway.errors import ValidationFailed
@@ -43,8 +44,8 @@ def preference_of(request: Connection) -> Preference | None:
 
 def named_in(request: Connection, source: Source, name: str) -> str | None:
     """The end user whom a header or a cookie names."""
-    values = request.headers if source is Source.HEADER else request.cookies
-    return values.get(name) or None
+    value = request.headers.get(name) if source is Source.HEADER else cookie_of(request, name)
+    return value or None
 
 
 def urgency_in(request: Connection) -> int | None:

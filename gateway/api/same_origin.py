@@ -6,6 +6,7 @@ has to say that it is of this origin. Requests without the header are judged by 
 """
 
 from gateway.api.context import Connection
+from gateway.api.cookies import cookie_of
 from gateway.api.origins import is_own
 from gateway.errors import Forbidden, Unauthenticated
 
@@ -21,7 +22,7 @@ def session_of(connection: Connection) -> str | None:
         return None
     if not _is_ours(connection):
         raise Forbidden("This was not sent by the console of this gateway.")
-    text = connection.cookies.get(COOKIE)
+    text = cookie_of(connection, COOKIE)
     if not text:
         raise Unauthenticated("Nobody is signed in at the console.")
     return text

@@ -1,5 +1,6 @@
 """Promises about the shape of the project that no type checker holds."""
 
+import ast
 import importlib.util
 import subprocess
 import sys
@@ -78,6 +79,20 @@ def test_codes_are_not_shared() -> None:
     """Apart from a kind without a code of its own, which goes by its parent's."""
     codes = [kind.code for kind in tree(GatewayError) if "code" in vars(kind)]
     assert len(codes) == len(set(codes))
+
+
+def test_nobody_reads_cookies_by_the_frameworks_parser() -> None:
+    """`gateway/api/cookies.py` says why. Litestar reads them for a handler's parameter, too."""
+    ways = {"cookies", "CookieParameter", "FromCookie", "RequestCookies"}
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in Path(ROOT, "gateway").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Attribute) and node.attr in ways)
+        or (isinstance(node, ast.Name) and node.id in ways)
+        or (isinstance(node, ast.arg) and node.arg in ways)
+    ]
+    assert found == []
 
 
 def test_nothing_is_patched_and_nothing_is_skipped_in_the_tests() -> None:

@@ -136,7 +136,7 @@ class Withdrawal(_Admin):
         ge=1,
         le=MAX_SECONDS,
         allow_inf_nan=False,
-        description="How long the id stays on the list; the default outlives every token that exists now.",
+        description="How long the id stays on the list; the default outlives every token and session that exists now.",
     )
 
 

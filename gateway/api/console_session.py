@@ -14,9 +14,8 @@ from gateway.api.header_fields import SESSION, UNKEPT
 from gateway.api.operations import EmptyOperation
 from gateway.api.same_origin import COOKIE
 from gateway.auth import ConsoleSessions, DeniedTokens, DenyList
-from gateway.auth.console import LIFETIME
+from gateway.auth.denylist import OUTLIVES_ALL
 from gateway.auth.scopes import ANY_ADMINISTRATION
-from gateway.auth.tokens import LEEWAY
 from gateway.domain import Principal
 from gateway.errors import Overloaded
 from gateway.store import StoreAway
@@ -71,7 +70,7 @@ def console_session_routes(
         caller = context_of(request).caller
         if caller.session is not None:
             try:
-                await withdrawn.end(caller.session, clock() + LIFETIME + LEEWAY)
+                await withdrawn.end(caller.session, clock() + OUTLIVES_ALL)
                 await copy.refresh()  # the other workers read it within a second
             except StoreAway as error:
                 raise Overloaded(

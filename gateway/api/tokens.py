@@ -59,7 +59,7 @@ def withdrawal_routes(store: DeniedTokens, copy: DenyList, audit: Audit) -> Rout
     @delete(
         "/{token_id:str}",
         operation_class=AdminOperation.asking(Withdrawal),
-        summary="End a token, by its jti, or every token of a caller, by the caller's id",
+        summary="End a token, by its jti, or every token and session of a caller, by the caller's id",
         responses=failures(422),
         tags=["tokens"],
     )

@@ -1,9 +1,10 @@
 """Tokens that were ended before their time: one sorted set in Redis, and every worker's copy of it.
 
-A name on the list is a token's `jti`, or the id of a caller (`<issuer>:<sub>`; an API key's id for the tokens made from
-it), which ends every token of that caller. It stays until no token that it means could be valid any more. Workers read
-the list every second. Where they cannot, the copy holds for `max_age`; afterwards no token passes, because one that was
-ended meanwhile could not be told from the others. A store that lost names gets them back from the workers.
+A name on the list is a token's `jti`, or the id of a caller (`<issuer>:<sub>`; an API key's id for the tokens and the
+console's sessions made from it), which ends every token of that caller. It stays until no token that it means could be
+valid any more. Workers read the list every second. Where they cannot, the copy holds for `max_age`; afterwards no token
+passes, because one that was ended meanwhile could not be told from the others. A store that lost names gets them back
+from the workers.
 """
 
 import asyncio
@@ -14,7 +15,9 @@ from typing import Any, Protocol
 import structlog
 from redis.asyncio import Redis
 
+from gateway.auth.console import LIFETIME as SESSION_LIFETIME
 from gateway.auth.issuers import MAX_LIFETIME
+from gateway.auth.sessions import MAX_TTL
 from gateway.auth.tokens import LEEWAY
 from gateway.errors import Overloaded, ValidationFailed
 from gateway.store import Freshness, StoreAway, heed_cancellation, script, text, translated
@@ -23,7 +26,7 @@ DENIED = "gw:denied"
 MAX_SECONDS = 30 * 86_400.0
 MAX_NAME = 1024
 # Nobody's tokens are accepted for longer than this from now on: the longest lifetime, and what two clocks may differ.
-OUTLIVES_ALL = MAX_LIFETIME + 2 * LEEWAY
+OUTLIVES_ALL = max(MAX_LIFETIME, MAX_TTL, SESSION_LIFETIME) + 2 * LEEWAY
 
 _log = structlog.stdlib.get_logger("gateway.auth")
 

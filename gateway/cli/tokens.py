@@ -14,7 +14,7 @@ from gateway.store import StoreAway, connect
 
 @click.group()
 def tokens() -> None:
-    """Tokens: those made for pages, and those of trusted issuers."""
+    """Tokens: those made for pages, those of trusted issuers, and the console's sessions."""
 
 
 @tokens.command()
@@ -24,10 +24,12 @@ def tokens() -> None:
     type=click.FloatRange(1, MAX_SECONDS),
     default=OUTLIVES_ALL,
     show_default=True,
-    help="How long; the default outlives every token that exists now.",
+    help="How long; the default outlives every token and session that exists now.",
 )
 def revoke(token_id: str, seconds: float) -> None:
-    """End the token with this jti, or every token of the caller with this id, on every gateway within two seconds."""
+    """End the token with this jti, or every token and session of the caller with this id, on every gateway within two
+    seconds.
+    """
     settings = load_settings()
 
     async def run() -> None:

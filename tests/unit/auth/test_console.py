@@ -8,6 +8,7 @@ from unit.auth.workshop import NOW, World, api_key, world
 
 from gateway.auth import ApiKey
 from gateway.auth.console import LIFETIME
+from gateway.auth.denylist import OUTLIVES_ALL
 from gateway.auth.tokens import LEEWAY
 from gateway.domain import Principal
 from gateway.errors import AmbiguousCredentials, Forbidden, InvalidToken
@@ -67,6 +68,16 @@ async def test_it_ends_no_later_than_its_key() -> None:
 async def test_it_is_over_when_it_is_signed_out() -> None:
     here, _, session = await signed_in()
     here.denials.names = frozenset({str((await entered(here, session)).session)})
+    with pytest.raises(InvalidToken):
+        await entered(here, session)
+
+
+async def test_it_does_not_come_back_when_it_is_ended_no_longer() -> None:
+    """Made by a clock that goes ahead, and ended by one that is right."""
+    here, record, _ = await signed_in()
+    here.wall.now = NOW + LEEWAY
+    session = here.consoles.begin(record.principal()).text
+    here.wall.now = NOW + OUTLIVES_ALL
     with pytest.raises(InvalidToken):
         await entered(here, session)
 

@@ -85,7 +85,8 @@ class Principal:
 
     `id` names the key, token or subject; `tenant` its owner. `models` None means every model. `quota` overrides the
     tier's bound on the key. `origins` None means that any page may use the credential. `expires_at` is in seconds
-    since the epoch. `session` names the console's session that the caller came by, if one did.
+    since the epoch. `secret_id` tells by which of its secrets a key came, `session` names the console's session that
+    the caller came by, if one did.
     """
 
     id: str
@@ -97,6 +98,7 @@ class Principal:
     quota: Quota | None = None
     origins: frozenset[str] | None = None
     expires_at: float | None = None
+    secret_id: str | None = None
     session: str | None = None
 
 

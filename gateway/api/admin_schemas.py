@@ -68,7 +68,7 @@ class RotateRequest(_Admin):
         ge=0,
         le=30 * 86_400,
         allow_inf_nan=False,
-        description="Seconds that the old key still holds.",
+        description="Seconds that the old key still holds, and with it the tokens and sessions that it made.",
     )
 
 

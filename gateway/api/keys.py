@@ -29,6 +29,13 @@ def key_routes(
     async def noted(request: HttpRequest, action: str, key_id: str) -> None:
         await audit.note(context_of(request).caller.id, Area.KEYS, action, key_id)
 
+    async def shown(request: HttpRequest, action: str, issued: IssuedKey) -> NewKey:
+        """Whatever fails now: the key is made, and its secret must be shown."""
+        await noted(request, action, issued.record.id)
+        with suppress(KeyStoreAway):
+            await ring.refresh()  # the others hear of it; this worker's caller may use the secret at once
+        return NewKey(key=issued.secret, **key_fields(issued.record))
+
     @post(
         "/",
         status_code=201,
@@ -46,10 +53,7 @@ def key_routes(
         _check_giving(request, grant)
         with _translated():
             issued = await store.create(grant)
-        await noted(request, "create", issued.record.id)
-        with suppress(KeyStoreAway):  # the key is made, and its secret must be shown
-            await ring.refresh()  # the others hear of it; this worker's caller may use the key at once
-        return _shown(issued)
+        return await shown(request, "create", issued)
 
     @get("/", summary="List the keys, revoked ones too", responses=failures())
     async def listed() -> KeyList:
@@ -76,8 +80,7 @@ def key_routes(
                 request, (await store.get(key_id)).grant
             )  # its new secret will be the caller's to use
             issued = await store.rotate(key_id, overlap=wanted.overlap)
-        await noted(request, "rotate", key_id)
-        return _shown(issued)
+        return await shown(request, "rotate", issued)
 
     @delete("/{key_id:str}", summary="Revoke a key", responses=failures(404))
     async def revoke(request: HttpRequest, key_id: FromPath[str]) -> None:
@@ -97,10 +100,6 @@ def key_routes(
 def _check_giving(request: HttpRequest, grant: Grant) -> None:
     """Rights only: which tier, ceiling and rate a key gets is the administration's to decide."""
     require_giving(context_of(request).caller, grant.scopes, grant.models)
-
-
-def _shown(issued: IssuedKey) -> NewKey:
-    return NewKey(key=issued.secret, **key_fields(issued.record))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from gateway.auth import keys
 from gateway.auth.keys import KeyHasher, invalid_key
-from gateway.auth.record import accepts
+from gateway.auth.record import accepts, secret_id
 from gateway.auth.ring import KeyRing
 from gateway.auth.throttle import FailureThrottle
 from gateway.auth.tokens import TokenVerifier
@@ -97,4 +97,4 @@ class Authenticator:
         digest = self._hasher.digest(parsed.text)
         if not accepts(record, digest, self._clock()) or record is None:
             raise invalid_key(f"unknown, wrong, expired or revoked: {parsed.id}")
-        return record.principal()
+        return record.principal(secret_id(digest))

@@ -1,7 +1,8 @@
 """Sessions of the console: what a browser holds in place of the API key that somebody signed in with.
 
-Such a session may do what its key may do at that moment, and is over when the key is revoked or expires, when it is
-signed out, or after `LIFETIME`. It is no page's token: only the console's cookie carries it, see `api/same_origin.py`.
+Such a session may do what its key may do at that moment, and is over when the key is revoked or expires, when the
+secret that signed in ends, when it is signed out, or after `LIFETIME`. It is no page's token: only the console's cookie
+carries it, see `api/same_origin.py`.
 """
 
 import secrets
@@ -63,6 +64,7 @@ class ConsoleSessions:
             "iss": _ISSUER,
             "aud": _ISSUER,
             "sub": principal.id,
+            "secret_id": principal.secret_id,
             "jti": secrets.token_hex(16),
             "iat": int(now),
             "exp": int(ends),
@@ -70,7 +72,7 @@ class ConsoleSessions:
         return ConsoleSession(float(claims["exp"]), self._signer.sign(claims))
 
     def principal(self, claims: Claims, origin: str | None) -> Principal:
-        """The key's principal. Raises InvalidToken where the key is gone."""
+        """The key's principal. Raises InvalidToken where the key, or the secret that signed in, is gone."""
         return replace(
             key_of(claims, self._ring, self._clock()),
             origins=_NO_PAGES,  # a token is not made from it

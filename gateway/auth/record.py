@@ -1,6 +1,7 @@
 """An API key as the gateway knows it: what it grants, how long, and the hashes of its secrets. Pure."""
 
 import hmac
+import math
 import re
 import secrets
 from collections.abc import Callable
@@ -96,6 +97,12 @@ class ApiKey:
         expires_at = self.grant.expires_at
         return self.revoked_at is None and (expires_at is None or now < expires_at)
 
+    def holds(self, secret: str, now: float) -> bool:
+        """Whether it is active by the secret with this id: the present one, or the previous one in its time."""
+        if self.previous_hash is not None and secret == secret_id(self.previous_hash):
+            return self.is_active(now) and now < self.previous_until
+        return self.is_active(now) and secret == secret_id(self.hash)
+
     def rotated(self, digest: str, now: float, overlap: float) -> "ApiKey":
         """With a new secret; the one before holds for `overlap` more seconds, any older one ends now."""
         return replace(
@@ -116,9 +123,12 @@ class ApiKey:
         """Whether this state of a key wins over another: revoked beats not revoked, then more changes beat fewer."""
         return (self.revoked_at is not None, self.revision) > (other.revoked_at is not None, other.revision)
 
-    def principal(self) -> Principal:
-        """The caller that presents this key."""
+    def principal(self, secret: str) -> Principal:
+        """The caller that came by the secret with this id, which holds; what is made from it ends with it."""
         grant = self.grant
+        expires_at = grant.expires_at
+        if secret != secret_id(self.hash):
+            expires_at = min(self.previous_until, math.inf if expires_at is None else expires_at)
         return Principal(
             id=self.id,
             tenant=grant.tenant,
@@ -127,7 +137,8 @@ class ApiKey:
             tier=grant.tier,
             priority_ceiling=grant.priority_ceiling,
             quota=grant.quota,
-            expires_at=grant.expires_at,
+            expires_at=expires_at,
+            secret_id=secret,
         )
 
 
@@ -139,6 +150,11 @@ _NOBODY = ApiKey("", Grant("", frozenset(), "", Priority.BATCH), 0, secrets.toke
 def is_tenant(text: str) -> bool:
     """Whether `text` can name an owner."""
     return _TENANT.fullmatch(text) is not None
+
+
+def secret_id(digest: str) -> str:
+    """What tells the secrets of a key apart and may be shown: the beginning of a keyed hash, which leads to none."""
+    return digest[:16]
 
 
 def accepts(record: ApiKey | None, digest: str, now: float) -> bool:

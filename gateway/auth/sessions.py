@@ -1,7 +1,7 @@
 """Short-lived tokens for pages: made from an API key, narrower than it, bound to origins, and dead when it is.
 
-Such a token says which key it came from and what it asks for. What it may do is decided at each use, as the overlap
-with what the key may do now; so its requests also count on the key's own limits.
+Such a token says which key it came from, by which of its secrets, and what it asks for. What it may do is decided at
+each use, as the overlap with what the key may do now; so its requests also count on the key's own limits.
 """
 
 import re
@@ -89,6 +89,7 @@ class SessionTokens:
             "iss": self._rules.issuer,
             "aud": self._rules.audience,
             "sub": principal.id,
+            "secret_id": principal.secret_id,
             "jti": secrets.token_hex(8),
             "iat": int(now),
             "exp": int(ends),
@@ -123,11 +124,13 @@ class SessionTokens:
 
 
 def key_of(claims: Claims, ring: KeyRing, now: float) -> Principal:
-    """Who holds the key that these claims came from. Raises InvalidToken where it is gone."""
-    record = ring.find(claims["sub"])
-    if record is None or not record.is_active(now):
-        raise invalid_token("its API key is gone")
-    return record.principal()
+    """Who holds the key that these claims came from. Raises InvalidToken where it is gone, or its secret of that time:
+    whoever rotates a stolen key ends what the thief has made of it, too.
+    """
+    record, secret = ring.find(claims["sub"]), claims.get("secret_id", "")
+    if record is None or not record.holds(secret, now):
+        raise invalid_token("its API key is gone, or was rotated")
+    return record.principal(secret)
 
 
 def require_key(principal: Principal) -> None:

@@ -78,7 +78,12 @@ def list_() -> None:
 
 @keys.command()
 @click.argument("key_id")
-@click.option("--overlap", default=86_400.0, show_default=True, help="Seconds that the old key still holds.")
+@click.option(
+    "--overlap",
+    default=86_400.0,
+    show_default=True,
+    help="Seconds that the old key, and what it made, still holds.",
+)
 @click.option("--quiet", is_flag=True, help="Print the key and nothing else.")
 def rotate(key_id: str, overlap: float, quiet: bool) -> None:
     """Give a key a new secret."""

@@ -364,6 +364,34 @@ async def test_a_token_for_pages_works_from_its_origin_only_and_dies_with_its_ke
         await asyncio.sleep(0.02)
 
 
+async def test_what_an_old_secret_made_ends_with_it_and_the_new_one_counts_at_once(
+    gateway: httpx.AsyncClient, admin_key: str
+) -> None:
+    admin = {"x-api-key": admin_key}
+    key_id, old = await new_key(gateway, admin_key, scopes=["infer", "admin:keys"])
+    del gateway.headers["x-api-key"]
+
+    async def made_by(key: str) -> tuple[dict[str, str], dict[str, str]]:
+        token = await gateway.post("/v1/tokens", json={"origins": [PAGE]}, headers={"x-api-key": key})
+        signed_in = await gateway.post("/console/session", headers={"x-api-key": key})
+        assert (token.status_code, signed_in.status_code) == (201, 201)
+        gateway.cookies.clear()
+        cookie = signed_in.headers["set-cookie"].split(";")[0]
+        session = {"cookie": cookie, "x-console": "1", "sec-fetch-site": "same-origin"}
+        return bearer(token.json()["token"]) | {"origin": PAGE}, session
+
+    async def statuses(token: dict[str, str], session: dict[str, str]) -> list[int]:
+        asked = (("/v1/models", token), ("/admin/v1/keys", session))
+        return [(await gateway.get(path, headers=headers)).status_code for path, headers in asked]
+
+    before = await made_by(old)
+    assert await statuses(*before) == [200, 200]
+    rotated = await gateway.post(f"/admin/v1/keys/{key_id}/rotate", json={"overlap": 0}, headers=admin)
+    assert await statuses(*before) == [401, 401]
+    after = await made_by(rotated.json()["key"])
+    assert await statuses(*after) == [200, 200]
+
+
 async def test_a_page_of_the_gateways_own_host_is_known_by_its_address(gateway: httpx.AsyncClient) -> None:
     """Browsers send no Origin with a GET to a page's own host."""
     made = await gateway.post("/v1/tokens", json={"origins": [PAGE]})

@@ -24,6 +24,7 @@ from unit.auth.workshop import (
 from gateway.auth import IssuedKey, require_inference, require_scope
 from gateway.auth import keys as key_text
 from gateway.auth.keys import generate, new_id
+from gateway.auth.record import secret_id
 from gateway.domain import Principal
 from gateway.errors import (
     AmbiguousCredentials,
@@ -57,7 +58,7 @@ async def test_a_key_passes_either_way(scheme: str, as_header: bool) -> None:
     text, record = api_key()
     await here.add(record)
     principal = await (ask(here, key=text) if as_header else ask(here, scheme + text))
-    assert principal == record.principal()
+    assert principal == record.principal(secret_id(record.hash))
 
 
 async def test_a_token_passes_as_bearer_only() -> None:
@@ -178,8 +179,8 @@ async def test_a_rotated_key_passes_with_both_secrets_during_the_overlap() -> No
     text, record = api_key()
     new = generate("test", record.id)
     await here.add(record.rotated(HASHER.digest(new), NOW, 60))
-    assert await ask(here, key=text)
-    assert await ask(here, key=new)
+    assert (await ask(here, key=text)).expires_at == NOW + 60
+    assert (await ask(here, key=new)).expires_at is None
     here.wall.now += 60
     assert await ask(here, key=new)
     with pytest.raises(InvalidKey):
@@ -193,7 +194,7 @@ async def test_no_secret_shows_in_anything_that_could_be_printed() -> None:
     forged = signed(claims(), header(), rsa_key("attacker"))
     with structlog.testing.capture_logs() as lines:
         await here.add(record)
-        page = here.sessions.mint(record.principal(), origins=["https://shop.example"])
+        page = here.sessions.mint(record.principal(secret_id(record.hash)), origins=["https://shop.example"])
         here.shelf.empty()
         await here.ring.refresh()
         told: list[object] = []

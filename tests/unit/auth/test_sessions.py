@@ -8,6 +8,7 @@ import pytest
 from unit.auth.workshop import NOW, SESSION_SECRET, World, api_key, claims, grant, header, signed, world
 
 from gateway.auth import ApiKey, SessionToken, SessionTokens
+from gateway.auth.record import secret_id
 from gateway.domain import Principal, Priority, Quota
 from gateway.errors import Forbidden, InvalidToken, ValidationFailed
 
@@ -22,7 +23,7 @@ async def with_key(**fields: Any) -> tuple[World, ApiKey]:
 
 
 def minted(here: World, record: ApiKey, **wishes: Any) -> SessionToken:
-    return here.sessions.mint(record.principal(), **{"origins": [SHOP], **wishes})
+    return here.sessions.mint(record.principal(secret_id(record.hash)), **{"origins": [SHOP], **wishes})
 
 
 async def entered(here: World, token: SessionToken, origin: str | None = SHOP) -> Principal:
@@ -47,6 +48,7 @@ async def test_a_page_gets_the_keys_principal_narrowed() -> None:
         quota=Quota(5, 1.0, 5),
         origins=frozenset({SHOP}),
         expires_at=int(NOW) + 300,
+        secret_id=secret_id(record.hash),
     )
     assert token.expires_at == int(NOW) + 300
 
@@ -105,11 +107,48 @@ async def test_a_revoked_key_takes_its_tokens_along() -> None:
         await entered(here, token)
 
 
-async def test_a_rotated_key_leaves_its_tokens() -> None:
+async def test_a_token_is_over_when_the_secret_is_that_made_it() -> None:
     here, record = await with_key()
     token = minted(here, record)
-    await here.add(record.rotated("b" * 64, NOW, 0))
+    rotated = record.rotated("b" * 64, NOW, 60)
+    await here.add(rotated)
+    here.wall.now += 59
     assert (await entered(here, token)).id == record.id
+    here.wall.now += 1
+    with pytest.raises(InvalidToken):
+        await entered(here, token)
+    assert (await entered(here, minted(here, rotated))).id == record.id
+
+
+async def test_what_the_previous_secret_makes_ends_with_it() -> None:
+    here, record = await with_key(expires_at=NOW + 300)
+    for overlap, lasts in ((60, 60), (600, 300)):
+        rotated = record.rotated("b" * 64, NOW, overlap)
+        await here.add(rotated)
+        token = here.sessions.mint(rotated.principal(secret_id(record.hash)), origins=[SHOP])
+        assert token.expires_at == NOW + lasts
+        assert (await entered(here, token)).expires_at == NOW + lasts
+
+
+async def test_a_second_rotation_ends_what_the_oldest_secret_made() -> None:
+    here, record = await with_key()
+    token = minted(here, record)
+    await here.add(record.rotated("b" * 64, NOW, 600).rotated("c" * 64, NOW, 600))
+    with pytest.raises(InvalidToken):
+        await entered(here, token)
+
+
+async def test_within_the_second_of_a_rotation_the_secret_decides() -> None:
+    """Both were made in the same second, by clocks that differ: the newer one before the older one."""
+    here, record = await with_key()
+    rotated = record.rotated("b" * 64, NOW, 0)
+    newer = minted(here, rotated)
+    here.wall.now += 0.5
+    older = minted(here, record)
+    await here.add(rotated)
+    assert (await entered(here, newer)).id == record.id
+    with pytest.raises(InvalidToken):
+        await entered(here, older)
 
 
 async def test_a_key_that_lost_rights_takes_them_from_its_tokens() -> None:
@@ -153,7 +192,12 @@ async def test_what_is_no_scope_cannot_be_asked_for(scope: str) -> None:
 async def test_a_token_that_names_the_scope_of_keys_does_not_have_it() -> None:
     here, record = await with_key(scopes=frozenset({"infer", "admin:keys"}))
     own: dict[str, Any] = {"iss": "gateway", "aud": "gateway", "sub": record.id, "exp": int(NOW) + 60}
-    body = {**claims(**own), "origins": [SHOP], "scope": "infer admin:keys"}
+    body = {
+        **claims(**own),
+        "secret_id": secret_id(record.hash),
+        "origins": [SHOP],
+        "scope": "infer admin:keys",
+    }
     text = signed(body, header(alg="HS256", typ="gw-session+jwt", kid="session"), SESSION_SECRET)
     assert (await entered(here, SessionToken("", 0, frozenset(), text))).scopes == {"infer"}
 
@@ -246,6 +290,7 @@ FORGERIES: dict[str, tuple[dict[str, Any], dict[str, Any], bytes]] = {
     "another algorithm": ({}, {"alg": "HS512"}, SESSION_SECRET),
     "a life that is too long": ({"exp": int(NOW) + 3600}, {}, SESSION_SECRET),
     "another audience": ({"aud": "other"}, {}, SESSION_SECRET),
+    "another secret of the key": ({"secret_id": "b" * 16}, {}, SESSION_SECRET),
 }
 
 
@@ -255,7 +300,7 @@ async def test_a_token_made_elsewhere_is_refused(
 ) -> None:
     here, record = await with_key()
     own: dict[str, Any] = {"iss": "gateway", "aud": "gateway", "sub": record.id, "exp": int(NOW) + 60}
-    body = {**claims(**own), "origins": [SHOP], "scope": "infer", **said}
+    body = {**claims(**own), "secret_id": secret_id(record.hash), "origins": [SHOP], "scope": "infer", **said}
     token = signed(
         body, header(**{"alg": "HS256", "typ": "gw-session+jwt", "kid": "session", **head}), secret
     )
@@ -266,7 +311,8 @@ async def test_a_token_made_elsewhere_is_refused(
 async def test_the_token_itself_shows_no_secret() -> None:
     here, record = await with_key()
     said = jwt.decode(minted(here, record).text, options={"verify_signature": False})
-    assert set(said) == {"iss", "aud", "sub", "jti", "iat", "exp", "scope", "origins"}
+    assert set(said) == {"iss", "aud", "sub", "jti", "iat", "exp", "scope", "origins", "secret_id"}
+    assert said["secret_id"] == record.hash[:16]
     assert said["sub"] == record.id
     assert said["jti"]
     assert said["exp"] - said["iat"] == 900

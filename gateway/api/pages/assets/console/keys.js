@@ -65,7 +65,7 @@ function row(key, me, reload) {
       key.previous_until && new Date(key.previous_until) > new Date() &&
         h("p", { class: "small muted" }, `old secret until ${format.moment(key.previous_until)}`)),
     h("td", {}, active && h("div", { class: "buttons tight" },
-      h("button", { class: "button quiet", type: "button", "aria-label": `Rotate key ${key.id}`, onclick: () => rotate(key, reload) }, "Rotate"),
+      h("button", { class: "button quiet", type: "button", "aria-label": `Rotate key ${key.id}`, onclick: () => rotate(key, me, reload) }, "Rotate"),
       h("button", { class: "button quiet danger", type: "button", "aria-label": `Revoke key ${key.id}`, onclick: () => revoke(key, me, reload) }, "Revoke"))));
 }
 
@@ -101,12 +101,13 @@ function create(me, reload) {
   });
 }
 
-function rotate(key, reload) {
+function rotate(key, me, reload) {
   const overlap = h("input", { value: "1d" });
   ask({
     title: `Rotate key ${key.id}`,
     confirm: "Rotate",
-    content: [h("p", {}, `The key of ${key.tenant} gets a new secret.`), field("The old one holds for", overlap, "Such as 1h or 1d; 0 ends it now.")],
+    content: [h("p", {}, `The key of ${key.tenant} gets a new secret.`), field("The old one holds for", overlap, "Such as 1h or 1d; 0 ends it now."),
+      key.id === me.key && notice("warn", "You are signed in with this key: your session ends with its old secret.")],
     act: async () => {
       const lasts = format.seconds(overlap.value);
       if (Number.isNaN(lasts)) throw new Error("Say how long like 1h or 1d.");
@@ -131,7 +132,7 @@ function revoke(key, me, reload) {
   });
 }
 
-/** The one moment at which a secret can be read. */
+/** The one moment at which a secret can be read: it outlasts the session, which its own making may have ended. */
 function show(made, title) {
   const secret = h("code", { class: "secret", tabindex: "0" }, made.key);
   const copy = workButton({}, [icon("copy"), "Copy"], async () => {
@@ -139,7 +140,7 @@ function show(made, title) {
     toast("Copied.");
   });
   const close = () => dialog.close();
-  const dialog = h("dialog", { "aria-label": title, onclose: () => { secret.textContent = ""; dialog.remove(); } },
+  const dialog = h("dialog", { class: "once", "aria-label": title, onclose: () => { secret.textContent = ""; dialog.remove(); } },
     h("div", { class: "body" }, h("h2", {}, title), notice("warn", "Copy it now: it is shown this once and kept nowhere."),
       h("pre", { class: "code" }, secret), h("div", { class: "buttons end" }, copy, h("button", { class: "button primary", type: "button", onclick: close }, "I have it"))));
   document.body.append(dialog);

@@ -80,7 +80,7 @@ function ask(over = false) {
   fill(tabs);
   refill(status, null, () => null);
   refill(banner, null, () => null);
-  document.querySelectorAll("dialog").forEach((dialog) => dialog.close());
+  document.querySelectorAll("dialog:not(.once)").forEach((dialog) => dialog.close());
   const door = signin(enter, over);
   fill(main, door.element);
   door.focus();

@@ -14,7 +14,7 @@ from gateway.api.documentation import failures
 from gateway.api.operations import AdminOperation
 from gateway.api.parsing import read_json
 from gateway.auth import Grant, KeyRing
-from gateway.auth.scopes import ADMIN_KEYS, require_giving
+from gateway.auth.scopes import ADMIN_KEYS, is_administration, require_giving
 from gateway.auth.store import IssuedKey, KeyIsRevoked, KeyStore, KeyStoreAway, UnknownKey
 from gateway.domain import Tier
 from gateway.errors import KeyConflict, KeyNotFound, Overloaded, ValidationFailed
@@ -85,6 +85,11 @@ def key_routes(
     @delete("/{key_id:str}", summary="Revoke a key", responses=failures(404))
     async def revoke(request: HttpRequest, key_id: FromPath[str]) -> None:
         with _translated():
+            grant = (await store.get(key_id)).grant
+            if any(map(is_administration, grant.scopes)):
+                _check_giving(
+                    request, grant
+                )  # else the least of those who administer could shut out all others
             await store.revoke(key_id)
             await noted(request, "revoke", key_id)
             await ring.refresh()

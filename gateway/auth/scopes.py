@@ -67,12 +67,16 @@ def require_scope(principal: Principal, scope: str) -> None:
 
 
 def require_giving(principal: Principal, scopes: Iterable[str], models: frozenset[str] | None) -> None:
-    """Raises Forbidden, with its name, for a right that the caller would give away and does not hold itself."""
+    """Raises Forbidden, with its name, for a right that the caller would give, or take from who administers, and does
+    not hold itself.
+    """
     missing = sorted(scope for scope in scopes if not has_scope(principal, scope))
     if missing:
-        raise Forbidden(f"You can give only what you hold; you do not hold the scope {', '.join(missing)}.")
+        raise Forbidden(
+            f"You can give or take only what you hold; you do not hold the scope {', '.join(missing)}."
+        )
     if principal.models is not None and (models is None or models - principal.models):
-        raise Forbidden("You can give only what you hold; you may not use all of these models.")
+        raise Forbidden("You can give or take only what you hold; you may not use all of these models.")
 
 
 def require_inference(principal: Principal) -> None:

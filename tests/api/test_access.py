@@ -528,6 +528,36 @@ async def test_nobody_gets_a_stronger_keys_secret_by_rotating_it(
     assert (await gateway.delete(f"/admin/v1/keys/{key_id}", headers=weak)).status_code == 204
 
 
+@pytest.mark.parametrize(
+    ("scopes", "models", "named"),
+    [
+        (["admin:keys", "admin:models"], None, "the scope admin:models"),
+        (["admin:keys", "infer:pets"], None, "these models"),
+        (["admin:canary"], ["pets"], "the scope admin:canary"),
+    ],
+)
+async def test_who_administers_is_not_shut_out_by_who_holds_less(
+    gateway: httpx.AsyncClient, redis: Addresses, scopes: list[str], models: list[str] | None, named: str
+) -> None:
+    strong = await administrator(gateway, redis, "infer", "admin:keys", "admin:models", "admin:canary")
+    narrow = {"tenant": "shop", "scopes": ["infer:pets", "admin:keys"], "models": ["pets"]}
+    weak = {"x-api-key": (await gateway.post("/admin/v1/keys", json=narrow, headers=strong)).json()["key"]}
+    wanted = {"tenant": "shop", "scopes": scopes, "models": models}
+    made = (await gateway.post("/admin/v1/keys", json=wanted, headers=strong)).json()
+    path = f"/admin/v1/keys/{made['id']}"
+    answer = await gateway.delete(path, headers=weak)
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert named in answer.json()["detail"]
+    assert (await gateway.get(path, headers=strong)).json()["revoked_at"] is None
+    assert (await gateway.delete(path, headers=strong)).status_code == 204
+
+
+async def test_who_administers_may_revoke_its_own_key(gateway: httpx.AsyncClient, redis: Addresses) -> None:
+    own = await administrator(gateway, redis, "infer:pets", "admin:keys")
+    key_id = own["x-api-key"].split("_")[2]
+    assert (await gateway.delete(f"/admin/v1/keys/{key_id}", headers=own)).status_code == 204
+
+
 async def test_a_key_never_shows_in_a_problem_or_the_description(
     gateway: httpx.AsyncClient, caller_key: str
 ) -> None:

@@ -405,7 +405,13 @@ async def test_the_handshake_and_each_frame_count_as_requests(gateway: httpx.Asy
 
 
 async def test_a_path_without_a_stream_is_a_problem_like_everywhere_else(gateway: httpx.AsyncClient) -> None:
-    for path in ("/nowhere", "/v1/classify"):
+    for path in (
+        "/nowhere",
+        "/v1/classify",
+        "/v1/detect//stream",
+        "/v1%2fdetect/stream",
+        "/v1/detect%5Cstream",
+    ):
         async with opened(str(gateway.base_url), path) as (_, refused):
             assert isinstance(refused, Refused)
             assert refused.status == 404

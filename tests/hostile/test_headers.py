@@ -136,6 +136,14 @@ PATHS += [
     b"/livez;x",
     b"/LIVEZ",
     b"/\\livez",
+    b"/v1%2Fmodels",
+    b"/v1%2fmodels",
+    b"/v1/models%2F",
+    b"/v1%5Cmodels",
+    b"/v1/models%5c",
+    b"/admin/v1/keys/a%2Fb",
+    b"/admin/v1/tokens/corp:a%5Cb",
+    b"/v1/models/..%2F..%2Flivez",
     b"/console/../.env",
 ]
 

@@ -323,3 +323,17 @@ def test_a_short_secret_is_refused_without_being_shown() -> None:
     with pytest.raises(ValueError, match="it needs 32") as refused:
         SessionTokens(secret=b"hunter2", ring=here.ring, clock=here.wall)
     assert "hunter2" not in str(refused.value)
+
+
+async def test_a_token_of_an_older_gateway_goes_by_the_older_secret() -> None:
+    here, record = await with_key()
+    own: dict[str, Any] = {"iss": "gateway", "aud": "gateway", "sub": record.id, "exp": int(NOW) + 60}
+    body = {**claims(**own), "origins": [SHOP], "scope": "infer"}
+    text = signed(body, header(alg="HS256", typ="gw-session+jwt", kid="session"), SESSION_SECRET)
+    token = SessionToken("", 0, frozenset(), text)
+    assert (await entered(here, token)).id == record.id
+    await here.add(record.rotated("b" * 64, NOW, 600))
+    assert (await entered(here, token)).id == record.id
+    await here.add(record.rotated("b" * 64, NOW, 0))
+    with pytest.raises(InvalidToken):
+        await entered(here, token)

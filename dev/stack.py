@@ -18,7 +18,6 @@ TRITON_PYTHON = ROOT / ".venv-triton" / "bin" / "python"
 
 _SECRETS_FILE = RUN / "secrets.env"
 _SECRETS = ("GATEWAY_KEY_PEPPER", "GATEWAY_TOKEN_SECRET")
-_MODELS = {"GATEWAY_MODEL_REPOSITORY": str(ROOT / "model_repository")}
 
 # Scopes of a key that may do everything; whoever makes keys can give only what it holds itself.
 ADMINISTRATION = ("infer", "pin-version", "admin:keys", "admin:canary", "admin:models")
@@ -116,7 +115,7 @@ def redis(at: Addresses) -> Part:
 def gateway(at: Addresses, **settings: object) -> Part:
     """`settings` are GATEWAY_… variables by their short name, for instance `workers=2`."""
     environment = {
-        **_MODELS,
+        **_models_environment(),
         "GATEWAY_DRAIN_DELAY": "0",  # nobody balances a load here
         **{f"GATEWAY_{name.upper()}": str(value) for name, value in settings.items()},
         "GATEWAY_HOST": at.gateway_host,
@@ -136,9 +135,15 @@ def _triton_environment(at: Addresses) -> dict[str, str]:
     return {"GATEWAY_TRITON_URL": f"{at.triton_address}:{at.triton_grpc_port}"}
 
 
+def _models_environment() -> dict[str, str]:
+    """Where Triton's launcher takes the models from, when nobody tells it."""
+    folder = os.environ.get("MODEL_REPOSITORY") or "model_repository"
+    return {"GATEWAY_MODEL_REPOSITORY": str(ROOT / folder)}
+
+
 def write_settings(at: Addresses) -> None:
     """Puts beside the secrets what the gateway's command line needs to act on the stack at these addresses."""
-    settings = {**store_environment(at), **_triton_environment(at), **_MODELS}
+    settings = {**store_environment(at), **_triton_environment(at), **_models_environment()}
     private_file(_SECRETS_FILE, "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items()))
 
 

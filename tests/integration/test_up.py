@@ -3,14 +3,16 @@
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
-from stack import ROOT, free_addresses
+from stack import ROOT, RUN, free_addresses
 from support.up import UP, environment, until_printed, up
 
 
@@ -77,3 +79,20 @@ def test_two_stacks_run_side_by_side(tmp_path: Path) -> None:
     with up(free_addresses(), first) as one, up(free_addresses(), second) as other:
         until_printed("Ready in", first, one)
         until_printed("Ready in", second, other)
+
+
+def test_a_folder_of_ones_own_is_the_gateways_too(tmp_path: Path) -> None:
+    """Of a model for texts the gateway reads the tokenizer itself."""
+    at, log, folder = free_addresses(), tmp_path / "log", tmp_path / "models"
+    shutil.copytree(ROOT / "model_repository" / "languages_bert", folder / "tongues")
+    for config in folder.rglob("*.pbtxt"):
+        config.write_text(config.read_text().replace('name: "languages_bert"', 'name: "tongues"'))
+    with up(at, log, MODEL_REPOSITORY=str(folder)) as process:
+        printed = until_printed("Ctrl-C stops everything", log, process)
+        key = re.search(r"Demo key +(\S+)", printed)
+        assert key is not None
+        asked = {"model": "tongues", "inputs": [{"text": "Vereinigte Staaten"}]}
+        headers = {"x-api-key": key[1]}
+        answer = httpx.post(f"{at.gateway_url}/v1/classify", json=asked, headers=headers, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        assert f"GATEWAY_MODEL_REPOSITORY={folder}\n" in (RUN / "secrets.env").read_text()

@@ -8,7 +8,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from gateway.catalog import ModelCard
 from gateway.control import ModelState, VersionState
-from gateway.control.needs import reasons_to_keep
 
 
 class _Control(BaseModel):
@@ -25,7 +24,9 @@ class LoadRequest(_Control):
         description="Merged into the model's configuration (RFC 7396) until the model is unloaded.",
         examples=[{"dynamic_batching": {"max_queue_delay_microseconds": 2000}}],
     )
-    force: bool = Field(default=False, description="Even a change that takes away a version that is needed.")
+    force: bool = Field(
+        default=False, description="Even a change that takes away what is needed, or that does not hold."
+    )
 
 
 class Batches(_Control):
@@ -67,7 +68,9 @@ class VersionView(_Control):
 
 
 class ModelView(_Control):
-    """`callable`: requests to it are answered. `reason`: why not. `needed`: what stands against unloading it."""
+    """`callable`: requests to it are answered. `reason`: why not, or what of its configuration does not hold.
+    `needed`: what stands against unloading it.
+    """
 
     name: str
     task: str | None
@@ -88,10 +91,10 @@ def model_view(state: ModelState) -> ModelView:
     return ModelView(
         name=state.name,
         task=str(card.task) if isinstance(card, ModelCard) else None,
-        callable=card is not None,
+        callable=state.answers,
         reason=state.reason,
         default_version=stable,
-        needed=reasons_to_keep(card, state.route, state.ensembles),
+        needed=state.needed,
         versions=[_version(version) for version in state.versions],
     )
 

@@ -1,11 +1,13 @@
 """GET /v1/models: what can be called, with versions and limits."""
 
+from itertools import chain
+
 from litestar import Router, get
 
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import failures
 from gateway.auth import may_use
-from gateway.catalog import Catalog, ModelCard, Passthrough, Tokenization
+from gateway.catalog import Catalog, ModelCard, Passthrough, Task, Tokenization
 from gateway.schemas import ImageSize, ModelInfo, ModelList, TextSize
 
 
@@ -20,16 +22,22 @@ def model_routes(catalog: Catalog) -> Router:
     )
     def models(request: HttpRequest) -> ModelList:
         caller = context_of(request).caller
-        return ModelList(models=[_info(card) for card in catalog.cards() if may_use(caller, card.name)])
+
+        def allowed(name: str) -> bool:
+            return may_use(caller, name)
+
+        mine = [card for card in catalog.cards() if allowed(card.name)]
+        defaults = {*chain.from_iterable(catalog.defaults(task, allowed)[:1] for task in Task)}
+        return ModelList(models=[_info(card, default=card.name in defaults) for card in mine])
 
     return Router("/", route_handlers=[models])
 
 
-def _info(card: ModelCard) -> ModelInfo:
+def _info(card: ModelCard, *, default: bool) -> ModelInfo:
     return ModelInfo(
         name=card.name,
         task=card.task,
-        default=card.parameters.default,
+        default=default,
         default_version=card.default_version,
         versions=list(card.served.versions),
         labels=list(card.labels),

@@ -57,6 +57,7 @@ class _Snapshot:
     tensor_cards: Mapping[str, TensorCard] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
     differing: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[Task, tuple[str, ...]] = field(default_factory=dict)  # who answers first, first
 
     @property
     def callable(self) -> Mapping[str, Card]:
@@ -121,7 +122,17 @@ class Catalog:
                     tensor_cards[served.name] = card
             except CardError as error:
                 broken[served.name] = str(error)
-        return _Snapshot(cards, tensor_cards, broken, inventory.differing)
+        defaults = {task: self._defaults(task, cards, broken) for task in Task}
+        return _Snapshot(cards, tensor_cards, broken, inventory.differing, defaults)
+
+    def _defaults(
+        self, task: Task, cards: Mapping[str, ModelCard], broken: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """Who was the default stays it when another comes, and while it is loaded again."""
+        saying = sorted(name for name, card in cards.items() if card.task is task and card.parameters.default)
+        before = self._snapshot.defaults.get(task, ())
+        kept = [name for name in before if name in saying or name in broken]
+        return (*kept, *(name for name in saying if name not in kept))
 
     def status(self) -> CatalogStatus:
         """For readiness: is the snapshot recent, and does it hold a model that can be called?"""
@@ -156,6 +167,11 @@ class Catalog:
         """The model's card, or else why there is none; for those who run models, and with Triton's own words."""
         card = self._snapshot.callable.get(name)
         return card, "" if card else self._snapshot.broken.get(name, "")
+
+    def defaults(self, task: Task, allowed: Callable[[str], bool] = lambda _: True) -> list[str]:
+        """The models that say that they are the default for this task; the first is."""
+        cards = self._snapshot.cards
+        return [name for name in self._snapshot.defaults.get(task, ()) if name in cards and allowed(name)]
 
     def differing(self) -> Mapping[str, str]:
         """Models that not all Tritons have with the same configuration, and who differs."""
@@ -204,12 +220,13 @@ class Catalog:
         return ModelNotFound("There is no model of this name that you may use.")
 
     def _default(self, task: Task, allowed: Callable[[str], bool]) -> ModelCard:
+        if defaults := self.defaults(task, allowed):
+            return self._snapshot.cards[defaults[0]]
         cards = [card for card in self.cards() if card.task is task and allowed(card.name)]
-        chosen = [card for card in cards if card.parameters.default] or cards
-        if len(chosen) == 1 or (chosen and chosen[0].parameters.default):
-            return chosen[0]
-        if chosen:
-            names = ", ".join(card.name for card in chosen)
+        if len(cards) == 1:
+            return cards[0]
+        if cards:
+            names = ", ".join(card.name for card in cards)
             raise ValidationFailed("Name a model.", [FieldError("/model", f"One of: {names}.")])
         if self._is_for_others(task, allowed):
             raise ModelNotFound(f"There is no model for {task} that you may use.")

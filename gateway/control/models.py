@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from gateway.canary import Route
 from gateway.canary.table import Live
-from gateway.catalog import Card, CardError, Catalog, card_of
+from gateway.catalog import Card, CardError, Catalog, ModelCard, card_of
 from gateway.catalog.policy import kept
-from gateway.control.needs import reasons_against, reasons_to_keep
+from gateway.control.needs import reasons_against, reasons_to_keep, shortcomings, stable_version
 from gateway.domain import RepositoryEntry, WantedConfig
 from gateway.errors import (
     ControlDisabled,
@@ -67,7 +67,8 @@ class VersionState:
 class ModelState:
     """A model of the repository. `card` is None where it cannot be called; `route` where it has none of its own.
 
-    `reason` is why it cannot be called although Triton serves it; `ensembles` are those of which it is a step.
+    `reason` is why it cannot be called although Triton serves it, or what of its configuration does not hold.
+    `ensembles` are those of which it is a step; `default` is the model that answers for its task where none is named.
     """
 
     name: str
@@ -76,11 +77,22 @@ class ModelState:
     route: Route | None
     ensembles: tuple[str, ...]
     reason: str = ""
+    default: str | None = None
 
     @property
     def serves(self) -> bool:
         """Whether any version of it does."""
         return any(version.state == READY for version in self.versions)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it does so to callers who ask for no version."""
+        return self.card is not None and stable_version(self.card, self.route) in self.card.served.versions
+
+    @property
+    def needed(self) -> list[str]:
+        """What stands against unloading it."""
+        return reasons_to_keep(self.card, self.route, self.ensembles, self.default)
 
 
 @dataclass(frozen=True)
@@ -112,22 +124,27 @@ class ModelControl:
         """Loads it; loaded already, again where its files changed, or with `change` merged into its configuration.
 
         Raises ModelNotFound; ModelInUse for a change that takes away what is needed (unless `force`); ValidationFailed
-        for one with which the model could not be called; ModelNotLoaded, ControlDisabled.
+        for one with which the model could not be called; ModelNotLoaded, ControlDisabled. What its files say and does
+        not hold (a second default, a default version that is not there) is a ModelNotLoaded as well, unless `force`.
         """
         async with self._turn:
             state = await self.model(name)
             config = None if change is None else await self._config(state, change, force=force)
             _settle(await self.triton.load(name, config), serves=state.serves)
             loaded = await self._seen(name)
-            if loaded.card is None and loaded.reason:
+            if loaded.reason and loaded.card is None:
                 raise ModelNotLoaded("Triton has loaded the model, but it cannot be called.", [loaded.reason])
+            if loaded.reason and not force:
+                raise ModelNotLoaded(
+                    "Triton has loaded the model, but not all that it says holds.", [loaded.reason]
+                )
             return loaded
 
     async def unload(self, name: str, *, force: bool = False) -> ModelState:
         """Raises ModelNotFound, ModelInUse for what a route or a default needs (unless `force`), ControlDisabled."""
         async with self._turn:
             state = await self.model(name)
-            if not force and (reasons := reasons_to_keep(state.card, state.route, state.ensembles)):
+            if not force and (reasons := state.needed):
                 raise ModelInUse("The model is needed.", reasons)
             _settle(await self.triton.unload(name), serves=state.serves)
             return await self._seen(name)
@@ -171,8 +188,13 @@ class ModelControl:
             raise ValidationFailed.of(
                 "/config/parameters", f"The model could not be called: {error}."
             ) from None
-        if not force and (reasons := reasons_against(state.card, state.route, card)):
+        if force:
+            return config.text
+        default = self._default(card)
+        if reasons := reasons_against(state.card, state.route, card, default):
             raise ModelInUse("The change takes away what is needed.", reasons)
+        if reasons := shortcomings(card, state.route, default):
+            raise ValidationFailed.of("/config", " ".join(reasons))
         return config.text
 
     async def _seen(self, name: str) -> ModelState:
@@ -192,9 +214,17 @@ class ModelControl:
                 by_version.setdefault(entry.version, []).append(entry)
         versions = [_version(found, known.get((name, version))) for version, found in by_version.items()]
         live = self.routes().get(name)
+        route = live.route if live else None
         card, reason = self.catalog.known(name)
+        default = self._default(card)
+        if card is not None:
+            reason = " ".join(shortcomings(card, route, default))
         ensembles = tuple(self.catalog.ensembles_with(name))
-        return ModelState(name, tuple(versions), card, live.route if live else None, ensembles, reason)
+        return ModelState(name, tuple(versions), card, route, ensembles, reason, default)
+
+    def _default(self, card: Card | None) -> str | None:
+        """The model that answers for its task where none is named and one says that it does."""
+        return next(iter(self.catalog.defaults(card.task)), None) if isinstance(card, ModelCard) else None
 
 
 def _version(found: Sequence[RepositoryEntry], statistics: Mapping[str, Any] | None) -> VersionState:

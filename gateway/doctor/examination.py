@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 from gateway.canary import Route
 from gateway.canary.route import BrokenRoute, from_document
 from gateway.canary.store import RouteStore
-from gateway.catalog import Card, Catalog
+from gateway.catalog import Card, Catalog, Task
 from gateway.doctor import server
-from gateway.doctor.finding import Finding, Report, error
+from gateway.doctor.finding import Finding, Report, error, warning
 from gateway.doctor.keeping import redis_report
 from gateway.doctor.probe import Infers, can_probe, probe
 from gateway.doctor.queues import queue_findings
@@ -95,6 +95,8 @@ class Examination:
                 cards.append(card)
             elif reason:
                 findings.append(_uncallable(name, reason))
+        defaults = {task: self.catalog.defaults(task) for task in Task}
+        findings += [_two_defaults(task, names) for task, names in defaults.items() if len(names) > 1]
         steps = {step for card in cards for step in card.served.steps}
         for card in cards:
             name, is_step = card.name, card.name in steps
@@ -159,6 +161,16 @@ def _differing(model: str, who: str) -> Finding:
         "configurations-differ",
         f"not every Triton has it with the same configuration ({who}): those that differ are not asked for it.",
         f"Give them the same repository, then: gateway models load {model}",
+    )
+
+
+def _two_defaults(task: Task, models: Sequence[str]) -> Finding:
+    return warning(
+        "models",
+        "two-defaults",
+        f"{' and '.join(models)} all say that they are the default for {task}: who names no model gets the one that "
+        "said so first, and after a restart of the gateway the first by name.",
+        "Leave the parameter gateway.default with one of them.",
     )
 
 

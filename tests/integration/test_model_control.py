@@ -165,6 +165,11 @@ def test_a_change_of_the_configuration_holds_until_the_model_is_unloaded(admin: 
             *(409, "model_in_use"),
             id="a policy that keeps nothing",
         ),
+        pytest.param(
+            {"config": {"parameters": {"gateway.default_version": "9"}}},
+            *(422, "validation_failed"),
+            id="a default version that is not there",
+        ),
         pytest.param({"file:1/model.py": "aGFoYQ=="}, 422, "validation_failed", id="files"),
         pytest.param(
             {"config": {"backend": "none_such"}}, 409, "model_not_loaded", id="a backend that is not"
@@ -217,6 +222,22 @@ def test_files_that_load_and_cannot_be_called_are_told_of(
     assert "Its config.pbtxt cannot be read: Triton's log says where." in done.stderr
     config.write_text(text)
     assert gateway_models("load", "wrong").returncode == 0
+
+
+def test_a_second_default_gets_no_request_that_names_no_model(
+    admin: httpx.Client, repository: Path, gateway_models: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    """It comes before the first by name."""
+    shutil.copytree(repository / "digits_classifier", repository / "another")
+    for config in (repository / "another").rglob("*.pbtxt"):
+        config.write_text(config.read_text().replace('name: "digits_classifier"', 'name: "another"'))
+    done = gateway_models("load", "another")
+    assert done.returncode == 1
+    assert "digits_classifier is" in done.stderr
+    assert classify(admin).json()["model"]["name"] == "digits_classifier"
+    listed = {model["name"]: model["default"] for model in admin.get("/v1/models").json()["models"]}
+    assert listed == {"another": False, "digits_classifier": True}
+    assert gateway_models("unload", "another").returncode == 0, "nothing needs it"
 
 
 def test_a_model_that_failed_is_loaded_once_its_files_are_mended(

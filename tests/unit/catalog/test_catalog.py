@@ -78,6 +78,26 @@ async def test_of_several_models_the_one_marked_default_needs_no_name() -> None:
     assert catalog.find(Task.IMAGE_CLASSIFICATION, None, anything).name == "zoo"
 
 
+async def test_the_default_stays_it_when_another_says_so_too_and_while_it_is_loaded_again() -> None:
+    """The other one comes before it by name."""
+    zoo = named("zoo", **{"gateway.default": "true"})
+    registry = Registry([zoo])
+    catalog = catalog_of(registry)
+    await catalog.refresh()
+    registry.served = [named("pets", **{"gateway.default": "true"}), zoo]
+    await catalog.refresh()
+    assert catalog.defaults(Task.IMAGE_CLASSIFICATION) == ["zoo", "pets"]
+    assert catalog.find(Task.IMAGE_CLASSIFICATION, None, anything).name == "zoo"
+    assert catalog.find(Task.IMAGE_CLASSIFICATION, None, lambda name: name != "zoo").name == "pets"
+    registry.served.remove(zoo)
+    registry.unavailable["zoo"] = "LOADING"
+    await catalog.refresh()
+    assert catalog.find(Task.IMAGE_CLASSIFICATION, None, anything).name == "pets"
+    registry.served.append(zoo)
+    await catalog.refresh()
+    assert catalog.find(Task.IMAGE_CLASSIFICATION, None, anything).name == "zoo"
+
+
 async def test_several_models_without_a_default_ask_for_a_name_and_list_them() -> None:
     catalog = catalog_of(Registry([PETS, named("zoo")]))
     await catalog.refresh()

@@ -45,10 +45,11 @@ def _best(
     if len(ids) > top_k:  # sorting a thousand scores for five of them would take longer than all else here
         ids = ids[row[ids] >= np.partition(row[ids], -top_k)[-top_k]]
     order = ids[np.argsort(-row[ids], kind="stable")]
+    told = [(index, round(float(row[index]), 6)) for index in order[:top_k].tolist()]
     return [
-        Prediction(class_id=index, label=labels[index], score=round(float(row[index]), 6))
-        for index in order[:top_k].tolist()
-        if row[index] >= min_score
+        Prediction(class_id=index, label=labels[index], score=score)
+        for index, score in told
+        if score >= min_score
     ]
 
 

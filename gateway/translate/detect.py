@@ -13,6 +13,8 @@ from gateway.translate.boxes import Candidates, decode_yolov8, restore, suppress
 from gateway.translate.heads import decode_detr, decode_end2end
 from gateway.translate.image import Placement
 
+_DECIMALS = 6  # of a score as it is told, which is what the least score is held to
+
 
 def decode(
     outputs: Sequence[Array],
@@ -33,16 +35,18 @@ def decode(
     min_score = parameters.min_score if options.min_score is None else options.min_score
     threshold = parameters.iou_threshold if options.iou_threshold is None else options.iou_threshold
     limit = min(options.top_k or parameters.max_detections, parameters.max_detections)
+    just_below = min_score - 10**-_DECIMALS
     results = []
     singles = zip(*(output.astype(np.float32, copy=False) for output in outputs), strict=True)
     for heads, placement in zip(singles, placements, strict=True):
-        candidates = visible(_candidates(heads, card, parameters, min_score, wanted), placement)
+        candidates = visible(_candidates(heads, card, parameters, just_below, wanted), placement)
         if parameters.boxes == "yolov8":
             found = suppress(candidates, threshold, limit)
         else:
             found = candidates.take(np.arange(min(limit, len(candidates.scores))))
         size = ImageSize(width=placement.width, height=placement.height)
-        detections = _labelled(restore(found, placement), card.labels)
+        told = _labelled(restore(found, placement), card.labels)
+        detections = [each for each in told if each.score >= min_score]
         results.append(DetectResult(image=size, detections=detections))
     return results
 
@@ -87,7 +91,7 @@ def _labelled(found: Candidates, labels: tuple[str, ...]) -> list[Detection]:
         Detection(
             class_id=index,
             label=labels[index],
-            score=round(score, 6),
+            score=round(score, _DECIMALS),
             box=Box(
                 x_min=round(x_min, 2), y_min=round(y_min, 2), x_max=round(x_max, 2), y_max=round(y_max, 2)
             ),

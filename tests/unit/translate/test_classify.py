@@ -43,6 +43,13 @@ def exact_softmax(row: list[float]) -> list[float]:
 
 @STEADY
 @given(logits)
+def test_a_prediction_counts_at_the_very_score_that_was_told(row: list[float]) -> None:
+    every = predictions(row)
+    assert predictions(row, min_score=every[-1].score) == every
+
+
+@STEADY
+@given(logits)
 def test_softmax_agrees_with_exact_arithmetic(row: list[float]) -> None:
     assert by_class(row) == pytest.approx(exact_softmax(row), abs=5.1e-7)  # scores have six decimals
 

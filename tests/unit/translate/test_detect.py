@@ -49,6 +49,14 @@ def test_the_caller_may_ask_for_more_certain_ones() -> None:
     assert scores(SPREAD, min_score=0.65) == [0.9, 0.7]
 
 
+@pytest.mark.parametrize("score", [0.12345678, 0.99999952, 0.3, 1 / 3])
+def test_a_detection_counts_at_the_very_score_that_was_told(score: float) -> None:
+    output = batch([anchor(8, 8, score)])
+    (told,) = scores(output, min_score=0.1)
+    assert scores(output, min_score=told) == [told]
+    assert scores(output, min_score=told + 1e-6 if told < 1 else told) == ([] if told < 1 else [told])
+
+
 def test_the_caller_may_ask_for_every_score() -> None:
     output = batch([anchor(8, 8, 0.3), anchor(24, 8, 0.2)])
     assert scores(output) == [0.3]

@@ -156,7 +156,8 @@ class ServedModel:
     `versions` holds only those that are ready, in ascending order. `max_batch_size` 0 means that the
     model does not batch. `instances` run at the same time. `version_policy` is
     Triton's, as text such as "latest 1". `parameters` are the strings of the model's configuration. A
-    `decoupled` model answers a call any number of times; `steps` are the models that an ensemble is made of.
+    `decoupled` model answers a call any number of times, one with `sequences` only those that say which they belong to;
+    `steps` are the models that an ensemble is made of.
     """
 
     name: str
@@ -168,6 +169,7 @@ class ServedModel:
     instances: int = 1
     version_policy: str = ""
     decoupled: bool = False
+    sequences: bool = False
     steps: tuple[str, ...] = ()
 
 

@@ -14,6 +14,7 @@ VERSION_PATTERN = f"^{_VERSION.pattern}$"
 _MOST_TOLD = 20  # of what is wrong
 _BRANCHES = ("bool", "float", "int", "str", "constrained-int", "constrained-float", "constrained-str")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+_LONGEST_NAME = 128
 _FORMS = {
     _NAME: "A model's name has letters, digits, _, . and -, and begins with a letter or a digit",
     VERSION_PATTERN: "A version is a number from 1 on",
@@ -38,7 +39,12 @@ def is_version(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None and int(text) <= MAX_VERSION
 
 
-ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=_NAME)]
+def is_model_name(text: str) -> bool:
+    """Whether a request could ask for a model by this name."""
+    return len(text) <= _LONGEST_NAME and re.fullmatch(_NAME, text) is not None
+
+
+ModelName = Annotated[str, Field(min_length=1, max_length=_LONGEST_NAME, pattern=_NAME)]
 Version = Annotated[str, Field(pattern=VERSION_PATTERN), BeforeValidator(_version)]
 PriorityName = Literal["interactive", "standard", "batch"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -18,6 +18,7 @@ from gateway.catalog.inputs import (
 )
 from gateway.catalog.outputs import check_outputs, read_outputs
 from gateway.catalog.parameters import (
+    CardError,
     EncodedParameters,
     GeneralParameters,
     Parameters,
@@ -28,6 +29,7 @@ from gateway.catalog.parameters import (
     parse_general,
 )
 from gateway.domain import ServedModel, TensorSpec
+from gateway.schemas import is_model_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ def read_card(served: ServedModel) -> ModelCard:
 
     Raises CardError with a sentence for the operator where the parameters contradict the tensors.
     """
+    _check_calls(served)
     parameters = parse(served.parameters)
     encoding: Preprocessing | Passthrough | Tokenization
     if isinstance(parameters, EncodedParameters):
@@ -116,6 +119,18 @@ def read_card(served: ServedModel) -> ModelCard:
     card = ModelCard(served, parameters, encoding, read_outputs(parameters, served), limit)
     check_outputs(card.parameters, card.outputs, batched=served.max_batch_size > 0)
     return card
+
+
+def _check_calls(served: ServedModel) -> None:
+    """Raises CardError where no request on /v1 could be answered, whatever the parameters say."""
+    if not is_model_name(served.name):
+        raise CardError(
+            f"requests with gateway.task name the model, and {served.name} is no name for one: "
+            "letters, digits, _, . and -, first a letter or a digit, at most 128"
+        )
+    for is_so, how in ((served.decoupled, "decoupled"), (served.sequences, "sequence_batching")):
+        if is_so:
+            raise CardError(f"gateway.task is for models that answer each call by itself, once; it has {how}")
 
 
 def read_tensor_card(served: ServedModel) -> TensorCard:

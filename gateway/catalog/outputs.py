@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.catalog.parameters import CardError, DetectionParameters, Parameters
+from gateway.catalog.parameters import Activation, CardError, DetectionParameters, Parameters
 from gateway.domain import ServedModel, TensorSpec
 
 
@@ -27,6 +27,11 @@ def check_outputs(parameters: Parameters, outputs: Sequence[TensorSpec], *, batc
         if [side for side in shapes[0] if side not in (1, -1)] not in ([classes], []):
             raise CardError(
                 f"output {outputs[0].name} has shape {list(outputs[0].shape)}, gateway.labels has {classes} lines"
+            )
+        if classes == 1 and parameters.activation in (Activation.SOFTMAX, Activation.NONE):
+            raise CardError(
+                f"with gateway.activation {parameters.activation} the score of one label alone is always 1; there is "
+                "sigmoid, and independent for a graph that ends in one"
             )
         return
     for output, shape, expected in zip(outputs, shapes, _expected(parameters.boxes, classes), strict=True):

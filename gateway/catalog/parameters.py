@@ -30,10 +30,13 @@ class Task(StrEnum):
 
 
 class Activation(StrEnum):
-    """What turns the network's output into scores; `none` says that the graph already did."""
+    """What turns the network's output into scores. The graph already did it with `none`, where the scores of all labels
+    sum to 1, and with `independent`, where each label has a probability of its own.
+    """
 
     SOFTMAX = "softmax"
     SIGMOID = "sigmoid"
+    INDEPENDENT = "independent"
     NONE = "none"
 
 

@@ -201,6 +201,7 @@ def served_model(config: model_config_pb2.ModelConfig, versions: Sequence[str]) 
         parameters={key: value.string_value for key, value in config.parameters.items()},
         version_policy=version_policy(config.version_policy),
         steps=tuple(step.model_name for step in config.ensemble_scheduling.step),
+        sequences=config.HasField("sequence_batching"),
         decoupled=config.model_transaction_policy.decoupled,
         instances=sum(group.count * max(1, len(group.gpus)) for group in config.instance_group) or 1,
     )

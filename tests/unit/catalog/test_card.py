@@ -177,7 +177,9 @@ def test_without_a_default_version_the_highest_ready_one_answers() -> None:
         ),
         pytest.param(classifier(5, output=TensorSpec("y", "FP16", (5,))), id="scores in half precision"),
         pytest.param(classifier(5, output=TensorSpec("y", "FP32", (-1,))), id="any number of scores"),
-        pytest.param(classifier(1, output=TensorSpec("y", "FP32", (1,))), id="a single class"),
+        pytest.param(
+            classifier(1, activation="sigmoid", output=TensorSpec("y", "FP32", (1,))), id="a single class"
+        ),
         pytest.param(detector(5, output=TensorSpec("y", "FP32", (9, 8400))), id="a fixed number of anchors"),
         pytest.param(detector(5, output=TensorSpec("y", "FP32", (-1, -1))), id="rows and anchors left open"),
     ],
@@ -209,6 +211,29 @@ def scores(*shape: int, datatype: str = "FP32") -> TensorSpec:
 
 
 BAD = [
+    # calls
+    pytest.param(
+        replace(classifier(), decoupled=True),
+        "gateway.task is for models that answer each call by itself, once; it has decoupled",
+        id="any number of answers",
+    ),
+    pytest.param(
+        replace(classifier(), sequences=True),
+        "gateway.task is for models that answer each call by itself, once; it has sequence_batching",
+        id="calls that belong together",
+    ),
+    pytest.param(
+        classifier(name="_under"),
+        "requests with gateway.task name the model, and _under is no name for one: letters, digits, _, . and -, "
+        "first a letter or a digit, at most 128",
+        id="a name that nobody can ask for",
+    ),
+    pytest.param(
+        classifier(1),
+        "with gateway.activation softmax the score of one label alone is always 1; there is sigmoid, and independent "
+        "for a graph that ends in one",
+        id="a softmax of one score",
+    ),
     # keys
     pytest.param(
         classifier(task="image-clasification"),
@@ -246,7 +271,7 @@ BAD = [
     ),
     pytest.param(
         classifier(activation="relu"),
-        "gateway.activation: Input should be 'softmax', 'sigmoid' or 'none'",
+        "gateway.activation: Input should be 'softmax', 'sigmoid', 'independent' or 'none'",
         id="an activation that is none",
     ),
     pytest.param(

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from gateway.catalog import Activation, Card, ModelCard, Passthrough
+from gateway.catalog import Activation, Card, ModelCard, Passthrough, Task
+from gateway.catalog.parameters import Scores
 from gateway.datatypes import BYTES, SIZES
 from gateway.doctor.finding import Finding, error, warning
 from gateway.domain import (
@@ -27,11 +29,15 @@ from gateway.domain import (
     Variant,
 )
 from gateway.errors import BackendDied, GatewayError, UpstreamInvalidResponse
+from gateway.schemas import ClassifyOptions, DetectOptions
+from gateway.translate import classify, detect
 from gateway.translate.elements import one_string
+from gateway.translate.image import Placement
 
 SECONDS = 10.0
 _FREE = 8  # what a free dimension is given
 _ROUNDED = 0.01  # how far a sum of FP16 is from 1
+_PLACE = Placement(width=_FREE, height=_FREE, scale_x=1, scale_y=1, left=0, top=0)
 
 
 class Infers(Protocol):
@@ -71,25 +77,49 @@ async def probe(triton: Infers, card: Card, version: str, clock: Callable[[], fl
                 "Nothing, if its inputs cannot be zeros; else look at Triton's log.",
             )
         ]
-    return list(_score_findings(card, version, outputs))
+    return list(_findings(card, version, outputs)) if isinstance(card, ModelCard) else []
 
 
-def _score_findings(card: Card, version: str, outputs: Mapping[str, Array]) -> Iterator[Finding]:
-    """A softmax of what is a softmax already keeps the order and makes every score tiny: nobody notices."""
-    if (
-        not isinstance(card, ModelCard)
-        or getattr(card.parameters, "activation", None) is not Activation.SOFTMAX
-    ):
-        return
-    scores = outputs[card.outputs[0].name].astype(np.float64)
-    rows = scores.reshape(len(scores), -1)
-    if len(card.labels) > 1 and (rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=_ROUNDED):
-        yield warning(
-            f"model {card.name}",
-            "scores-twice",
-            f"version {version} answers probabilities that sum to 1, and the gateway makes a softmax of them again.",
-            "Set the parameter gateway.activation to none.",
+def _findings(card: ModelCard, version: str, outputs: Mapping[str, Array]) -> Iterator[Finding]:
+    """What callers would get of these outputs, on /v1."""
+    subject = f"model {card.name}"
+    read = [outputs[spec.name] for spec in card.outputs]
+    try:
+        if card.task is Task.OBJECT_DETECTION:
+            detect.decode(read, [_PLACE], card, DetectOptions(), None)
+        else:
+            classify.decode(read[0], card, ClassifyOptions(), None)
+    except UpstreamInvalidResponse as failure:
+        yield error(
+            subject,
+            "answers-nonsense",
+            f"version {version} answers what its gateway.* parameters do not say, so callers get 502: "
+            f"{failure.internal}",
+            "Compare gateway.labels, and gateway.activation or gateway.boxes, with what the network puts out.",
         )
+        return
+    if (done := _done_already(card, read[0].astype(np.float64))) is not None:
+        yield warning(
+            subject,
+            "scores-twice",
+            f"version {version} answers probabilities, it seems, and the gateway makes scores of them once more.",
+            f"If they are, set the parameter gateway.activation to {done}.",
+        )
+
+
+def _done_already(card: ModelCard, scores: NDArray[np.float64]) -> Activation | None:
+    """The activation that says so, where the scores look as if the graph had made probabilities of them.
+
+    A second softmax, or a second sigmoid, keeps the order and crowds the scores together: nobody notices.
+    """
+    activation = card.parameters.activation if isinstance(card.parameters, Scores) else None
+    within = scores.min() >= 0 and scores.max() <= 1
+    if activation is Activation.SIGMOID and within:
+        return Activation.INDEPENDENT
+    sums = scores.reshape(len(scores), -1).sum(axis=1)
+    if activation is Activation.SOFTMAX and within and np.allclose(sums, 1, atol=_ROUNDED):
+        return Activation.NONE
+    return None
 
 
 def can_probe(model: ServedModel) -> bool:

@@ -29,6 +29,7 @@ class Balancer:
         self._breakers = breakers
         self._draw = draw
         replicas.left = breakers.forget
+        replicas.loaded = breakers.renew
 
     @property
     def can_cancel(self) -> bool:

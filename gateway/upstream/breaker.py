@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from gateway.domain import ModelVersion
+from gateway.domain import ModelVersion, Variant
 from gateway.errors import (
     BackendDied,
     CallCancelled,
@@ -279,6 +279,15 @@ class Breakers:
         """An endpoint that is there no longer."""
         for key in [key for key in self._breakers if key[0] == endpoint]:
             del self._breakers[key]
+
+    def renew(self, endpoint: str, model: str) -> None:
+        """A model that was loaded there: what failed before says nothing of it."""
+        for key, breaker in list(self._breakers.items()):
+            if key[:2] == (endpoint, model):
+                del self._breakers[key]
+                self.of(endpoint, ModelVersion(model, key[2], Variant.STABLE))
+                if breaker.state is not State.CLOSED:
+                    self._changed(*key, State.CLOSED)
 
     def states(self) -> Mapping[tuple[str, str, str], State]:
         """Endpoint, model and version of each breaker, and its state."""

@@ -94,7 +94,11 @@ class EveryTriton:
         self, model: str, config: str | None = None, *, only: str | None = None
     ) -> Mapping[str, GatewayError | None]:
         """What came of it at each endpoint, or at this one `only`; raises nothing."""
-        return await self._done(lambda triton: triton.load(model, config), only)
+        outcomes = await self._done(lambda triton: triton.load(model, config), only)
+        for endpoint, error in outcomes.items():
+            if error is None:
+                self._replicas.loaded(endpoint, model)
+        return outcomes
 
     async def unload(self, model: str, *, only: str | None = None) -> Mapping[str, GatewayError | None]:
         """What came of it at each endpoint, or at this one `only`; raises nothing."""

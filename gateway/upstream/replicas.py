@@ -70,7 +70,9 @@ class Replica:
 
 
 class Replicas:
-    """`async with`, and then `follow` as a task. `left` hears of each that is there no longer."""
+    """`async with`, and then `follow` as a task. `left` hears of each that is there no longer, `loaded` of each model
+    that one of them is ready for and was not when it was read before, or has loaded when it was told to.
+    """
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class Replicas:
         self._clock = clock
         self._interval = interval
         self.left = left
+        self.loaded: Callable[[str, str], None] = lambda _, __: None
         self.members: tuple[Replica, ...] = ()
         self._known: dict[Version, tuple[Replica, ...]] = {}
         self._leaving: dict[Replica, asyncio.Task[None]] = {}
@@ -176,12 +179,14 @@ class Replicas:
     async def _read(self, replica: Replica) -> None:
         was_away, replica.readings = replica.away, replica.readings + 1
         try:
-            replica.inventory = await replica.triton.inventory()
+            before, replica.inventory = replica.inventory, await replica.triton.inventory()
         except GatewayError as error:
             replica.failure = error
             self._go_away(replica, error)
         else:
             replica.failure = None
+            for model in {name for name, _ in _ready(replica.inventory) - _ready(before)}:
+                self.loaded(replica.endpoint, model)
             if was_away:  # what went away meanwhile has to be read once more
                 replica.away = False
                 self._tell("triton_back", replica)
@@ -239,3 +244,8 @@ class Replicas:
         await replica.triton.__aexit__(None, None, None)
         if all(replica.endpoint != each.endpoint for each in self.members):
             self.left(replica.endpoint)
+
+
+def _ready(inventory: Inventory | None) -> frozenset[Version]:
+    served = () if inventory is None else inventory.served
+    return frozenset((model.name, version) for model in served for version in model.versions)

@@ -1,6 +1,7 @@
 """Which of several Tritons a call goes to: even where all are well, elsewhere where one is not."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
@@ -11,8 +12,17 @@ from dataclasses import dataclass
 import grpc
 import numpy as np
 import pytest
-from support.fake_triton import CLASSIFIER, Behaviour, FakeTriton, config, failing, serving
+from support.fake_triton import (
+    CLASSIFIER,
+    Behaviour,
+    FakeTriton,
+    config,
+    failing,
+    prefers_the_first_class,
+    serving,
+)
 from support.virtual_time import VirtualLoop
+from tritonclient.grpc import service_pb2
 
 from gateway.domain import (
     Deadline,
@@ -211,6 +221,46 @@ async def test_all_are_told_to_load_and_say_each_what_came_of_it() -> None:
         assert [(entry.endpoint, entry.state) for entry in entries] == [(url, "READY") for url in here.urls]
         (sums,) = await every.statistics("pets", "1")
         assert sums["inference_count"] == 14
+
+
+class Loading(FakeTriton):
+    async def RepositoryModelLoad(self, _: object, __: object) -> object:  # noqa: N802
+        return service_pb2.RepositoryModelLoadResponse()
+
+
+@pytest.mark.parametrize("here_or_elsewhere", ["here", "elsewhere"])
+async def test_a_model_that_was_loaded_again_is_called_at_once(here_or_elsewhere: str) -> None:
+    """Its calls failed while it was away, so its breaker is open. Elsewhere another gateway has loaded it."""
+    fake = Loading(models=triton().models)
+    fake.infer = failing(
+        Code.UNAVAILABLE, "Request for unknown model: 'pets' version 1 is not at ready state"
+    )
+    async with scene(fake) as here:
+        for _ in range(9):
+            with contextlib.suppress(GatewayError):
+                await here.call()
+        with pytest.raises(OutOfService):
+            await here.call()
+        fake.infer = prefers_the_first_class
+        if here_or_elsewhere == "here":
+            assert await EveryTriton(here.replicas).load("pets") == {here.urls[0]: None}
+        else:
+            models, fake.models = fake.models, {}
+            await here.replicas.inventory()
+            fake.models = models
+            await here.replicas.inventory()
+        await here.call()
+
+
+async def test_a_process_that_died_is_left_alone_however_often_its_triton_says_that_it_is_ready() -> None:
+    fake = triton()
+    fake.infer = failing(Code.INTERNAL, "Stub process 'pets_1_0' is not healthy.")
+    async with scene(fake) as here:
+        with pytest.raises(GatewayError):
+            await here.call()
+        await here.replicas.inventory()
+        with pytest.raises(OutOfService):
+            await here.call()
 
 
 class Names:

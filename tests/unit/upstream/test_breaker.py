@@ -258,6 +258,12 @@ def test_versions_and_endpoints_have_breakers_of_their_own() -> None:
     assert breakers.of("a:8001", ModelVersion("pets", "2", Variant.STABLE)).allows()
     assert changes == [("a:8001", "pets", "1", State.OPEN)]
     assert set(breakers.states().values()) == {State.OPEN, State.CLOSED}
+    breakers.renew("b:8001", "pets")
+    breakers.renew("a:8001", "zoo")
+    assert changes == [("a:8001", "pets", "1", State.OPEN)]
+    breakers.renew("a:8001", "pets")
+    assert breakers.of("a:8001", stable).allows()
+    assert changes[1:] == [("a:8001", "pets", "1", State.CLOSED)]
 
 
 def kinds(root: type[GatewayError]) -> Iterator[type[GatewayError]]:

@@ -35,7 +35,7 @@ from gateway.assembly.rollouts import rollouts, routing
 from gateway.assembly.tracing import tracing
 from gateway.errors import GatewayError
 from gateway.fetch import ImageUrls, Outside, internet
-from gateway.readings import Readings
+from gateway.readings import Readings, on_breaker
 from gateway.serving import Drain, Watchdog, give_back, share_one_heap
 from gateway.settings import Settings, read_settings
 from gateway.telemetry.logs import configure_logs
@@ -99,7 +99,7 @@ def build(
     )
     entry = door(settings, metrics, bodies)
     routes = routing(settings, metrics)
-    far = far_side(settings, resolve)
+    far = far_side(settings, resolve, on_breaker(metrics))
     models = control(settings, far, routes, metrics, bodies, entry.audit)
     urls = ImageUrls(settings.image_hosts, outside or internet(), metrics.requests.fetch_ended)
     way = path(
@@ -116,7 +116,7 @@ def build(
         metrics,
         far.catalog,
         way.admission,
-        way.breakers,
+        far.breakers,
         entry.limiter,
         entry.ring,
         entry.denied,

@@ -1,6 +1,6 @@
 """The questions of the Open Inference Protocol: health, and what a model is, how it is configured, how it does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as release_of
 from typing import Any, Protocol
 
@@ -12,7 +12,8 @@ from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import operation_id, protocol_failures
 from gateway.auth import may_use
 from gateway.catalog import Card, Catalog
-from gateway.errors import VersionNotFound
+from gateway.errors import OutOfService, VersionNotFound
+from gateway.upstream.breaker import State
 
 # By Triton's names; perf_analyzer asks for a configuration and for statistics only where they are listed.
 EXTENSIONS = (
@@ -84,7 +85,9 @@ def protocol_health_routes(catalog: Catalog) -> Router:
     return Router("/", route_handlers=[live, ready], opt={"public": True})
 
 
-def protocol_routes(catalog: Catalog, triton: Described) -> Router:
+def protocol_routes(catalog: Catalog, triton: Described, state: Callable[[str, str], State]) -> Router:
+    """`state` is that of a version's breakers."""
+
     @get(
         "/v2",
         summary="What is served here?",
@@ -123,7 +126,11 @@ def protocol_routes(catalog: Catalog, triton: Described) -> Router:
     def model_ready(
         request: HttpRequest, model: FromPath[str], version: FromPath[str | None] = None
     ) -> dict[str, object]:
-        return {"name": _found(request, catalog, model, version).name, "ready": True}
+        card = _found(request, catalog, model, version)
+        asked = card.served.versions if version is None else [version]
+        if all(state(card.name, each) is State.OPEN for each in asked):
+            raise OutOfService("The model's calls fail, and it is left alone for a moment.", retry_after=1)
+        return {"name": card.name, "ready": True}
 
     @get(
         [f"{_MODEL}/config", f"{_VERSION}/config"],

@@ -26,7 +26,7 @@ def control(
     settings: Settings, far: FarSide, routing: Routing, metrics: Metrics, bodies: BodyReader, audit: Audit
 ) -> Control:
     redis = connect(settings.redis_url, timeout=STORE_TIMEOUT)
-    models = ModelControl(far.triton, far.catalog, routing.table.routes)
+    models = ModelControl(far.triton, far.catalog, routing.table.routes, far.balancer.state)
     healer = Healer(
         models, Turns(redis), enabled=settings.heal_models, told=metrics.upstream.healing, audit=audit
     )

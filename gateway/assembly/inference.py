@@ -29,13 +29,12 @@ from gateway.domain import ModelVersion
 from gateway.fetch import ImageUrls
 from gateway.pool import WorkerPool
 from gateway.priority import PriorityPolicy
-from gateway.readings import on_breaker
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Tracer
 from gateway.translate.decode import Limits
 from gateway.translate.translator import Translator
-from gateway.upstream import Balancer, Breakers, GuardedTriton, RetryBudget
+from gateway.upstream import GuardedTriton, RetryBudget
 
 _LATENCY_SHARE = 0.4  # of the deadline may pass in Triton before a limit shrinks
 _LEAST_IN_FLIGHT, _START_IN_FLIGHT = 2, 20  # calls to one model version, per worker
@@ -55,7 +54,6 @@ class Path:
     """What a request passes between its HTTP and Triton's gRPC."""
 
     admission: Admission[Lane]
-    breakers: Breakers
     dataplane: DataPlane
     part: Part
 
@@ -72,9 +70,8 @@ def path(
 ) -> Path:
     """`died` hears of each call that failed because the model's process is gone, and of the endpoint."""
     clock = time.monotonic
-    breakers = Breakers(clock=clock, uniform=random.uniform, changed=on_breaker(metrics))
     upstream = GuardedTriton(
-        Balancer(far.replicas, breakers, draw=random.random),
+        far.balancer,
         RetryBudget(uniform=random.uniform),
         clock=clock,
         retried=metrics.upstream.retried,
@@ -103,7 +100,7 @@ def path(
     )
     doors = _doors(settings, metrics, reception, far, routing, dataplane, pool, tracing)
     part = Part(handlers=doors, resources=[pool, mirror, reception.urls])
-    return Path(admission, breakers, dataplane, part)
+    return Path(admission, dataplane, part)
 
 
 def _doors(
@@ -153,7 +150,7 @@ def _doors(
         model_routes(far.catalog),
         tensor_routes(dataplane, tensor_intake),
         generate_routes(dataplane, tensor_intake),
-        protocol_routes(far.catalog, far.triton),
+        protocol_routes(far.catalog, far.triton, far.balancer.state),
         protocol_health_routes(far.catalog),
     ]
 

@@ -23,9 +23,11 @@ from gateway.errors import (
     UpstreamUnavailable,
     ValidationFailed,
 )
+from gateway.upstream.breaker import State
 
 READY = "READY"
 
+_FAILING = "its calls have failed, and none was answered since; heal starts a process that died"
 _DISABLED = "explicit model load / unload is not allowed"
 
 
@@ -53,7 +55,8 @@ class Repository(Protocol):
 @dataclass(frozen=True, slots=True)
 class VersionState:
     """`state` and `reason` are those of the Triton where it is best; `replicas` has them all. `statistics` are Triton's
-    own since the version was loaded, of all of them together; None where it is not ready.
+    own since the version was loaded, of all of them together; None where it is not ready. It may be ready and
+    `failing`: this worker's calls have failed, and none has been answered since.
     """
 
     version: str
@@ -61,6 +64,7 @@ class VersionState:
     reason: str
     statistics: Mapping[str, Any] | None = None
     replicas: tuple[RepositoryEntry, ...] = ()
+    failing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,12 @@ class ModelState:
     @property
     def answers(self) -> bool:
         """Whether it does so to callers who ask for no version."""
-        return self.card is not None and stable_version(self.card, self.route) in self.card.served.versions
+        if self.card is None:
+            return False
+        stable = stable_version(self.card, self.route)
+        return any(
+            each.version == stable and each.state == READY and not each.failing for each in self.versions
+        )
 
     @property
     def needed(self) -> list[str]:
@@ -102,6 +111,7 @@ class ModelControl:
     triton: Repository
     catalog: Catalog
     routes: Callable[[], Mapping[str, Live[Route]]]
+    breaker: Callable[[str, str], State]  # of a version, as this worker's calls have found it
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # two loads of one model at once confuse Triton
 
     async def models(self) -> list[ModelState]:
@@ -212,7 +222,10 @@ class ModelControl:
         for entry in sorted(entries, key=lambda entry: int(entry.version or 0)):
             if entry.version:
                 by_version.setdefault(entry.version, []).append(entry)
-        versions = [_version(found, known.get((name, version))) for version, found in by_version.items()]
+        versions = [
+            _version(found, known.get((name, version)), self.breaker(name, version))
+            for version, found in by_version.items()
+        ]
         live = self.routes().get(name)
         route = live.route if live else None
         card, reason = self.catalog.known(name)
@@ -227,11 +240,15 @@ class ModelControl:
         return next(iter(self.catalog.defaults(card.task)), None) if isinstance(card, ModelCard) else None
 
 
-def _version(found: Sequence[RepositoryEntry], statistics: Mapping[str, Any] | None) -> VersionState:
-    """A version as each Triton has it; it is ready where one is."""
+def _version(
+    found: Sequence[RepositoryEntry], statistics: Mapping[str, Any] | None, breaker: State
+) -> VersionState:
+    """A version as each Triton has it; it is ready where one is, which alone says nothing of its process."""
     best = next((entry for entry in found if entry.state == READY), found[0])
     known = statistics if best.state == READY else None
-    return VersionState(best.version, best.state, best.reason, known, tuple(found))
+    failing = best.state == READY and breaker is not State.CLOSED
+    reason = _FAILING if failing else best.reason
+    return VersionState(best.version, best.state, reason, known, tuple(found), failing)
 
 
 def _surely_kept(error: GatewayError | None) -> bool:

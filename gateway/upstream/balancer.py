@@ -75,6 +75,12 @@ class Balancer:
         last = only and not self._is_well_elsewhere(replica, target)
         admitted.breaker.record(admitted.attempt, judgement, last=last)
 
+    def state(self, model: str, version: str) -> State:
+        """Of this version's breakers the best."""
+        target = ModelVersion(model, version, Variant.STABLE)
+        found = {self._breaker(each, target).state for each in self._serving(target)}
+        return next((state for state in (State.CLOSED, State.HALF_OPEN) if state in found), State.OPEN)
+
     def has_other(self, replica: Replica, target: ModelVersion) -> bool:
         """Whether another one could be called in its place now."""
         others = (each for each in self._serving(target) if each is not replica)

@@ -542,3 +542,17 @@ async def test_a_model_without_a_task_is_for_tensors_only(gateway: httpx.AsyncCl
     assert names == ["files", "pets"]
     reply = await gateway.post("/v1/classify?model=echo", content=b"x", headers={"content-type": "image/png"})
     assert reply.status_code == 404
+
+
+async def test_a_model_whose_process_died_is_not_ready_while_it_is_left_alone(
+    triton: FakeTriton, gateway: httpx.AsyncClient
+) -> None:
+    """Triton itself goes on saying that it is."""
+    triton.infer = failing(grpc.StatusCode.INTERNAL, "Stub process 'pets_1_0' is not healthy.")
+    picture = {"name": "images", "datatype": "UINT8", "shape": [1, 3, 8, 8], "data": [0] * 192}
+    answers = [await gateway.get("/v2/models/pets/versions/1/ready")]
+    await gateway.post("/v2/models/pets/infer", json={"inputs": [picture]})
+    answers += [await gateway.get("/v2/models/pets/versions/1/ready")]
+    answers += [await gateway.get("/v2/models/pets/versions/2/ready")]
+    answers += [await gateway.get("/v2/models/pets/ready")]
+    assert [answer.status_code for answer in answers] == [200, 503, 200, 200]

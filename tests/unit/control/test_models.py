@@ -1,4 +1,4 @@
-"""Healing a model: what was unloaded is loaded again, whether or not Triton answered the unload."""
+"""Healing a model: what was unloaded is loaded again, whether or not Triton answered the unload; and how it stands."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from gateway.errors import (
     ModelNotLoaded,
     UpstreamContractViolation,
 )
+from gateway.upstream.breaker import State
 
 HERE = "127.0.0.1:8001"
 
@@ -51,8 +52,8 @@ class Triton:
         raise AssertionError("healing changes no configuration")
 
 
-def control(triton: Triton) -> ModelControl:
-    return ModelControl(triton, Catalog(triton, interval=1, clock=lambda: 0.0), dict)
+def control(triton: Triton, breaker: State = State.CLOSED) -> ModelControl:
+    return ModelControl(triton, Catalog(triton, interval=1, clock=lambda: 0.0), dict, lambda *_: breaker)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,10 @@ async def test_what_triton_refused_to_unload_is_left_as_it_is() -> None:
     with pytest.raises(ModelNotLoaded):
         await control(triton).heal("pets")
     assert triton.done == ["unload"]
+
+
+@pytest.mark.parametrize("breaker", State)
+async def test_a_version_whose_calls_fail_is_told_of_though_triton_calls_it_ready(breaker: State) -> None:
+    (version,) = (await control(Triton(None), breaker).model("pets")).versions
+    assert version.state == "READY"
+    assert ("heal" in version.reason) == version.failing == (breaker is not State.CLOSED)

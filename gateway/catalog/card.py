@@ -31,6 +31,8 @@ from gateway.catalog.parameters import (
 from gateway.domain import ServedModel, TensorSpec
 from gateway.schemas import is_model_name
 
+_OF_NO_MEANING = {*GeneralParameters.model_fields, "default"}  # to how a call is made and read
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -83,6 +85,11 @@ class ModelCard(Card):
     @property
     def labels(self) -> tuple[str, ...]:
         return self.parameters.labels
+
+    def reads_as(self, other: "ModelCard") -> bool:
+        """Whether what was made by one of the two can be read by the other: pixels, labels and scores mean the same."""
+        one, two = (card.parameters.model_dump(exclude=_OF_NO_MEANING) for card in (self, other))
+        return (self.encoding, self.outputs, one) == (other.encoding, other.outputs, two)
 
     @property
     def preprocessing(self) -> Preprocessing:

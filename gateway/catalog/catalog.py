@@ -1,7 +1,9 @@
 """The live catalog: Triton is the registry, and this is the gateway's copy of it, a second old at most."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -87,6 +89,9 @@ class Catalog:
         self._generation = 0
         self._refreshed_at: float | None = None
         self._failure = "not read yet"
+        self._changing: Counter[str] = Counter()  # models that this worker has told Triton to load
+        self._reading = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
 
     async def watch(self) -> None:
         """Refreshes for ever, every `interval` seconds; run as a task and cancel it to stop."""
@@ -99,6 +104,11 @@ class Catalog:
 
     async def refresh(self) -> None:
         """Reads Triton once. Raises UpstreamError where it cannot be asked."""
+        async with self._reading:
+            self._next = None
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         inventory = await self._registry.inventory()
         snapshot = await self._read(inventory)
         if snapshot != self._snapshot:
@@ -114,7 +124,7 @@ class Catalog:
         broken = dict(inventory.unavailable)
         for served in inventory.served:
             try:
-                card = card_of(served)
+                card = self._card(served)
                 if isinstance(card, ModelCard):
                     await self._prepare(card)
                     cards[served.name] = card
@@ -125,6 +135,11 @@ class Catalog:
         defaults = {task: self._defaults(task, cards, broken) for task in Task}
         return _Snapshot(cards, tensor_cards, broken, inventory.differing, defaults)
 
+    def _card(self, served: ServedModel) -> ModelCard | TensorCard:
+        """The one that is known, where nothing of the model has changed. Raises CardError."""
+        known = self._snapshot.cards.get(served.name) or self._snapshot.tensor_cards.get(served.name)
+        return known if known is not None and known.served == served else card_of(served)
+
     def _defaults(
         self, task: Task, cards: Mapping[str, ModelCard], broken: Mapping[str, str]
     ) -> tuple[str, ...]:
@@ -133,6 +148,27 @@ class Catalog:
         before = self._snapshot.defaults.get(task, ())
         kept = [name for name in before if name in saying or name in broken]
         return (*kept, *(name for name in saying if name not in kept))
+
+    @contextlib.contextmanager
+    def changing(self, name: str) -> Iterator[None]:
+        """The block tells Triton to load this model, and refreshes; `confirm` looks closely meanwhile."""
+        self._changing[name] += 1
+        try:
+            yield
+        finally:
+            self._changing[name] -= 1
+
+    async def confirm(self, card: ModelCard) -> None:
+        """For an answer that was made by this card and has come just now.
+
+        Raises ModelUnavailable where the model was loaded anew meanwhile and the answer may mean something else.
+        """
+        if self._changing[card.name]:
+            self._next = self._next or asyncio.create_task(self.refresh())  # which begins after the answer
+            await asyncio.shield(self._next)
+        now = self._snapshot.cards.get(card.name)
+        if now is not None and now is not card and not now.reads_as(card):
+            raise ModelUnavailable("The model was loaded anew meanwhile.", retry_after=1)
 
     def status(self) -> CatalogStatus:
         """For readiness: is the snapshot recent, and does it hold a model that can be called?"""

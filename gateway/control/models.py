@@ -140,8 +140,9 @@ class ModelControl:
         async with self._turn:
             state = await self.model(name)
             config = None if change is None else await self._config(state, change, force=force)
-            _settle(await self.triton.load(name, config), serves=state.serves)
-            loaded = await self._seen(name)
+            with self.catalog.changing(name):
+                _settle(await self.triton.load(name, config), serves=state.serves)
+                loaded = await self._seen(name)
             if loaded.reason and loaded.card is None:
                 raise ModelNotLoaded("Triton has loaded the model, but it cannot be called.", [loaded.reason])
             if loaded.reason and not force:
@@ -169,13 +170,14 @@ class ModelControl:
         async with self._turn:
             await self.model(name)
             outcomes: dict[str, GatewayError | None] = {}
-            for endpoint in self.triton.endpoints if only is None else [only]:
-                unloaded = await self.triton.unload(name, only=endpoint)
-                outcomes |= unloaded
-                if not any(map(_surely_kept, unloaded.values())):
-                    outcomes |= await self.triton.load(name, only=endpoint)
-            _settle(outcomes, serves=False)
-            return await self._seen(name)
+            with self.catalog.changing(name):
+                for endpoint in self.triton.endpoints if only is None else [only]:
+                    unloaded = await self.triton.unload(name, only=endpoint)
+                    outcomes |= unloaded
+                    if not any(map(_surely_kept, unloaded.values())):
+                        outcomes |= await self.triton.load(name, only=endpoint)
+                _settle(outcomes, serves=False)
+                return await self._seen(name)
 
     async def _config(self, state: ModelState, change: Mapping[str, Any], *, force: bool) -> str:
         if change.get("name", state.name) != state.name:

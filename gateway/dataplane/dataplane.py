@@ -215,6 +215,7 @@ class DataPlane:
         size = card.batch_limit
         batches = [self._translator.stack(items[i : i + size], card) for i in range(0, len(items), size)]
         answers = await together([self._turns.take(job, self._upstream.infer, batch) for batch in batches])
+        await self._catalog.confirm(card)
         outputs = [_joined([answer[output.name] for answer, _ in answers]) for output in card.outputs]
         return outputs, max(seconds for _, seconds in answers)
 

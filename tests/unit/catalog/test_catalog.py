@@ -1,5 +1,6 @@
 """The live catalog: what it finds, and what it remembers while Triton is away."""
 
+import asyncio
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -257,3 +258,46 @@ async def test_what_is_not_allowed_is_as_if_it_were_not_there() -> None:
     await catalog.refresh()
     with pytest.raises(ModelNotFound):
         catalog.callable("tensors", lambda _: False)
+
+
+OTHER_WAY_ROUND = named("pets", **{"gateway.labels": "dog\ncat"})
+
+
+async def test_an_answer_that_was_made_by_an_older_card_is_none() -> None:
+    registry = Registry()
+    catalog = catalog_of(registry)
+    await catalog.refresh()
+    card = catalog.find(Task.IMAGE_CLASSIFICATION, "pets", anything)
+    more = {"gateway.default": "true", "gateway.default_version": "1", "gateway.timeout_ms": "5"}
+    for served in (PETS, replace(PETS, versions=("1", "2", "3")), named("pets", **more)):
+        registry.served = [served]
+        await catalog.refresh()
+        await catalog.confirm(card)
+    registry.served = [OTHER_WAY_ROUND]
+    await catalog.confirm(card)  # nobody has said so
+    await catalog.refresh()
+    with pytest.raises(ModelUnavailable):
+        await catalog.confirm(card)
+
+
+async def test_while_a_model_is_loaded_each_answer_is_confirmed_by_triton_itself() -> None:
+    registry = Registry()
+    catalog = catalog_of(registry)
+    await catalog.refresh()
+    card = catalog.find(Task.IMAGE_CLASSIFICATION, "pets", anything)
+    with catalog.changing("pets"):
+        await asyncio.gather(*(catalog.confirm(card) for _ in range(9)))
+        registry.served = [OTHER_WAY_ROUND]
+        with pytest.raises(ModelUnavailable):
+            await catalog.confirm(card)
+    await catalog.confirm(catalog.find(Task.IMAGE_CLASSIFICATION, "pets", anything))
+
+
+async def test_a_model_of_which_nothing_changed_keeps_its_card() -> None:
+    registry = Registry([PETS, TENSORS])
+    catalog = catalog_of(registry)
+    await catalog.refresh()
+    before = catalog.callable_cards()
+    registry.served = [replace(PETS), replace(TENSORS)]
+    await catalog.refresh()
+    assert all(one is other for one, other in zip(before, catalog.callable_cards(), strict=True))

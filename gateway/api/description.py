@@ -53,12 +53,21 @@ def _operation(
     return {
         **operation,
         "parameters": [
-            *operation.get("parameters", ()),
+            *map(_parameter, operation.get("parameters", ())),
             *parameter_refs([*opt.get("reads", ()), *ALWAYS_READ]),
         ],
         "responses": answers,
         **({} if security == USUAL else {"security": security}),
     }
+
+
+def _parameter(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A handler of several paths may do without a name that one of them lacks; a path that has it needs it."""
+    if described["in"] != "path":
+        return described
+    schema = described["schema"]
+    (needed,) = (each for each in schema.get("oneOf", [schema]) if each != {"type": "null"})
+    return {**described, "schema": needed}
 
 
 def _name_of(status: str, answer: Mapping[str, Any]) -> str | None:

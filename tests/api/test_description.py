@@ -84,6 +84,16 @@ async def test_the_description_is_valid_openapi_and_names_every_schema_it_uses(
     }
 
 
+async def test_what_stands_in_a_path_is_a_string_that_is_needed(gateway: httpx.AsyncClient) -> None:
+    """Generators of clients leave out operations whose path may lack a part."""
+    document = (await gateway.get(DESCRIPTION)).json()
+    for method, path, operation in operations(document):
+        found = [each for each in operation["parameters"] if each.get("in") == "path"]
+        assert {each["name"] for each in found} == set(re.findall(r"{([a-z_]+)}", path)), (method, path)
+        for each in found:
+            assert (each["required"], each["schema"]["type"]) == (True, "string"), (method, path, each)
+
+
 async def test_every_operation_shows_examples_of_its_bodies_and_of_every_problem(
     gateway: httpx.AsyncClient,
 ) -> None:

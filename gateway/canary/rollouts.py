@@ -51,7 +51,9 @@ class Rollouts:
     ) -> Live[Route]:
         """The route after the transition; `expected` is the generation that it is meant for, None for any.
 
-        Raises LostRace, RefusedChange, PreflightFailed.
+        A change that gives a version more traffic is meant for the route that was read first: what somebody else has
+        made of it meanwhile, nobody has looked at. Raises LostRace, RefusedChange, PreflightFailed; RouteConflict where
+        the route moved under a change that says no generation.
         """
         for attempt in range(_ATTEMPTS):
             before = await self.standing(model)
@@ -61,18 +63,32 @@ class Rollouts:
             await self._check(before.route, after)
             try:
                 return await self._put(model, after, before.generation, cause)
-            except LostRace:
-                if expected is not None or attempt + 1 == _ATTEMPTS:
+            except LostRace as error:
+                if expected is not None:
                     raise
+                if _gives_more(before.route, after) or attempt + 1 == _ATTEMPTS:
+                    raise _moved(error) from None
         raise AssertionError("the last attempt answers or raises")
 
     async def undo(self, model: str, now: float, cause: Cause, *, expected: int | None = None) -> Live[Route]:
-        """The route as it was before the last change. Raises as `change`, and RouteConflict where there was none."""
+        """The route as it was before the change that stands now, or that `expected` names; never before a later one.
+
+        Raises as `change`, and RouteConflict where nobody knows what was before.
+        """
+        standing = await self.standing(model)
         earlier = await self.store.before(model)
-        if earlier is None:
+        if (
+            earlier is None or earlier.generation + 1 < standing.generation
+        ):  # routes that were written back have none
             raise RouteConflict("There is no change to undo.")
         before = self._live(model, earlier).route
-        return await self.change(model, lambda route: undo(route, before, now), cause, expected=expected)
+        meant = standing.generation if expected is None else expected
+        try:
+            return await self.change(model, lambda route: undo(route, before, now), cause, expected=meant)
+        except LostRace as error:
+            if expected is not None:
+                raise
+            raise _moved(error) from None
 
     async def delete(self, model: str, cause: Cause, *, expected: int) -> None:
         """Back to the default route. Raises LostRace, RouteConflict where the route is frozen."""
@@ -108,6 +124,17 @@ class Rollouts:
             return Live(from_document(stored.document), stored.generation)
         except BrokenRoute as error:
             raise RouteConflict(f"What the store holds is no route ({error}); delete it.") from None
+
+
+def _gives_more(before: Route, after: Route) -> bool:
+    """Whether a version gets traffic with the change that it does not get without."""
+    return after.stable != before.stable or (after.canary is not None and _has_more(after, before))
+
+
+def _moved(error: LostRace) -> RouteConflict:
+    return RouteConflict(
+        f"Somebody else changed the route meanwhile; it is at generation {error.current}. Look, and try again."
+    )
 
 
 def _has_more(after: Route, before: Route) -> bool:

@@ -1,0 +1,132 @@
+"""Changes of a route, in a real Redis, that meet those of somebody else: a pre-flight takes seconds, and others act."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from stack import Addresses, free_addresses
+from support.redis_server import Server, serving
+
+from gateway.canary.lifecycle import freeze, promote, put, rollback, unfreeze
+from gateway.canary.preflight import Check
+from gateway.canary.rollouts import Rollouts, Transition
+from gateway.canary.route import BrokenRoute, Phase, Route, from_document
+from gateway.canary.store import Cause, LostRace, RouteStore, Stored
+from gateway.canary.table import Live, RouteTable
+from gateway.canary.wanted import Wanted
+from gateway.errors import RouteConflict
+from gateway.store import connect
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving(free_addresses()) as started:
+        yield started
+
+
+@dataclass
+class Meanwhile:
+    """A pre-flight that always passes, and what happens while the next one runs."""
+
+    happens: Callable[[], Awaitable[object]] | None = None
+
+    async def run(self, model: str, stable: str, canary: str) -> list[Check]:
+        return await self.alone(model, canary)
+
+    async def alone(self, model: str, version: str) -> list[Check]:
+        happens, self.happens = self.happens, None
+        if happens is not None:
+            await happens()
+        return []
+
+
+@dataclass
+class Office:
+    """Where operators change the route of `pets`."""
+
+    rollouts: Rollouts
+    preflight: Meanwhile
+
+    async def change(
+        self, transition: Transition, actor: str = "ann", *, expected: int | None = None
+    ) -> Live[Route]:
+        return await self.rollouts.change("pets", transition, Cause(actor, "change", ""), expected=expected)
+
+    async def undo(self, *, expected: int | None = None) -> Live[Route]:
+        return await self.rollouts.undo("pets", NOW, Cause("ann", "undo", ""), expected=expected)
+
+    async def standing(self) -> Live[Route]:
+        return await self.rollouts.standing("pets")
+
+
+@pytest.fixture
+async def office(server: Server) -> AsyncIterator[Office]:
+    server.admin().flushall()
+    async with opened(server.at) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def opened(at: Addresses) -> AsyncIterator[Office]:
+    async with connect(f"redis://{at.redis_address}:{at.redis_port}/0", timeout=1.0) as client:
+        store, preflight = RouteStore(client), Meanwhile()
+        table = RouteTable(store, from_document, clock=time.monotonic, broken=BrokenRoute)
+        yield Office(Rollouts(store, table, preflight, lambda _: "1"), preflight)
+
+
+def canary(version: str, weight: int) -> Transition:
+    return lambda route: put(route, Wanted("1", version, weight), NOW, f"salt{version}")
+
+
+def failed(route: Route) -> Route:
+    return rollback(route, "every tenth call fails", NOW)
+
+
+async def test_a_rollback_during_an_undo_stands(office: Office) -> None:
+    for weight in (2500, 500):
+        await office.change(canary("2", weight))
+    office.preflight.happens = lambda: office.change(failed, "guard")
+    with pytest.raises(RouteConflict, match="generation 3"):
+        await office.undo()
+    assert (await office.standing()).route.phase is Phase.ROLLED_BACK
+
+
+async def test_a_promotion_is_not_of_a_canary_that_came_meanwhile(office: Office) -> None:
+    await office.change(canary("2", 5000))
+    office.preflight.happens = lambda: office.change(canary("3", 0), "ben")
+    with pytest.raises(RouteConflict, match="generation 2"):
+        await office.change(lambda route: promote(route, NOW))
+    assert (await office.standing()).route.stable == "1"
+
+
+async def test_whoever_names_a_generation_is_told_of_the_other_one(office: Office) -> None:
+    await office.change(canary("2", 2500))
+    await office.change(canary("2", 500))
+    with pytest.raises(LostRace):
+        await office.undo(expected=1)
+    office.preflight.happens = lambda: office.change(failed, "guard")
+    with pytest.raises(LostRace):
+        await office.undo(expected=2)
+    assert (await office.standing()).route.phase is Phase.ROLLED_BACK
+
+
+async def test_what_only_takes_traffic_away_passes_whoever_else_changes_the_route(office: Office) -> None:
+    for _ in range(10):
+        before = (await office.change(canary("2", 500))).generation
+        await asyncio.gather(office.change(freeze), office.change(failed, "guard"))
+        standing = await office.standing()
+        assert (standing.generation, standing.route.weight, standing.route.frozen) == (before + 2, 0, True)
+        await office.change(unfreeze)
+
+
+async def test_what_was_before_a_route_that_was_written_back_nobody_knows(office: Office) -> None:
+    await office.change(canary("2", 500))
+    route = (await office.rollouts.store.get("pets")).document
+    await office.rollouts.store.restore({"pets": Stored(route, 7)}, "lost")
+    with pytest.raises(RouteConflict, match="no change to undo"):
+        await office.undo()

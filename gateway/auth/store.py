@@ -13,12 +13,13 @@ from redis.asyncio import Redis
 from gateway.auth.keys import KeyHasher, generate, new_id
 from gateway.auth.record import ApiKey, BrokenRecord, Grant, from_document, to_document
 from gateway.errors import ValidationFailed
-from gateway.store import Documents, Position, Snapshot, StoreAway, script, translated
+from gateway.store import Documents, Position, Snapshot, StoreAway, marks_of, script, translated
 
 KEYS = "gw:keys"
 CHANNEL = "gw:keys"
 MAX_OVERLAP = 30 * 86_400.0  # seconds
 
+_BOTH = [KEYS, marks_of(KEYS)]
 _ATTEMPTS = 10
 _IN_TIME = 1_000  # milliseconds; clients give up later than that
 
@@ -129,7 +130,7 @@ class KeyStore:
         flat = [text for change in changes for text in (change.id, change.expected or "", change.document)]
         last = "" if until is None else until
         with translated(KeyStoreAway):
-            written = int(await self._write(keys=[KEYS], args=[CHANNEL, secrets.token_hex(8), last, *flat]))
+            written = int(await self._write(keys=_BOTH, args=[CHANNEL, secrets.token_hex(8), last, *flat]))
         if written < 0:
             raise KeyStoreAway("it came to this change too late")
         return written

@@ -1,10 +1,10 @@
 -- Writes routes back that the store has lost: each where an older generation stands, or none. The generations stay as
 -- they were.
--- KEYS: the hash of routes, the log.
--- ARGV: channel, epoch for a store that has none, actor, reason, how long the log may get, then model, generation,
--- document ('': no route any more) and so on.
+-- KEYS: the hash of routes, the marks of its last changes, the log.
+-- ARGV: channel, the mark of this change (and epoch of a store that has none), actor, reason, how long the log may get,
+-- then model, generation, document ('': no route any more) and so on.
 -- Answers how many were written.
-local routes, log = KEYS[1], KEYS[2]
+local routes, marks, log = KEYS[1], KEYS[2], KEYS[3]
 local written = 0
 for i = 6, #ARGV, 3 do
   local model, generation, after = ARGV[i], ARGV[i + 1], ARGV[i + 2]
@@ -19,6 +19,8 @@ for i = 6, #ARGV, 3 do
 end
 if written > 0 then
   redis.call('HSETNX', routes, ':epoch', ARGV[2])
-  redis.call('PUBLISH', ARGV[1], redis.call('HINCRBY', routes, ':version', 1))
+  local version = redis.call('HINCRBY', routes, ':version', 1)
+  redis.call('HSET', marks, version % 32, version .. ' ' .. ARGV[2])
+  redis.call('PUBLISH', ARGV[1], version)
 end
 return written

@@ -24,6 +24,7 @@ from gateway.store import (
     StoreAway,
     exclusive,
     is_reserved,
+    marks_of,
     moment,
     script,
     text,
@@ -31,6 +32,7 @@ from gateway.store import (
 )
 
 ROUTES = "gw:{routes}"
+MARKS = marks_of(ROUTES)
 BEFORE = "gw:{routes}:before"
 EVENTS = "gw:{routes}:events"
 CHANNEL = "gw:routes"
@@ -127,7 +129,7 @@ class RouteStore:
         """
         if not model or is_reserved(model):
             raise ValidationFailed.of("/model", "Not a name of a model.")
-        keys = [ROUTES, BEFORE, EVENTS]
+        keys = [ROUTES, MARKS, BEFORE, EVENTS]
         change = (model, expected, document or "", cause.actor, cause.action, cause.reason)
         with translated():
             words: list[str | int] = [CHANNEL, secrets.token_hex(8), *change, EVENTS_KEPT]
@@ -147,7 +149,7 @@ class RouteStore:
             return 0
         with translated():
             words = [CHANNEL, secrets.token_hex(8), "gateway", reason, EVENTS_KEPT, *flat]
-            return int(await self._restore(keys=[ROUTES, EVENTS], args=words))
+            return int(await self._restore(keys=[ROUTES, MARKS, EVENTS], args=words))
 
     async def events(
         self,

@@ -3,7 +3,7 @@
 Where the store cannot be read, the last good copy goes on for as long as that lasts. A store that lost routes (emptied,
 restarted without its data, put back to an older state) changes nothing either: an alarm is raised, the routes stay as
 they are, and what is missing is written back with its generation. The higher generation wins, so it ends the same in
-whatever order workers do it.
+whatever order workers do it; no worker ever takes a lower one than it had.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from gateway.store import Freshness, Position, follow
 _log = structlog.stdlib.get_logger("gateway.canary")
 
 T = TypeVar("T")
+
+_NOTHING = Stored()
 
 
 class Routes(Protocol):
@@ -117,19 +119,23 @@ class RouteTable(Generic[T]):
                 _log.info("routes_fresh", routes=len(self._live))
 
     async def _follow(self, snapshot: Snapshot) -> None:
-        if snapshot.position.has_lost(self._position):
-            snapshot = await self._write_back(snapshot)
-        self._adopt(snapshot.routes)
+        missing = self._missing(snapshot)
+        if missing or snapshot.position.has_lost(self._position):
+            snapshot = await self._write_back(missing)
+        self._adopt({**snapshot.routes, **self._missing(snapshot)})
         self._position = snapshot.position
         self._lost = False
 
-    async def _write_back(self, snapshot: Snapshot) -> Snapshot:
-        """What the store holds after it has learned again what it lost."""
-        missing = {
+    def _missing(self, snapshot: Snapshot) -> Mapping[str, Stored]:
+        """What the store holds in an older generation, or not at all: it never goes back by itself."""
+        return {
             model: entry.stored
             for model, entry in self._entries.items()
-            if entry.stored.generation > snapshot.routes.get(model, Stored()).generation
+            if entry.stored.generation > snapshot.routes.get(model, _NOTHING).generation
         }
+
+    async def _write_back(self, missing: Mapping[str, Stored]) -> Snapshot:
+        """What the store holds after it has learned again what it lost."""
         if not self._lost:
             _log.error("routes_store_lost", missing=sorted(missing), kept=len(self._live))
         self._lost = True

@@ -2,7 +2,7 @@
 
 from gateway.store.audit import Area, Audit, Note
 from gateway.store.connection import connect, text
-from gateway.store.documents import Documents, Position, Snapshot, is_reserved, script
+from gateway.store.documents import Documents, Position, Snapshot, is_reserved, marks_of, script
 from gateway.store.failures import FAILURES, StoreAway, translated
 from gateway.store.following import Freshness, delivered_at_end, follow, heed_cancellation, repeat
 from gateway.store.pipelined import Client, Pipelined
@@ -26,6 +26,7 @@ __all__ = [
     "follow",
     "heed_cancellation",
     "is_reserved",
+    "marks_of",
     "moment",
     "order",
     "repeat",

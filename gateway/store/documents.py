@@ -1,13 +1,15 @@
 """One hash of documents by id with its epoch and version: what keys and routes have in common in Redis.
 
 The scripts that write draw the epoch when the first document is written, so a store that was emptied does not pass for
-the old one, and count the version up with every change. A change is announced on a channel, as a hint.
+the old one, and count the version up with every change. Beside the hash they keep a mark that each of the last changes
+drew: a replica that took over without some of them, and was changed since, may stand at the same version, or at a later
+one, and is not what it was. A change is announced on a channel, as a hint.
 """
 
 import importlib.resources
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
@@ -24,14 +26,21 @@ _LISTEN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Which state a store is in; an empty one has no epoch."""
+    """Which state a store is in; an empty one has no epoch. `marks` are those of its last versions, as far as they were
+    written by gateways that make some.
+    """
 
     epoch: str | None = None
     version: int = 0
+    marks: Mapping[int, str] = field(default_factory=dict)
 
     def has_lost(self, known: "Position") -> bool:
         """Whether a store that stood at `known` must have forgotten something to stand here."""
-        return known.epoch is not None and (self.epoch != known.epoch or self.version < known.version)
+        if known.epoch is None:
+            return False
+        mark = self.marks.get(known.version)
+        another = mark is not None and mark != known.marks.get(known.version)
+        return self.epoch != known.epoch or self.version < known.version or another
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,7 @@ class Documents:
     def __init__(self, redis: Redis, *, key: str, channel: str, away: type[StoreAway] = StoreAway) -> None:
         self._redis = redis
         self._key = key
+        self._marks = marks_of(key)
         self._channel = channel
         self._away = away
         self._read = script(redis, "gateway.store", "read")
@@ -55,15 +65,23 @@ class Documents:
     async def position(self) -> Position:
         """Cheap: what followers poll."""
         with translated(self._away):
-            return _position(*await self._redis.hmget(self._key, [_EPOCH, _VERSION]))
+            return await self._marked(*await self._redis.hmget(self._key, [_EPOCH, _VERSION]))
 
     async def read(self) -> Snapshot:
         """Everything, of one moment."""
         with translated(self._away):
             flat: Sequence[str] = json.loads(text(await self._read(keys=[self._key])))
             texts = dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
-            position = _position(texts.pop(_EPOCH, None), texts.pop(_VERSION, None))
+            position = await self._marked(texts.pop(_EPOCH, None), texts.pop(_VERSION, None))
         return Snapshot(position, texts)
+
+    async def _marked(self, epoch: Any, version: Any) -> Position:
+        """The marks are read after the version, so that its own is among them. Alone: while a slot moves, nothing that
+        names two keys of it is answered.
+        """
+        found: Mapping[Any, Any] = await self._redis.hgetall(self._marks)
+        marks = dict(_mark(text(value)) for value in found.values())
+        return Position(None if epoch is None else text(epoch), int(version or 0), marks)
 
     async def get(self, name: str) -> str | None:
         """One document."""
@@ -92,5 +110,11 @@ def script(redis: Redis, package: str, name: str) -> AsyncScript:
     return redis.register_script(importlib.resources.files(package).joinpath(f"{name}.lua").read_text())
 
 
-def _position(epoch: Any, version: Any) -> Position:
-    return Position(None if epoch is None else text(epoch), int(version or 0))
+def marks_of(key: str) -> str:
+    """The key of the marks, in the slot of the hash itself."""
+    return f"{key}:marks" if "{" in key else f"gw:{{{key}}}:marks"
+
+
+def _mark(value: str) -> tuple[int, str]:
+    version, _, mark = value.partition(" ")
+    return int(version), mark

@@ -24,9 +24,10 @@ from gateway.auth import (
     UnknownKey,
 )
 from gateway.auth.record import accepts
-from gateway.auth.store import Change
+from gateway.auth.store import KEYS, Change
 from gateway.domain import Priority, Quota
 from gateway.errors import Overloaded, ValidationFailed
+from gateway.store import marks_of
 
 HASHER = KeyHasher(b"a pepper that only these tests use")
 GRANT = Grant("acme", frozenset({"infer"}), "standard", Priority.STANDARD)
@@ -231,6 +232,20 @@ async def test_a_frozen_redis_is_an_outage_and_no_more(server: Server) -> None:
         finally:
             server.process.popen.send_signal(signal.SIGCONT)
         await until(lambda: ring.status().fresh, within=3)
+
+
+async def test_a_replica_that_takes_over_without_a_revocation_does_not_undo_it(server: Server) -> None:
+    async with store_at(server.at) as store:
+        ring = KeyRing(store, clock=time.monotonic)
+        issued = await store.create(GRANT)
+        take_over = server.copied(KEYS, marks_of(KEYS))
+        await store.revoke(issued.record.id)
+        await ring.refresh()
+        take_over()
+        await store.create(GRANT)
+        await ring.refresh()
+        assert (await store.get(issued.record.id)).revoked_at is not None
+        assert ring.status().keys == 2
 
 
 async def test_what_was_given_up_is_not_done_afterwards(server: Server) -> None:

@@ -17,7 +17,7 @@ from support.redis_server import Server, cluster, connected, in_background, serv
 
 from gateway.canary.counts import CountsReader, Recorder
 from gateway.canary.lease import Lease
-from gateway.canary.store import Cause, LostRace, RouteStore, Stored
+from gateway.canary.store import MARKS, ROUTES, Cause, LostRace, RouteStore, Stored
 from gateway.canary.table import Live, RouteTable
 from gateway.errors import ValidationFailed
 from gateway.store import StoreAway, connect
@@ -269,6 +269,37 @@ async def test_an_emptied_store_changes_nothing_and_is_filled_again(way: str) ->
                 await store.put("pets", "weight 0", 0, by("somebody who thinks it is new"))
             assert await store.put("pets", "weight 8", 7, by("ann")) == 8
             await until(lambda: one.generation("pets") == other.generation("pets") == 8)
+
+
+@pytest.mark.parametrize("changes", [1, 2])
+async def test_a_replica_that_takes_over_without_the_last_change_undoes_nothing(
+    server: Server, changes: int
+) -> None:
+    async with store_at(server.at) as store:
+        table = RouteTable(store, readable, clock=time.monotonic)
+        await store.put("pets", "half", 0, by("ann"))
+        await store.put("signs", "one", 0, by("ann"))
+        take_over = server.copied(ROUTES, MARKS)
+        await store.put("pets", "back", 1, by("guard", "rollback"))
+        await table.refresh()
+        take_over()
+        for generation in range(changes):
+            await store.put("signs", "two", 1 + generation, by("ann"))
+        with structlog.testing.capture_logs() as lines:
+            await table.refresh()
+        assert "routes_store_lost" in [line["event"] for line in lines]
+        assert table.routes() == {"pets": Live("BACK", 2), "signs": Live("TWO", 1 + changes)}
+        assert await store.get("pets") == Stored("back", 2)
+
+
+async def test_the_marks_of_the_last_changes_are_kept_and_no_more(server: Server) -> None:
+    async with store_at(server.at) as store:
+        for generation in range(50):
+            await store.put("pets", "one", generation, by("ann"))
+        position = await store.position()
+        assert sorted(position.marks) == list(range(19, 51))
+        assert len(set(position.marks.values())) == 32
+        assert (await store.read()).position == position
 
 
 async def test_a_frozen_redis_is_an_outage_and_no_more(server: Server) -> None:

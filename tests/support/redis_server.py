@@ -31,6 +31,17 @@ class Server:
     def admin(self) -> Any:
         return blocking.Redis(self.at.redis_address, port=self.at.redis_port, decode_responses=True)
 
+    def copied(self, *keys: str) -> Callable[[], None]:
+        """What a replica has now of these keys; the answer makes it all that there is, as when it takes over."""
+        admin = blocking.Redis(self.at.redis_address, port=self.at.redis_port)
+        kept = {key: admin.dump(key) for key in keys}
+
+        def take_over() -> None:
+            for key, value in kept.items():
+                admin.delete(key) if value is None else admin.restore(key, 0, value, replace=True)
+
+        return take_over
+
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """It accepts what is sent, and reads it only afterwards."""

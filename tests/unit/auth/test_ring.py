@@ -138,6 +138,28 @@ async def test_a_revocation_outlives_a_store_put_back_to_an_older_state() -> Non
     assert from_document(shelf.documents[record.id]).revoked_at == NOW
 
 
+@pytest.mark.parametrize("changes", [1, 2])
+async def test_a_revocation_and_a_new_key_outlive_a_store_that_lost_them_and_went_on(changes: int) -> None:
+    """As a replica does that had not heard of the last changes when it took over."""
+    _, record = api_key()
+    _, new = api_key()
+    shelf = Shelf()
+    shelf.put(record)
+    before = dict(shelf.documents), shelf.position_now
+    shelf.put(record.revoked(NOW), new)
+    ring = ring_of(shelf)
+    await ring.refresh()
+    shelf.documents, shelf.position_now = dict(before[0]), before[1]
+    for _ in range(changes):
+        shelf.put(api_key()[1])
+    with structlog.testing.capture_logs() as lines:
+        await ring.refresh()
+    assert [line["event"] for line in lines][:2] == ["keys_store_lost", "keys_written_back"]
+    assert from_document(shelf.documents[record.id]).revoked_at == NOW
+    assert from_document(shelf.documents[new.id]) == new
+    assert ring.status().keys == 2 + changes
+
+
 async def test_a_rotation_outlives_a_store_put_back_to_an_older_state() -> None:
     _, record = api_key()
     rotated = record.rotated("b" * 64, NOW, 0)

@@ -96,8 +96,9 @@ class Shelf:
 
     def _move(self, changes: int) -> None:
         if changes:
-            epoch = self.position_now.epoch or secrets.token_hex(8)
-            self.position_now = Position(epoch, self.position_now.version + 1)
+            version, mark = self.position_now.version + 1, secrets.token_hex(8)
+            marks = {**self.position_now.marks, version: mark}
+            self.position_now = Position(self.position_now.epoch or mark, version, marks)
 
     def _answer(self) -> None:
         if self.away:

@@ -25,12 +25,16 @@ def number(document: str) -> int:
 
 @dataclass
 class Shelf:
-    """The routes as the table sees them, without Redis; `away` makes every call fail."""
+    """The routes as the table sees them, without Redis; `away` makes every call fail.
+
+    Gateways of earlier versions, which may serve beside these, are not `marking` their changes.
+    """
 
     routes: dict[str, Stored] = field(default_factory=dict)
     stands: Position = field(default_factory=Position)
     away: bool = False
     read_only: bool = False
+    marking: bool = True
     reads: int = 0
 
     async def position(self) -> Position:
@@ -62,7 +66,9 @@ class Shelf:
     def put(self, **routes: Stored) -> None:
         self.routes |= routes
         if routes:
-            self.stands = Position(self.stands.epoch or secrets.token_hex(8), self.stands.version + 1)
+            version, mark = self.stands.version + 1, secrets.token_hex(8)
+            marks = {**self.stands.marks, version: mark} if self.marking else {}
+            self.stands = Position(self.stands.epoch or mark, version, marks)
 
     def empty(self) -> None:
         self.routes, self.stands = {}, Position()
@@ -172,6 +178,48 @@ async def test_a_store_put_back_to_an_older_state_changes_nothing() -> None:
     assert heard == []
     assert [line["event"] for line in lines][:2] == ["routes_store_lost", "routes_written_back"]
     assert lines[0]["missing"] == ["gone", "pets"]
+
+
+@pytest.mark.parametrize(
+    ("marking", "changes"),
+    [
+        pytest.param(True, 1, id="then at the version that the worker knows"),
+        pytest.param(True, 2, id="then past it"),
+        pytest.param(False, 2, id="then past it, by gateways that make no marks"),
+    ],
+)
+async def test_a_store_that_lost_a_change_and_went_on_is_told_of_it(marking: bool, changes: int) -> None:
+    """As a replica does that had not heard of the last change when it took over."""
+    shelf = Shelf(marking=marking)
+    shelf.put(pets=Stored("5000", 1), signs=Stored("7", 1))
+    older = dict(shelf.routes), shelf.stands
+    shelf.put(pets=Stored("0", 2))
+    table, heard = table_of(shelf)
+    await table.refresh()
+    heard.clear()
+    shelf.routes, shelf.stands = older
+    for generation in range(2, 2 + changes):
+        shelf.put(signs=Stored("8", generation))
+    with structlog.testing.capture_logs() as lines:
+        await table.refresh()
+    assert shelf.routes["pets"] == Stored("0", 2)
+    assert table.routes() == {"pets": Live(0, 2), "signs": Live(8, 1 + changes)}
+    assert heard == [("signs", 8)]
+    assert [line["event"] for line in lines][:2] == ["routes_store_lost", "routes_written_back"]
+    assert lines[0]["missing"] == ["pets"]
+
+
+async def test_a_route_that_somebody_took_out_of_the_store_comes_back() -> None:
+    """One that was deleted leaves its generation there."""
+    shelf = Shelf()
+    shelf.put(pets=Stored("5", 1))
+    table, heard = table_of(shelf)
+    await table.refresh()
+    del shelf.routes["pets"]
+    shelf.put(signs=Stored("7", 1))
+    await table.refresh()
+    assert shelf.routes["pets"] == Stored("5", 1)
+    assert heard == [("pets", 5), ("signs", 7)]
 
 
 async def test_a_route_put_after_the_loss_holds_beside_the_old_ones() -> None:

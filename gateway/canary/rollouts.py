@@ -139,9 +139,9 @@ def _moved(error: LostRace) -> RouteConflict:
 
 def _has_more(after: Route, before: Route) -> bool:
     """Whether the canary of `after` gets anything that it does not get now."""
-    if not (after.weight or after.mirror or after.always):
+    if not after.under_way or not (after.weight or after.mirror or after.always):
         return False
-    if after.canary != before.canary or after.under_way != before.under_way:
+    if after.canary != before.canary or not before.under_way:
         return True
     return after.weight > before.weight or after.mirror > before.mirror or after.always != before.always
 

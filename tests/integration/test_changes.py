@@ -5,19 +5,20 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from stack import Addresses, free_addresses
 from support.redis_server import Server, serving
 
-from gateway.canary.lifecycle import freeze, promote, put, rollback, unfreeze
+from gateway.canary.lifecycle import abort, freeze, promote, put, rollback, unfreeze
 from gateway.canary.preflight import Check
 from gateway.canary.rollouts import Rollouts, Transition
 from gateway.canary.route import BrokenRoute, Phase, Route, from_document
 from gateway.canary.store import Cause, LostRace, RouteStore, Stored
 from gateway.canary.table import Live, RouteTable
 from gateway.canary.wanted import Wanted
-from gateway.errors import RouteConflict
+from gateway.errors import PreflightFailed, RouteConflict
 from gateway.store import connect
 
 NOW = 1_800_000_000.0
@@ -31,9 +32,10 @@ def server() -> Iterator[Server]:
 
 @dataclass
 class Meanwhile:
-    """A pre-flight that always passes, and what happens while the next one runs."""
+    """A pre-flight, and what happens while the next one runs."""
 
     happens: Callable[[], Awaitable[object]] | None = None
+    fails: bool = False
 
     async def run(self, model: str, stable: str, canary: str) -> list[Check]:
         return await self.alone(model, canary)
@@ -42,7 +44,7 @@ class Meanwhile:
         happens, self.happens = self.happens, None
         if happens is not None:
             await happens()
-        return []
+        return [Check("it is loaded", passed=not self.fails, detail="")]
 
 
 @dataclass
@@ -122,6 +124,19 @@ async def test_what_only_takes_traffic_away_passes_whoever_else_changes_the_rout
         standing = await office.standing()
         assert (standing.generation, standing.route.weight, standing.route.frozen) == (before + 2, 0, True)
         await office.change(unfreeze)
+
+
+@pytest.mark.parametrize("end", [failed, partial(abort, now=NOW)], ids=["rollback", "abort"])
+async def test_an_end_asks_nothing_of_the_canary_also_where_some_were_always_on_it(
+    office: Office, end: Transition
+) -> None:
+    """Who they are stays written down, and they go back as everybody does."""
+    await office.change(lambda route: put(route, Wanted("1", "2", 500, always=("vip",)), NOW, "salt"))
+    office.preflight.fails = True
+    after = await office.change(end)
+    assert (after.route.always, after.route.under_way) == (("vip",), False)
+    with pytest.raises(PreflightFailed):
+        await office.change(canary("2", 100))
 
 
 async def test_what_was_before_a_route_that_was_written_back_nobody_knows(office: Office) -> None:

@@ -1,7 +1,8 @@
 """The one worker that judges every rollout each second: rolls back what is bad, moves on what is good."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from gateway.canary.analysis import Judgement, Verdict, judge
 from gateway.canary.counts import KEPT, Reading
 from gateway.canary.ledger import Ledger
 from gateway.canary.lifecycle import Action, RefusedChange, due, perform, rollback
-from gateway.canary.rollouts import Rollouts
+from gateway.canary.rollouts import Transition
 from gateway.canary.route import Route
 from gateway.canary.store import Cause, LostRace
 from gateway.canary.table import Live
@@ -23,6 +24,15 @@ _log = structlog.stdlib.get_logger("gateway.canary")
 
 ACTOR = "guard"
 _INTERVAL = 1.0
+_REST = 10.0  # seconds after a step was refused, until it is tried again
+
+
+class Changes(Protocol):
+    """How a route is changed; see `Rollouts`."""
+
+    async def change(
+        self, model: str, transition: Transition, cause: Cause, *, expected: int | None = None
+    ) -> Live[Route]: ...
 
 
 class Reader(Protocol):
@@ -49,13 +59,16 @@ class Held(Protocol):
 class Controller:
     """`routes` gives the routes that hold now. `clock` is the wall clock. `rolled_back` hears of each model and the
     cause.
+
+    All rollouts are judged one after the other, which takes no time. A step waits for its pre-flight, as long as the
+    model's answers take, in a task of its own: every canary is guarded on meanwhile, its own too.
     """
 
     def __init__(
         self,
         *,
         routes: Callable[[], Mapping[str, Live[Route]]],
-        rollouts: Rollouts,
+        rollouts: Changes,
         reader: Reader,
         store: Ledgers,
         lease: Held,
@@ -69,44 +82,82 @@ class Controller:
         self._lease = lease
         self._clock = clock
         self._rolled_back = rolled_back
+        self._stepping: set[str] = set()
+        self._refused: dict[str, tuple[int, float]] = {}  # the generation whose step was, and when, by model
+        self._told: dict[
+            tuple[str, str], tuple[int, str]
+        ] = {}  # for which generation and reason, by event and model
 
     async def run(self) -> None:
         """Judges for ever; run as a task and cancel it to stop."""
-        while True:
-            if self._lease.held:
-                await self.look()
-            heed_cancellation()
-            await asyncio.sleep(_INTERVAL)
+        async with asyncio.TaskGroup() as steps:
+            while True:
+                if self._lease.held:
+                    await self._look(steps)
+                heed_cancellation()
+                await asyncio.sleep(_INTERVAL)
 
-    async def look(self) -> None:
+    async def _look(self, steps: asyncio.TaskGroup) -> None:
         """Judges every rollout that is under way, once."""
-        for model, live in self._routes().items():
-            if not live.route.under_way:
-                continue
-            try:
-                await self._look_at(model, live)
-            except (RefusedChange, LostRace) as error:
-                _log.info("canary_changed_meanwhile", model=model, reason=str(error))
-            except (StoreAway, GatewayError) as error:
-                _log.warning("canary_not_judged", model=model, reason=str(error))
+        for live in self._routes().values():
+            if live.route.under_way:
+                with self._telling("canary_not_judged", live):
+                    await self._look_at(live, steps)
 
-    async def _look_at(self, model: str, live: Live[Route]) -> None:
+    @contextmanager
+    def _telling(self, event: str, live: Live[Route]) -> Iterator[None]:
+        """What comes between is told once, and again when it is something else."""
+        model = live.route.model
+        try:
+            yield
+        except (RefusedChange, LostRace) as error:
+            _log.info("canary_changed_meanwhile", model=model, reason=str(error))
+        except (StoreAway, GatewayError) as error:
+            reason = "; ".join([str(error), *getattr(error, "reasons", ())])
+            if self._told.get((event, model)) != (live.generation, reason):
+                self._told[event, model] = live.generation, reason
+                _log.warning(event, model=model, reason=reason)
+        else:
+            self._told.pop((event, model), None)
+
+    async def _look_at(self, live: Live[Route], steps: asyncio.TaskGroup) -> None:
         route = live.route
-        reading = await self._reader.read(model, KEPT)
-        ledger = ledgers.continued(await self._store.load(model), route, reading)
+        reading = await self._reader.read(route.model, KEPT)
+        ledger = ledgers.continued(await self._store.load(route.model), route, reading)
         judgement = judge(route.guard, ledgers.evidence(ledger, route, reading))
-        await self._store.save(model, replace(ledger, judgement=judgement))
-        await self._act(live, ledger, judgement)
+        await self._store.save(route.model, replace(ledger, judgement=judgement))
+        await self._act(live, ledger, judgement, steps)
 
-    async def _act(self, live: Live[Route], ledger: Ledger, judgement: Judgement) -> None:
+    async def _act(
+        self, live: Live[Route], ledger: Ledger, judgement: Judgement, steps: asyncio.TaskGroup
+    ) -> None:
         now = self._clock()
         if judgement.verdict is Verdict.ROLL_BACK:
             await self._roll_back(live, judgement, now)
             return
         healthy = judgement.verdict is Verdict.HEALTHY
         action = due(live.route, now, served=ledger.canary.requests, healthy=healthy)
-        if action is not None:
+        if action is Action.EXPIRE_LEASE:
             await self._go_on(live, action, judgement, now)
+        elif action is not None and self._may_step(live):
+            model = live.route.model
+            self._stepping.add(model)
+            step = steps.create_task(self._step(live, action, judgement, now))
+            step.add_done_callback(lambda _: self._stepping.discard(model))
+
+    def _may_step(self, live: Live[Route]) -> bool:
+        """Not while one is under way, nor soon after the same one was refused: a pre-flight is work for the model."""
+        generation, at = self._refused.get(live.route.model, (None, 0.0))
+        rests = generation == live.generation and asyncio.get_running_loop().time() < at + _REST
+        return live.route.model not in self._stepping and not rests
+
+    async def _step(self, live: Live[Route], action: Action, judgement: Judgement, now: float) -> None:
+        with self._telling("canary_step_refused", live):
+            try:
+                await self._go_on(live, action, judgement, now)
+            except GatewayError:
+                self._refused[live.route.model] = live.generation, asyncio.get_running_loop().time()
+                raise
 
     async def _roll_back(self, live: Live[Route], judgement: Judgement, now: float) -> None:
         cause = Cause(ACTOR, "rollback", judgement.sentence)

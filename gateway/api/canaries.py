@@ -5,7 +5,6 @@ not need it: who has to roll back at night should not have to read first.
 """
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -65,9 +64,7 @@ _CHANGES = (404, 408, 409, 412, 413, 415, 422, 428)
 class Desk:
     """What the handlers share: from a request to a change of a route, and back to an answer."""
 
-    def __init__(
-        self, rollouts: Rollouts, bodies: BodyReader, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, rollouts: Rollouts, bodies: BodyReader, clock: Callable[[], float]) -> None:
         self.rollouts = rollouts
         self.bodies = bodies
         self.clock = clock
@@ -96,10 +93,15 @@ class Desk:
 
 
 def canary_routes(
-    rollouts: Rollouts, reports: Reports, callers: Callers, catalog: Catalog, bodies: BodyReader
+    rollouts: Rollouts,
+    reports: Reports,
+    callers: Callers,
+    catalog: Catalog,
+    bodies: BodyReader,
+    clock: Callable[[], float],
 ) -> Router:
-    """The handlers, bound to their collaborators. Every one needs the scope admin:canary."""
-    desk = Desk(rollouts, bodies)
+    """The handlers, bound to their collaborators. Every one needs the scope admin:canary. `clock` is the store's."""
+    desk = Desk(rollouts, bodies, clock)
 
     @put(
         "/{model:str}",

@@ -27,20 +27,21 @@ from gateway.canary.rollouts import Rollouts
 from gateway.canary.route import BrokenRoute, from_document
 from gateway.canary.routes_file import read_routes_file
 from gateway.canary.seed import Seed
-from gateway.canary.store import RouteStore
+from gateway.canary.store import ROUTES, RouteStore
 from gateway.canary.table import RouteTable
 from gateway.catalog import Catalog
 from gateway.dataplane import DataPlane
 from gateway.readings import on_change, on_route
 from gateway.serving import Drain
 from gateway.settings import Settings
-from gateway.store import connect, delivered_at_end
+from gateway.store import StoreClock, connect, delivered_at_end
 from gateway.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True)
 class Routing:
-    """What is kept of rollouts: the routes, this worker's copy of them, the counts, and whose turn it is to judge."""
+    """What is kept of rollouts: the routes, this worker's copy of them, the counts, whose turn it is to judge, and the
+    clock for it."""
 
     store: RouteStore
     table: RouteTable[Route]
@@ -48,6 +49,7 @@ class Routing:
     reader: CountsReader
     ledgers: LedgerStore
     lease: Lease
+    clock: StoreClock
     reports: ReportStore
     findings: Findings
     callers: Callers
@@ -64,12 +66,13 @@ def routing(settings: Settings, metrics: Metrics) -> Routing:
     recorder, reports = Recorder(redis, clock=time.monotonic), ReportStore(redis)
     recorders = Recorders(recorder, metrics.versions)
     findings = Findings(reports, recorders, table.routes)
-    callers = Callers(redis, clock=time.time)
-    fleet = Fleet(redis, table.routes, host=socket.gethostname(), process=os.getpid(), clock=time.time)
+    clock = StoreClock(redis, key=ROUTES)
+    callers = Callers(redis, clock=clock)
+    fleet = Fleet(redis, table.routes, host=socket.gethostname(), process=os.getpid(), clock=clock)
     part = Part(
         # Mirrored calls that end with the worker are compared after its tasks have ended.
         resources=[redis, delivered_at_end(recorder.flush, findings.deliver, callers.deliver)],
-        tasks=[table.watch, recorder.run, findings.run, callers.run, fleet.run],
+        tasks=[clock.run, table.watch, recorder.run, findings.run, callers.run, fleet.run],
     )
     return Routing(
         store=store,
@@ -78,6 +81,7 @@ def routing(settings: Settings, metrics: Metrics) -> Routing:
         reader=CountsReader(redis),
         ledgers=LedgerStore(redis),
         lease=Lease(redis, clock=time.monotonic),
+        clock=clock,
         reports=reports,
         findings=findings,
         callers=callers,
@@ -113,16 +117,16 @@ def rollouts(
         reader=routing.reader,
         store=routing.ledgers,
         lease=routing.lease,
-        clock=time.time,
+        clock=routing.clock,
         rolled_back=metrics.canaries.rolled_back,
     )
     seeds = {} if settings.routes_file is None else read_routes_file(settings.routes_file)
     reports = Reports(routing.reader, routing.ledgers, routing.reports)
     return Part(
         handlers=[
-            canary_routes(changes, reports, routing.callers, catalog, bodies),
-            live_routes(access, changes, reports, routing.reader, catalog, time.time, drain),
+            canary_routes(changes, reports, routing.callers, catalog, bodies, routing.clock),
+            live_routes(access, changes, reports, routing.reader, catalog, routing.clock, drain),
             fleet_routes(routing.fleet),
         ],
-        tasks=[routing.lease.run, controller.run, Seed(seeds, changes, clock=time.time).run],
+        tasks=[routing.lease.run, controller.run, Seed(seeds, changes, clock=routing.clock).run],
     )

@@ -73,7 +73,7 @@ class KeyStore:
         self._clock = clock
         self._documents = Documents(redis, key=KEYS, channel=CHANNEL, away=KeyStoreAway)
         self._write = script(redis, "gateway.auth", "write")
-        self._clock_there = script(redis, "gateway.auth", "clock")
+        self._clock_there = script(redis, "gateway.store", "clock")
 
     async def create(self, grant: Grant) -> IssuedKey:
         """Makes a key. Raises ValidationFailed for a grant that cannot be."""

@@ -28,7 +28,7 @@ class Caller:
 
 
 class Callers:
-    """`note` is arithmetic in memory; `run` brings it to Redis. `clock` is the wall clock."""
+    """`note` is arithmetic in memory; `run` brings it to Redis. `clock` is that of the store."""
 
     def __init__(self, redis: Redis, *, clock: Callable[[], float]) -> None:
         self._redis = redis

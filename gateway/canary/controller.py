@@ -57,8 +57,8 @@ class Held(Protocol):
 
 
 class Controller:
-    """`routes` gives the routes that hold now. `clock` is the wall clock. `rolled_back` hears of each model and the
-    cause.
+    """`routes` gives the routes that hold now. `clock` is that of the store: another worker may have begun what is due
+    by it. `rolled_back` hears of each model and the cause.
 
     All rollouts are judged one after the other, which takes no time. A step waits for its pre-flight, as long as the
     model's answers take, in a task of its own: every canary is guarded on meanwhile, its own too.

@@ -35,7 +35,7 @@ class Worker:
 
 
 class Fleet:
-    """This worker's word to the others, and theirs. `clock` is the wall clock."""
+    """This worker's word to the others, and theirs. `clock` is that of the store."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Fleet:
         self._routes = routes
         self._clock = clock
         self._id = secrets.token_hex(6)
-        self._self = {"host": host, "process": process, "started_at": clock()}
+        self._self: dict[str, str | float] = {"host": host, "process": process}
 
     async def run(self) -> None:
         """Reports for ever; run as a task and cancel it to stop."""
@@ -63,6 +63,7 @@ class Fleet:
     async def report(self) -> None:
         """Raises StoreAway."""
         now = self._clock()
+        self._self.setdefault("started_at", now)
         generations = {model: live.generation for model, live in self._routes().items()}
         document = json.dumps({**self._self, "generations": generations})
         with translated():

@@ -24,7 +24,7 @@ _log = structlog.stdlib.get_logger("gateway.canary")
 
 
 class Seed:
-    """`routes` are the bodies by model; `clock` is the wall clock."""
+    """`routes` are the bodies by model; `clock` is that of the store."""
 
     def __init__(
         self, routes: Mapping[str, Mapping[str, Any]], rollouts: Rollouts, *, clock: Callable[[], float]

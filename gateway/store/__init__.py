@@ -1,6 +1,7 @@
 """Redis as the rest of the gateway meets it: a client, one error, documents and following them, a log of changes."""
 
 from gateway.store.audit import Area, Audit, Note
+from gateway.store.clock import StoreClock
 from gateway.store.connection import connect, text
 from gateway.store.documents import Documents, Position, Snapshot, is_reserved, marks_of, script
 from gateway.store.failures import FAILURES, StoreAway, translated
@@ -20,6 +21,7 @@ __all__ = [
     "Position",
     "Snapshot",
     "StoreAway",
+    "StoreClock",
     "connect",
     "delivered_at_end",
     "exclusive",

@@ -318,7 +318,7 @@ async def test_something_else_in_the_place_of_the_keys_is_an_outage(server: Serv
 
 
 @pytest.mark.parametrize(
-    ("package", "name"), [("gateway.store", "read"), ("gateway.auth", "write"), ("gateway.auth", "clock")]
+    ("package", "name"), [("gateway.store", "read"), ("gateway.auth", "write"), ("gateway.store", "clock")]
 )
 def test_the_scripts_travel_with_the_packages(package: str, name: str) -> None:
     assert importlib.resources.files(package).joinpath(f"{name}.lua").is_file()

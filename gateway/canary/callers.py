@@ -43,13 +43,15 @@ class Callers:
 
     async def of(self, model: str, version: str) -> Sequence[Caller]:
         """The latest first, at most a thousand. Raises StoreAway."""
-        since = self._clock() - _KEPT
+        key, since = _key(model, version), self._clock() - _KEPT
         with translated():
+            # Counted from the oldest: to read backwards is a right that the gateway does not ask for.
+            older = max(0, int(await self._redis.zcard(key)) - _MOST)
             rows: Any = await self._redis.zrangebyscore(
-                _key(model, version), since, "+inf", start=0, num=_MOST, withscores=True
+                key, "-inf", "+inf", start=older, num=_MOST, withscores=True
             )
             callers = [_caller(text(member), float(score)) for member, score in rows]
-        return sorted(callers, key=lambda caller: -caller.last_seen)
+        return [caller for caller in reversed(callers) if caller.last_seen >= since]
 
     async def run(self) -> None:
         """Delivers for ever; run as a task and cancel it to stop."""

@@ -15,6 +15,7 @@
 local DAY = 86400000000
 local RETRY_PLACE = 1000000
 local SLACK = 0.001
+local LONGEST_PLACE = 600000
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -81,12 +82,14 @@ if daily >= 0 then
   end
 end
 
--- In flight: a sorted set of lease ids by the millisecond at which they end, so a dead worker's places come back.
+-- In flight: a sorted set of lease ids by the millisecond at which they end, so a dead worker's places come back. Each
+-- lasts as long as the gateway that took it wants, which may be another time than here. No place lasts longer than the
+-- longest that the settings allow, so what seems to was left by a clock that has since stepped back.
 local now_ms, taken = math.floor(now / 1000), 0
 local flight, bounds = KEYS[#KEYS], rates + (daily >= 0 and 1 or 0)
 if cap >= 0 then
   if type(redis.pcall('ZREMRANGEBYSCORE', flight, '-inf', now_ms)) == 'table' then redis.call('DEL', flight) end
-  redis.call('ZREMRANGEBYSCORE', flight, now_ms + lease_ms + 1, '+inf') -- left by a clock that has since stepped back
+  redis.call('ZREMRANGEBYSCORE', flight, now_ms + LONGEST_PLACE + 1, '+inf')
   taken = redis.call('ZCARD', flight)
   if taken + #leases > cap then refuse(bounds + 1, RETRY_PLACE) end
 end
@@ -101,7 +104,7 @@ if allowed == 1 then
   end
   if cap >= 0 then
     for i = 1, #leases do redis.call('ZADD', flight, now_ms + lease_ms, leases[i]) end
-    redis.call('PEXPIRE', flight, lease_ms + 1000)
+    redis.call('PEXPIRE', flight, LONGEST_PLACE + 1000)
     taken = taken + #leases
   end
 end

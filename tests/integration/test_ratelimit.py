@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import random
+import re
 import signal
 import statistics
 import threading
@@ -11,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+import annotated_types
 import pytest
 import redis as sync_redis
 from processes import Process, running
@@ -24,7 +26,8 @@ from gateway.domain import Quota
 from gateway.ratelimit import Decision, RateLimiter, RedisStore, Refusal, State
 from gateway.ratelimit.gcra import Rate, decide
 from gateway.ratelimit.plan import plan
-from gateway.ratelimit.store import _SHA, TIMEOUT, _numbers
+from gateway.ratelimit.store import _SCRIPT, _SHA, TIMEOUT, _numbers
+from gateway.settings import Settings
 from gateway.store import connect
 
 ACL = (
@@ -33,6 +36,7 @@ ACL = (
 )
 CALM = 2.0  # seconds: where a test is about numbers, a busy machine must not turn an answer into a timeout
 ME = caller()
+_LONGEST_PLACE = int(re.findall(r"LONGEST_PLACE = (\d+)", _SCRIPT)[0])  # milliseconds
 
 
 @dataclass
@@ -327,7 +331,31 @@ async def test_places_in_flight_come_back_by_release_and_after_a_worker_died_by_
         while not (await found.limiter.acquire(ME, bounds, 0)).allowed:
             await asyncio.sleep(0.02)
             assert time.monotonic() - started < 5
-        assert await found.redis.pttl(plan(ME, bounds).flight_key) <= 1500
+        assert await found.redis.pttl(plan(ME, bounds).flight_key) <= _LONGEST_PLACE + 1000
+
+
+async def test_places_last_as_long_as_whoever_took_them_says(own: Server) -> None:
+    """As during a change of GATEWAY_MAX_REQUEST_TIMEOUT, gateway by gateway."""
+    bounds = tier(in_flight=2)
+    async with (
+        limits(own.url, patience=CALM, lease=315) as longer,
+        limits(own.url, patience=CALM, lease=1.5) as shorter,
+    ):
+        key = plan(ME, bounds).flight_key
+        assert (await longer.limiter.acquire(ME, bounds, 0)).allowed
+        assert (await shorter.limiter.acquire(ME, bounds, 0)).allowed
+        assert (await shorter.limiter.acquire(ME, bounds, 0)).refusal is Refusal.IN_FLIGHT
+        assert await shorter.redis.pttl(key) > 315_000
+        async with asyncio.timeout(5):
+            while not (await shorter.limiter.acquire(ME, bounds, 0)).allowed:
+                await asyncio.sleep(0.02)
+        assert await shorter.redis.zcard(key) == 2
+
+
+def test_no_place_may_last_longer_than_the_script_believes() -> None:
+    timeout, body = (Settings.model_fields[name].metadata for name in ("max_request_timeout", "body_timeout"))
+    longest = sum(bound.le for bound in (*timeout, *body) if isinstance(bound, annotated_types.Le))
+    assert longest * 1000 == _LONGEST_PLACE
 
 
 async def test_what_is_taken_ahead_is_counted_once_and_goes_back(own: Server) -> None:

@@ -21,6 +21,7 @@ GatewayError
 │   ├── Unauthenticated             no credential at all
 │   ├── InvalidKey                  never says which part is wrong
 │   ├── InvalidToken
+│   ├── SessionChanged              it means the session of one key, and the cookie is another's
 │   ├── Forbidden                   a scope is missing
 │   ├── RateLimited                 the caller's own quota
 │   ├── KeyNotFound
@@ -179,6 +180,10 @@ class InvalidKey(RequestError):
 
 class InvalidToken(RequestError):
     code = "invalid_token"
+
+
+class SessionChanged(RequestError):
+    code = "session_changed"
 
 
 class Forbidden(RequestError):

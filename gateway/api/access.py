@@ -14,7 +14,7 @@ from litestar.handlers import BaseRouteHandler
 from gateway.api.context import Connection, Context, context_of
 from gateway.api.networks import comes_from
 from gateway.api.origins import page_of
-from gateway.api.same_origin import session_of
+from gateway.api.same_origin import check_meant, session_of
 from gateway.auth import Authenticator, require_inference, require_scope
 from gateway.auth.keys import PREFIX as KEY_PREFIX
 from gateway.auth.scopes import is_administration
@@ -69,6 +69,7 @@ class Access:
         """Finds out who calls, for `context`, and whether they may. Raises what the authenticator does; Forbidden."""
         with context.timeline.stage(Stage.AUTH):
             principal = await self._authenticate(connection, administers=is_administration(scope or ""))
+            check_meant(connection, principal)
         context.principal = principal
         _check_scope(principal, scope)
 

@@ -23,7 +23,8 @@ SCHEMES: Mapping[str, SecurityScheme] = {
         type="apiKey",
         name=HEADER.title(),
         security_scheme_in="header",
-        description="Says, by any value, that the console's session is meant to be used.",
+        description="Says, by any value, that the console's session is meant to be used; the id of a key says that "
+        "a session of this key is.",
     ),
     "bearer": SecurityScheme(
         type="http",

@@ -61,6 +61,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "invalid_key": Kind(401, "Invalid key", "Use a key that is complete, not revoked and not expired."),
     "invalid_token": Kind(401, "Invalid token", "Get a new token; tokens live for minutes."),
+    "session_changed": Kind(401, "Session changed", "Load the console again: it shows who is signed in now."),
     "forbidden": Kind(403, "Forbidden", "Ask for a key with the scope that detail names."),
     "not_found": Kind(404, "Not found", "See /docs for the paths that exist."),
     "model_not_found": Kind(404, "Model not found", "GET /v1/models lists the models that you may use."),

@@ -8,7 +8,9 @@ has to say that it is of this origin. Requests without the header are judged by 
 from gateway.api.context import Connection
 from gateway.api.cookies import cookie_of
 from gateway.api.origins import is_own
-from gateway.errors import Forbidden, Unauthenticated
+from gateway.auth.keys import is_id
+from gateway.domain import Principal
+from gateway.errors import Forbidden, SessionChanged, Unauthenticated
 
 COOKIE = "gateway-console"
 HEADER = "x-console"
@@ -26,6 +28,15 @@ def session_of(connection: Connection) -> str | None:
     if not text:
         raise Unauthenticated("Nobody is signed in at the console.")
     return text
+
+
+def check_meant(connection: Connection, principal: Principal) -> None:
+    """Raises SessionChanged where the header names a key and the session is of another: all tabs of a browser share the
+    cookie, and a page must not act by a key that it does not show.
+    """
+    meant = connection.headers.get(HEADER, "")
+    if is_id(meant) and meant != principal.id:
+        raise SessionChanged("Another key is signed in at the console now.")
 
 
 def _is_ours(connection: Connection) -> bool:

@@ -75,6 +75,15 @@ def test_only_the_consoles_own_page_goes_by_it(
     assert answer.status_code == status, answer.text
 
 
+def test_a_page_that_names_another_key_than_the_sessions_is_refused(guarded: Guarded, cookie: str) -> None:
+    shown = guarded.ask({"cookie": cookie, **guarded.from_console}, "GET", SESSION).json()["key"]
+    other = guarded.keys["admin:keys"].split("_")[2]
+    for meant, status in ((shown, 200), (other, 401)):
+        answer = guarded.ask({"cookie": cookie, **guarded.from_console, "x-console": meant}, "GET", ROUTES)
+        assert answer.status_code == status, answer.text
+    assert answer.json()["code"] == "session_changed"
+
+
 def test_a_session_that_is_signed_out_is_worth_nothing(guarded: Guarded, cookie: str) -> None:
     headers = {"cookie": cookie, **guarded.from_console}
     answer = guarded.ask(headers, "DELETE", SESSION)

@@ -108,6 +108,59 @@ def test_signing_in_leaves_a_cookie_and_nothing_of_the_key(
     until_answered(stage, "/console/session", ended, 401)
 
 
+def test_a_tab_does_not_go_on_by_the_key_of_another_tab(
+    stage: RunningStack, operator: httpx.Client, watched_page: Watched, route: Callable[..., None]
+) -> None:
+    watched_page.expected += ["401", "ERR_FAILED"]
+    page = sign_in(watched_page.page, stage)
+    page.get_by_role("group", name="Actions").get_by_role("button", name="Freeze").click()
+    other = page.context.new_page()
+    other.goto(f"{stage.url}/console#/audit")
+    page.route("**/admin/v1/workers", lambda request: request.abort())  # it does not hear of it by itself
+    page.route("**/admin/v1/events?*", lambda request: request.abort())
+    second = create_key(stage.at, "second", "admin:canary")
+    until_answered(stage, ROUTE, {"x-api-key": second}, 200)
+    other.get_by_role("button", name="Sign out").click()
+    other.get_by_label("API key").fill(second)
+    other.keyboard.press("Enter")
+    expect(other.locator("#who")).to_contain_text("second")
+
+    page.get_by_role("dialog").get_by_role("button", name="Freeze").click()
+    expect(page.get_by_role("main")).to_contain_text("Somebody signed in with another key in this browser")
+    assert operator.get(ROUTE).json()["frozen"] is False
+    page.get_by_role("button", name="Go on with that key").click()
+    expect(page.locator("#who")).to_contain_text("second")
+
+
+def test_a_late_refusal_of_an_earlier_session_does_not_end_the_next(
+    stage: RunningStack, watched_page: Watched
+) -> None:
+    watched_page.expected.append("401")
+    page = watched_page.page
+    first = create_key(stage.at, "first", "admin:canary")
+    until_answered(stage, ROUTE, {"x-api-key": first}, 200)
+    page.goto(f"{stage.url}/console#/audit")
+    page.get_by_label("API key").fill(first)
+    page.keyboard.press("Enter")
+    expect(page.locator("#who")).to_contain_text("first")
+    held: list[Route] = []
+
+    def hold(request: Route) -> None:
+        held.append(request)
+
+    page.route("**/admin/v1/audit?*", hold, times=1)
+    while not held:
+        page.wait_for_timeout(100)
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("API key").fill(stage.admin_key)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    with page.expect_response(lambda answer: answer.status == 401):
+        held[0].fulfill(status=401, json={"code": "invalid_token"})
+    expect(page.get_by_role("link", name="Keys")).to_be_visible()
+    expect(page.get_by_label("API key")).to_have_count(0)
+
+
 @pytest.mark.parametrize("model", ["digits_detector", "languages_bert"])
 def test_a_link_to_a_model_opens_that_one(stack: RunningStack, page: Page, model: str) -> None:
     sign_in(page, stack, f"#/rollouts/{model}")

@@ -2,20 +2,30 @@
 
 import { send } from "../shared/http.js";
 
-const AS_CONSOLE = { "X-Console": "1" };
+/** Whom the page shows as signed in, as the gateway told it; null where nobody is. */
+let me = null;
 
-/** Hears "over" when a request was refused because the session has ended. */
+/** Which key's session the request is meant for; any word but an id: whosever there is. */
+const asConsole = () => ({ "X-Console": me?.key ?? "1" });
+
+/** Hears "over" when a request was refused because the session has ended, or is another key's: its code is `detail`. */
 export const session = new EventTarget();
 
 /** A request by the session; options as of `send`, and `generation`, the one that a change of a route is meant for. */
 export async function ask(method, path, { generation, headers, ...options } = {}) {
+  const asker = me;
   const match = generation === undefined ? {} : { "If-Match": `"${generation}"` };
   try {
-    return await send(method, path, { ...options, headers: { ...AS_CONSOLE, ...match, ...headers } });
+    return await send(method, path, { ...options, headers: { ...asConsole(), ...match, ...headers } });
   } catch (problem) {
-    if (problem.status === 401) session.dispatchEvent(new Event("over"));
+    if (problem.status === 401 && asker && asker === me) over(problem.code); // a late word on an earlier session ends none
     throw problem;
   }
+}
+
+function over(code) {
+  me = null;
+  session.dispatchEvent(new CustomEvent("over", { detail: code }));
 }
 
 export async function read(path, options) {
@@ -31,7 +41,8 @@ export async function change(method, path, options) {
 /** Who is signed in, null where nobody is. */
 export async function whoami() {
   try {
-    return await (await send("GET", "/console/session", { headers: AS_CONSOLE })).json();
+    me = await (await send("GET", "/console/session", { headers: asConsole() })).json();
+    return me;
   } catch (problem) {
     if ([401, 403].includes(problem.status)) return null;
     throw problem;
@@ -40,11 +51,13 @@ export async function whoami() {
 
 /** The key goes out once, in a header, and is kept nowhere. */
 export async function signIn(key) {
-  return (await send("POST", "/console/session", { headers: { Authorization: `Bearer ${key}` } })).json();
+  me = await (await send("POST", "/console/session", { headers: { Authorization: `Bearer ${key}` } })).json();
+  return me;
 }
 
 export async function signOut() {
   await ask("DELETE", "/console/session");
+  me = null;
 }
 
 const path = (model, rest = "") => `/admin/v1/canaries/${encodeURIComponent(model)}${rest}`;

@@ -74,14 +74,15 @@ async function out() {
   }
 }
 
-function ask(over = false) {
+/** `ended` is why the session that was is over; without it none was. */
+function ask(ended = null) {
   leave();
   fill(who);
   fill(tabs);
   refill(status, null, () => null);
   refill(banner, null, () => null);
   document.querySelectorAll("dialog:not(.once)").forEach((dialog) => dialog.close());
-  const door = signin(enter, over);
+  const door = signin(enter, ended);
   fill(main, door.element);
   door.focus();
 }
@@ -106,7 +107,7 @@ function drawHealth(store) {
     h("span", { class: `dot ${found.length ? "bad" : "good"}` }), h("span", {}, found.length ? "Trouble" : "Live")]);
 }
 
-session.addEventListener("over", () => ask(true));
+session.addEventListener("over", ({ detail }) => ask(detail));
 
 try {
   const me = await whoami();

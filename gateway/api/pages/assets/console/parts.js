@@ -30,6 +30,7 @@ const WORDS = {
   upstream_unavailable: "Triton does not answer.",
   invalid_token: "Your session is over. Sign in again.",
   unauthenticated: "Your session is over. Sign in again.",
+  session_changed: "Somebody signed in with another key in this browser. Nothing was done.",
 };
 
 const words = (problem) => WORDS[problem.code] ?? problem.message;

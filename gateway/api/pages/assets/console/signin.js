@@ -9,10 +9,10 @@ const WRONG = {
   forbidden: "This key administers nothing. Use one with a scope that begins with admin:.",
 };
 
-/** Calls `entered` with who it is. `over`: a session has just ended. */
-export function signin(entered, over) {
+/** Calls `entered` with who it is. `ended` is the code of why a session has just ended, null where none has. */
+export function signin(entered, ended) {
   const key = h("input", { type: "password", autocomplete: "off", spellcheck: "false", required: true, placeholder: "gw_…" });
-  const trouble = h("div", {}, over && notice("info", "Your session is over. Sign in again to go on."));
+  const trouble = h("div", {}, ended && farewell(ended));
   const submit = h("button", { class: "button primary", type: "submit" }, "Sign in");
   const form = h("form", { class: "card signin", method: "post" },
     h("h1", {}, "Sign in to the console"),
@@ -35,4 +35,10 @@ export function signin(entered, over) {
     }
   });
   return { element: h("div", { class: "door" }, form), focus: () => key.focus() };
+}
+
+function farewell(ended) {
+  if (ended !== "session_changed") return notice("info", "Your session is over. Sign in again to go on.");
+  return notice("warn", h("p", {}, "Somebody signed in with another key in this browser, and your session is over."),
+    h("button", { class: "button", type: "button", onclick: () => location.reload() }, "Go on with that key"));
 }

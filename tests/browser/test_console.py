@@ -184,7 +184,9 @@ def test_the_slider_moves_traffic_once_the_preflight_has_answered(
             re.compile(r"[1-9]\d*(\.\d)?/s"), timeout=PATIENCE
         )
         expect(page.get_by_text("applied by 2 of 2 workers")).to_be_visible()
-        expect(page.get_by_role("region", name="Log")).to_contain_text("weight 0 % → 50 %")
+        newest_change = page.get_by_role("region", name="Log").locator("li").first
+        expect(newest_change).to_contain_text("weight 0 % → 50 %")
+        expect(newest_change.locator("p").first).to_have_text(re.compile(r"^\w+ by \w+ · generation \d+$"))
 
         page.get_by_label("Weight of the canary").fill("10")
         page.get_by_label("Weight of the canary").dispatch_event("change")

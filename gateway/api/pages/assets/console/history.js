@@ -31,7 +31,7 @@ export function history(store, model) {
       store.changed();
       more.hidden = found.length < PAGE;
       fill(trouble);
-      fill(list, events.length ? events.map(entry) : h("li", { class: "muted" }, "Nobody has changed this route yet."));
+      fill(list, events.length ? events.map((event) => entry(event)) : h("li", { class: "muted" }, "Nobody has changed this route yet."));
     } catch (problem) {
       generation = null;
       fill(trouble, problemNotice(problem));

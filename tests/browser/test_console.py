@@ -86,6 +86,9 @@ def test_signing_in_leaves_a_cookie_and_nothing_of_the_key(
 ) -> None:
     page = watched_page.page
     page.goto(f"{stage.url}/console#/rollouts/{MODEL}")
+    page.get_by_label("API key").fill(f"“{stage.admin_key}”")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("characters that no key has")
     page.get_by_label("API key").fill("gw_dev_00000000_nobody")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("no key of this gateway")

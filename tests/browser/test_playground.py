@@ -207,6 +207,24 @@ def test_a_wrong_key_is_refused_in_plain_words(watched_page: Watched, stack: Run
     expect(page.get_by_role("heading", name="Invalid key")).to_be_visible()
 
 
+def test_what_is_no_key_and_no_file_is_told_so(
+    watched_page: Watched, stack: RunningStack, tmp_path: Path
+) -> None:
+    """The browser sends neither, and says of both what it says of a gateway that is away."""
+    watched_page.expected.append("net::ERR")
+    page = watched_page.page
+    page.goto(f"{stack.url}/playground")
+    page.get_by_label("API key").fill(f"“{stack.key}”")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("characters that no key has")
+    sign_in(page, stack.url, stack.key)
+    browser = page.context.new_cdp_session(page)
+    carried = {"items": [], "files": [str(tmp_path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": kind, "x": 700, "y": 400, "data": carried})
+    expect(page.get_by_role("alert")).to_contain_text("may be a folder")
+
+
 def test_what_is_no_image_is_told_so(watched_page: Watched, stack: RunningStack, tmp_path: Path) -> None:
     watched_page.expected.append(REFUSED)
     page = watched_page.page

@@ -1,6 +1,7 @@
 // The door: an administration key goes in once, a session comes out.
 
 import { fill, h } from "../shared/dom.js";
+import { keyOf } from "../shared/http.js";
 import { signIn } from "./admin.js";
 import { field, notice, problemNotice } from "./parts.js";
 
@@ -24,7 +25,7 @@ export function signin(entered, ended) {
     event.preventDefault();
     submit.disabled = true;
     try {
-      const me = await signIn(key.value.trim());
+      const me = await signIn(keyOf(key.value));
       key.value = "";
       entered(me);
     } catch (problem) {

@@ -1,6 +1,7 @@
 // The page: from a key to a bench, from an input to an answer. Each piece has a module of its own.
 
 import { fill, h } from "../shared/dom.js";
+import { keyOf } from "../shared/http.js";
 import { answerCard, bars, verdict } from "./answer.js";
 import { Live } from "./live.js";
 import { redraw, sizeOf } from "./picture.js";
@@ -29,11 +30,10 @@ let asking = null; // the AbortController of the request under way
 async function enter(event) {
   event.preventDefault();
   const field = $("key");
-  const key = field.value.trim();
   const button = $("key-form").querySelector("button");
   button.disabled = true;
   try {
-    state.session = await Session.open(key);
+    state.session = await Session.open(keyOf(field.value));
     state.models = await state.session.models();
     field.value = "";
     fill($("entry-notice"));

@@ -15,7 +15,6 @@ const WORDS = {
   503: "The model cannot be reached at the moment.",
   504: "The answer took too long.",
 };
-const WITHOUT_PAGE = ["unreachable", "unexpected"];
 
 /** `again`, where given, is what the button does; it waits for the countdown. */
 export function trouble(problem, again) {
@@ -33,7 +32,7 @@ export function trouble(problem, again) {
       h(
         "span",
         { class: "small muted" },
-        WITHOUT_PAGE.includes(problem.code) ? null : h("a", { href: `/problems/${problem.code}` }, `What ${problem.code} means`),
+        problem.status && problem.code !== "unexpected" && h("a", { href: `/problems/${problem.code}` }, `What ${problem.code} means`),
         problem.requestId && ` · request ${problem.requestId}`,
       ),
     ),

@@ -100,6 +100,22 @@ def test_options_change_the_answer_and_the_code(bench: Page) -> None:
     expect(bench.locator("#snippet-text")).to_contain_text("top_k=1")
 
 
+def test_a_refused_option_is_asked_anew_when_it_is_mended(watched_page: Watched, stack: RunningStack) -> None:
+    watched_page.expected.append(REFUSED)
+    page = watched_page.page
+    sign_in(page, stack.url, stack.key)
+    page.get_by_role("button", name="One digit, large").click()
+    for wrong in ("2000", "0", "-3"):
+        page.get_by_label("At most").fill(wrong)
+        page.get_by_label("At most").press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("?top_k")
+        expect(page.locator("#snippet-text")).to_contain_text(f"top_k={wrong}")
+        page.get_by_label("At most").fill("2")
+        page.get_by_label("At most").press("Enter")
+        expect(page.locator(".bars li")).to_have_count(2)
+        expect(page.get_by_role("alert")).to_have_count(0)
+
+
 def test_a_key_that_may_not_pin_is_offered_no_versions(watched_page: Watched, stack: RunningStack) -> None:
     watched_page.expected.append(REFUSED)
     page = watched_page.page

@@ -107,8 +107,8 @@ function choose(model) {
 
 function options(version) {
   const least = Number($("min-score").value);
-  const most = Number($("top-k").value);
-  return { ...(version && { version }), ...(least > 0 && { min_score: least }), ...(most > 0 && { top_k: most }) };
+  const most = $("top-k").value;
+  return { ...(version && { version }), ...(least > 0 && { min_score: least }), ...(most && { top_k: Number(most) }) };
 }
 
 /** The versions to ask: one as routed or pinned, or two to compare. */
@@ -119,7 +119,7 @@ function versions() {
 
 function clear() {
   asking?.abort();
-  fill($("results"));
+  for (const id of ["notice", "results"]) fill($(id));
   for (const id of ["results", "code"]) $(id).hidden = true;
   $("empty").hidden = readsText() || !$("live").hidden;
 }
@@ -292,7 +292,7 @@ function again() {
   if (live.running) {
     live.stop();
     stream();
-  } else if (state.input && fits(state.input) && !$("results").hidden) ask();
+  } else if (!$("code").hidden) ask(); // of what stands there, an answer or a refusal
 }
 
 function onFiles(files) {

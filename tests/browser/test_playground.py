@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 from processes import RunningStack
 from stack import create_key
@@ -239,6 +240,50 @@ def test_what_is_no_key_and_no_file_is_told_so(
     for kind in ("dragEnter", "dragOver", "drop"):
         browser.send("Input.dispatchDragEvent", {"type": kind, "x": 700, "y": 400, "data": carried})
     expect(page.get_by_role("alert")).to_contain_text("may be a folder")
+
+
+def test_a_picture_needs_no_extension(bench: Page, tmp_path: Path) -> None:
+    named = tmp_path / "digit"
+    named.write_bytes(DIGIT.read_bytes())
+    drop(bench, named)
+    expect(bench.locator(".bars .name").first).to_have_text("7")
+    expect(bench.locator("#snippet-text")).to_contain_text("Content-Type: image/png")
+
+
+DROP_BOTH = """(chooser) => {
+  for (const file of chooser.files) {
+    const carried = new DataTransfer();
+    carried.items.add(file);
+    document.body.dispatchEvent(new DragEvent("drop", { bubbles: true, dataTransfer: carried }));
+  }
+}"""
+
+
+READ = """async (chooser) => {
+  for (let each = 0; each < 3; each++) {
+    const image = new Image();
+    image.src = URL.createObjectURL(chooser.files[0]);
+    await image.decode();
+  }
+}"""
+
+
+def test_the_newest_of_two_pictures_is_what_is_shown(bench: Page, tmp_path: Path) -> None:
+    """The first takes the browser longer to read than the second takes to be answered."""
+    slow = tmp_path / "slow.jpg"
+    with Image.open(SCENE) as scene:
+        scene.resize((7200, 5400)).save(slow)
+    choose(bench, "digits_detector")
+    chooser = bench.evaluate_handle(
+        "Object.assign(document.createElement('input'), {type: 'file', multiple: true})"
+    )
+    chooser.as_element().set_input_files([slow, DIGIT])
+    bench.evaluate(DROP_BOTH, chooser)
+    shown = bench.locator("#results:not([aria-busy]) img")
+    expect(shown).to_have_attribute("alt", "digit.png")
+    bench.evaluate(READ, chooser)  # by now it is read
+    expect(shown).to_have_attribute("alt", "digit.png")
+    assert shown.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
 
 def test_what_is_no_image_is_told_so(watched_page: Watched, stack: RunningStack, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import { fill, h } from "../shared/dom.js";
 import { keyOf } from "../shared/http.js";
 import { answerCard, bars, verdict } from "./answer.js";
 import { Live } from "./live.js";
-import { redraw, sizeOf } from "./picture.js";
+import { redraw, sizeOf, typed } from "./picture.js";
 import { watchReadiness } from "./readiness.js";
 import { perform, requestOf } from "./request.js";
 import { Session } from "./session.js";
@@ -24,6 +24,7 @@ const STREAMS = { "image-classification": "/v1/classify/stream", "object-detecti
 
 const state = { session: null, models: [], model: null, input: null, shown: null, request: null, language: "curl", ending: 0 };
 let asking = null; // the AbortController of the request under way
+let taking = 0; // the number of the newest input: an earlier one may take longer to be read
 
 /* From a key to the bench. */
 
@@ -50,6 +51,7 @@ function leave(reason = null) {
   state.session = null;
   closeCamera();
   asking?.abort();
+  taking++;
   $("entry").hidden = false;
   for (const id of ["bench", "leave"]) $(id).hidden = true;
   fill($("entry-notice"), reason);
@@ -126,14 +128,23 @@ function clear() {
 
 /* From an input to an answer. */
 
-async function take(file) {
-  if (!state.model) return;
-  if (readsText()) choose(state.models.find(({ task }) => task !== "text-classification") ?? state.model);
-  if (readsText()) return;
-  if (state.shown?.url) URL.revokeObjectURL(state.shown.url);
+async function take(found) {
+  const turn = ++taking;
+  const file = await typed(found);
   const url = URL.createObjectURL(file);
-  state.input = { file };
-  state.shown = { url, alt: file.name, size: await sizeOf(url) };
+  const size = await sizeOf(url);
+  const wanted = turn === taking && state.model;
+  if (wanted && readsText()) choose(state.models.find(({ task }) => task !== "text-classification") ?? state.model);
+  if (wanted && !readsText()) put({ file }, { url, alt: file.name, size });
+  else URL.revokeObjectURL(url);
+}
+
+/** Asks about this from now on, which is shown like that. */
+function put(input, shown) {
+  taking++;
+  if (state.shown?.url) URL.revokeObjectURL(state.shown.url);
+  state.input = input;
+  state.shown = shown;
   ask();
 }
 
@@ -148,6 +159,7 @@ async function ask() {
   $("results").setAttribute("aria-busy", "true");
   try {
     const answers = await Promise.all(requests.map((request) => perform(state.session, request, mine.signal)));
+    if (mine.signal.aborted) return;
     fill($("notice"));
     showAnswers(answers);
   } catch (problem) {
@@ -332,9 +344,8 @@ function wireInputs() {
 }
 
 function askText() {
-  state.input = { text: $("text").value };
-  state.shown = { text: state.input.text };
-  ask();
+  const text = $("text").value;
+  put({ text }, { text });
 }
 
 function wireControls() {

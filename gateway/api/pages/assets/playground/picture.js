@@ -66,3 +66,13 @@ export async function sizeOf(url) {
   }
   return { width: image.naturalWidth, height: image.naturalHeight };
 }
+
+const SIGNATURES = { "image/jpeg": /^\xff\xd8\xff/, "image/png": /^\x89PNG\r\n\x1a\n/, "image/webp": /^RIFF.{4}WEBP/s };
+
+/** The file with the type that its first bytes tell, as the gateway tells it; its name may lack an extension. */
+export async function typed(file) {
+  const head = await file.slice(0, 12).arrayBuffer().catch(() => new ArrayBuffer(0)); // sending it will say why not
+  const text = String.fromCharCode(...new Uint8Array(head));
+  const type = Object.keys(SIGNATURES).find((each) => SIGNATURES[each].test(text)) ?? (file.type || "application/octet-stream");
+  return type === file.type ? file : new File([file], file.name, { type });
+}

@@ -13,7 +13,7 @@ export async function perform(session, request, signal) {
   const began = performance.now();
   const sent = request.json
     ? { json: request.json }
-    : { body: request.file, headers: { "Content-Type": request.file.type || "application/octet-stream" } };
+    : { body: request.file, headers: { "Content-Type": request.file.type } };
   const response = await session.send("POST", request.path, { ...sent, signal });
   const data = await response.json();
   return { data, headers: response.headers, elapsed: performance.now() - began };

@@ -1,11 +1,13 @@
 """The parent of the workers: uvicorn's, which here also hears signals while it restarts or waits for its workers."""
 
+import multiprocessing
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import cast
 
 import structlog
 from uvicorn.config import STARTUP_FAILURE, Config
@@ -15,6 +17,9 @@ _log = structlog.stdlib.get_logger("gateway.serving")
 
 _ENDS = (signal.SIGINT, signal.SIGTERM)
 _LOOK = 0.1  # seconds
+_SETTLED = 30.0  # seconds after which a worker's death has nothing to do with its start
+_LONGEST_PAUSE = 10.0  # seconds
+_EX_UNAVAILABLE = 69  # of sysexits.h
 
 
 class _Told(threading.Event):
@@ -31,14 +36,44 @@ class _Told(threading.Event):
 class Worker(Process):
     """uvicorn's `is_alive` waits for its answer, and its supervisor for that; this one looks whether one has come.
 
-    `serves` says whether it has ever said so itself.
+    `serves` says whether it has ever said so itself, `failures` how many died in a row before it in its place, `again`
+    when somebody else may take that, once it has died. Without its supervisor it ends as if that had told it to, for it
+    would keep the address from the next one; `ending` is as there.
     """
 
-    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, config: Config, sockets: list[socket.socket], *, ending: float, failures: int = 0
+    ) -> None:
         super().__init__(config, sockets)
         self.serves = False
-        self._heard = time.monotonic()
+        self.failures = failures
+        self.again: float | None = None
+        self._ending = ending
+        self._heard = self._born = time.monotonic()
         self._asked = False
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """What runs in the worker's process."""
+        threading.Thread(target=self._end_with_supervisor, name="supervised", daemon=True).start()
+        super().target(sockets)
+
+    def _end_with_supervisor(self) -> None:
+        if (supervisor := multiprocessing.parent_process()) is None:
+            return
+        supervisor.join()  # returns when the pipe is closed whose other end only that process has
+        _log.error("supervisor_died")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(self._ending)
+        os._exit(_EX_UNAVAILABLE)
+
+    def died(self) -> float:
+        """To be said once; answers how many seconds its place stays empty: none at first, longer with each failure."""
+        if time.monotonic() - self._born >= _SETTLED:
+            self.failures = 0
+        pause = min(2.0 ** (self.failures - 1), _LONGEST_PAUSE) if self.failures else 0.0
+        self.failures += 1
+        self.again = time.monotonic() + pause
+        return pause
 
     def is_alive(self, timeout: float = 5) -> bool:
         """False where it is dead, or has been silent for so many seconds."""
@@ -60,13 +95,22 @@ class Supervisor(Multiprocess):
     """`ending` is what a worker may take from its first signal to its end, in seconds; then it is killed.
 
     `failed` says that it ended because no worker could be started. Once any of them served, one that cannot take the
-    place of another is tried again: the others are as good as ever.
+    place of another is tried again, each time a little later: the others are as good as ever. `died` hears of each that
+    ended without being told to, was silent, or could not start.
     """
 
-    def __init__(self, config: Config, sockets: list[socket.socket], *, ending: float) -> None:
+    def __init__(
+        self,
+        config: Config,
+        sockets: list[socket.socket],
+        *,
+        ending: float,
+        died: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(config, sockets)
         self.should_exit = _Told(self.signal_queue)
         self._ending = ending
+        self._died = died
         self._leaving: dict[Process, float] = {}  # who was told to end, and when all patience is over
         self._served = False
         self.failed = False
@@ -74,8 +118,8 @@ class Supervisor(Multiprocess):
     def init_processes(self) -> None:
         self.processes = [self._started() for _ in range(self.processes_num)]
 
-    def _started(self) -> Worker:
-        worker = Worker(self.config, self.sockets)
+    def _started(self, failures: int = 0) -> Worker:
+        worker = Worker(self.config, self.sockets, ending=self._ending, failures=failures)
         worker.start()
         return worker
 
@@ -87,6 +131,8 @@ class Supervisor(Multiprocess):
                 new.kill()
                 new.join()
                 _log.error("restart_given_up", kept=old.pid)
+                if not self.should_exit.is_set():
+                    self._died()
                 return
             self.processes[index] = new
             self._let_go(old)
@@ -122,19 +168,29 @@ class Supervisor(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         self._look_after_leaving()
-        for index, worker in enumerate(self.processes):
-            if self.should_exit.is_set() or worker.is_alive(self.config.timeout_worker_healthcheck):
-                self._served = self._served or (isinstance(worker, Worker) and worker.serves)
-                continue
-            worker.kill()
-            worker.join()
-            if worker.exitcode == STARTUP_FAILURE and not self._served:
-                _log.error("worker_did_not_start")  # nor would the next one, for the same reason
-                self.failed = True
-                self.should_exit.set()
+        for index, worker in enumerate(cast("list[Worker]", self.processes)):
+            if self.should_exit.is_set():
                 return
-            _log.error("worker_died", pid=worker.pid, exit=worker.exitcode)
-            self.processes[index] = self._started()
+            if worker.again is None and not self._look_at(worker):
+                return
+            if worker.again is not None and time.monotonic() >= worker.again:
+                self.processes[index] = self._started(worker.failures)
+
+    def _look_at(self, worker: Worker) -> bool:
+        """Buries it where it is dead. False where nobody can be started at all."""
+        if worker.is_alive(self.config.timeout_worker_healthcheck):
+            self._served = self._served or worker.serves
+            return True
+        worker.kill()
+        worker.join()
+        if worker.exitcode == STARTUP_FAILURE and not self._served:
+            _log.error("worker_did_not_start")  # nor would the next one, for the same reason
+            self.failed = True
+            self.should_exit.set()
+            return False
+        self._died()
+        _log.error("worker_died", pid=worker.pid, exit=worker.exitcode, again_in=worker.died())
+        return True
 
     def terminate_all(self) -> None:
         for worker in self.processes:

@@ -1,10 +1,13 @@
-"""A worker that does not end: it is killed when its time is over, and the supervisor hears signals until then."""
+"""Workers that do not end, do not start, or lose their supervisor; and the supervisor hears signals meanwhile."""
 
 import os
+import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,11 +21,17 @@ PATIENCE = (
 
 
 @pytest.fixture
-def supervisor() -> Iterator[Process]:
+def fault(tmp_path: Path) -> Path:
+    """While this file is there, no worker can start."""
+    return tmp_path / "fault"
+
+
+@pytest.fixture
+def supervisor(fault: Path) -> Iterator[Process]:
     """Two workers, and both answer."""
     path = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
     command = [sys.executable, "-m", "support.supervised", str(ENDING)]
-    with running(Part("supervisor", command, {"PYTHONPATH": path})) as process:
+    with running(Part("supervisor", command, {"PYTHONPATH": path, "FAULT": str(fault)})) as process:
         until(lambda: started(process) == 2)
         yield process
 
@@ -70,3 +79,43 @@ def test_a_worker_more_is_one_like_the_others(supervisor: Process) -> None:
     time.sleep(1)  # two looks of the supervisor at workers that say nothing
     supervisor.popen.send_signal(signal.SIGTERM)
     supervisor.popen.wait(PATIENCE)
+
+
+def stand_still(process: Process) -> None:
+    """One worker's loop, by a request."""
+    (port,) = re.findall(r"running on http://127\.0\.0\.1:(\d+)", process.log.read_text())[:1]
+    with socket.create_connection(("127.0.0.1", int(port))) as caller:
+        caller.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        time.sleep(1)  # for it to be read
+
+
+def test_workers_end_with_a_supervisor_that_was_killed(supervisor: Process) -> None:
+    workers = workers_of(supervisor)
+    supervisor.popen.kill()
+    until(lambda: not any(each.is_running() for each in workers))
+    assert supervisor.log.read_text().count("supervisor_died") == 2
+
+
+def test_so_does_one_that_stands_still(supervisor: Process) -> None:
+    workers = workers_of(supervisor)
+    stand_still(supervisor)
+    supervisor.popen.kill()
+    until(lambda: not any(each.is_running() for each in workers))
+
+
+def test_who_cannot_take_the_place_of_a_dead_one_is_tried_again_later_each_time(
+    supervisor: Process, fault: Path
+) -> None:
+    fault.touch()
+    killed, other = workers_of(supervisor)
+    killed.kill()
+    until(lambda: len(pauses(supervisor)) == 4)
+    assert pauses(supervisor) == [0.0, 1.0, 2.0, 4.0]
+    assert other.is_running()
+    fault.unlink()
+    until(lambda: started(supervisor) == 3)
+    assert len(workers_of(supervisor)) == 2
+
+
+def pauses(process: Process) -> list[float]:
+    return [float(each) for each in re.findall(r"again_in\S*=\S*?([\d.]+)", process.log.read_text())]

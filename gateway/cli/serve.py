@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import cast
 
@@ -48,8 +49,7 @@ def serve() -> None:
         return
     with contextlib.ExitStack() as stack:
         stack.enter_context(lines)
-        _share_metrics(settings, stack)
-        _supervise(settings)
+        _supervise(settings, died=_share_metrics(settings, stack))
 
 
 def application() -> object:
@@ -64,6 +64,8 @@ def application() -> object:
         return create_app()
     except SettingsError as error:
         _log.critical("settings_not_valid", why=str(error))
+    except MetricsFolderError as error:
+        _log.critical("metrics_not_kept", why=str(error))
     except Exception:  # noqa: BLE001  # told as one line, whatever it is
         _log.critical("application_not_built", exc_info=True)
     sys.exit(STARTUP_FAILURE)
@@ -87,10 +89,13 @@ def _check_address(host: str, port: int) -> None:
         ) from None
 
 
-def _share_metrics(settings: Settings, stack: contextlib.ExitStack) -> None:
-    """Before any worker is there: each decides when it starts where its metrics go."""
+def _share_metrics(settings: Settings, stack: contextlib.ExitStack) -> Callable[[], None]:
+    """Before there is a worker: each decides when it starts where its metrics go. Answers who counts their deaths."""
     try:
-        stack.enter_context(shared_folder(settings.metrics_dir))
+        folder = stack.enter_context(shared_folder(settings.metrics_dir))
+        from gateway.telemetry.metrics import SupervisorMetrics  # noqa: PLC0415  # it decides when it is imported
+
+        return SupervisorMetrics(folder).worker_died
     except MetricsFolderError as error:
         raise click.ClickException(f"GATEWAY_METRICS_DIR: {error}") from None
 
@@ -122,10 +127,10 @@ def _config(settings: Settings) -> uvicorn.Config:
     )
 
 
-def _supervise(settings: Settings) -> None:
+def _supervise(settings: Settings, *, died: Callable[[], None]) -> None:
     config = _config(settings)
     ending = settings.drain_delay + _GRACE_SECONDS + _CLOSE_SECONDS
-    supervisor = Supervisor(config, [config.bind_socket()], ending=ending)
+    supervisor = Supervisor(config, [config.bind_socket()], ending=ending, died=died)
     supervisor.run()
     if supervisor.failed:
         sys.exit(STARTUP_FAILURE)

@@ -253,5 +253,10 @@ TASK_FAILURES = _counter(
     "Times that a task beside the requests failed and was to begin again; the log says which and why.",
 )
 WORKERS = _gauge("gateway_workers", "Workers that live.", across=Across.SUM)
+WORKER_DEATHS = _counter(
+    "gateway_worker_deaths_total",
+    "Workers that ended without being told to, were silent for too long, or could not start; none where there is one "
+    "process only.",
+)
 
 ALL = tuple(value for value in list(vars().values()) if isinstance(value, Definition))  # in this order

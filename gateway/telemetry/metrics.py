@@ -1,5 +1,6 @@
 """Everything that one worker counts, and the text that Prometheus reads: objects of an application, never globals."""
 
+from pathlib import Path
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
@@ -9,13 +10,16 @@ from gateway.domain import ModelVersion, Priority
 from gateway.telemetry import definitions as table
 from gateway.telemetry.families import Counter, Gauge
 from gateway.telemetry.requests import RequestMetrics
-from gateway.telemetry.worker_files import WorkerFiles, folder_of_this_process
+from gateway.telemetry.worker_files import WorkerFiles, folder_of_this_process, reserve
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """By what they are about. Where `gateway serve` started several workers, `text` speaks for all of them."""
+    """By what they are about. Where `gateway serve` started several workers, `text` speaks for all of them.
+
+    Raises MetricsFolderError.
+    """
 
     def __init__(self) -> None:
         # Else each counter is two series here, and one where there are several workers.
@@ -159,6 +163,7 @@ class WorkerMetrics:
         self._lines_dropped = Counter(table.LOG_LINES_DROPPED, registry)
         self._task_failures = Counter(table.TASK_FAILURES, registry)
         Gauge(table.WORKERS, registry).set(1)
+        Counter(table.WORKER_DEATHS, registry)  # their supervisor counts them; here it is 0 from the start
 
     def catalog(self, *, models: int, generation: int) -> None:
         self._models.set(models)
@@ -178,3 +183,14 @@ class WorkerMetrics:
 
     def task_failed(self) -> None:
         self._task_failures.add()
+
+
+class SupervisorMetrics:
+    """What only the parent of the workers sees, in the folder where any of them finds it. Raises MetricsFolderError."""
+
+    def __init__(self, folder: Path) -> None:
+        reserve(folder)
+        self._deaths = Counter(table.WORKER_DEATHS, CollectorRegistry())
+
+    def worker_died(self) -> None:
+        self._deaths.add()

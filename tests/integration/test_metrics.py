@@ -29,6 +29,7 @@ def test_what_the_client_counted_is_what_metrics_say_though_a_worker_was_killed(
     assert found.total("gateway_request_seconds_count", **version) >= REQUESTS
     assert found.total("gateway_attempts_total", **version, outcome="ok") >= REQUESTS
     assert found.total("gateway_workers") == WORKERS
+    assert found.total("gateway_worker_deaths_total") == 1
 
 
 def test_counts_never_drop_and_nothing_stays_in_flight_while_workers_are_killed_under_load(

@@ -1,6 +1,9 @@
 """The folder that workers share, with real processes: what outlives them, what does not, and who may have it."""
 
+import json
 import os
+import resource
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 from exposition import Exposition
 
-from gateway.telemetry.worker_files import MetricsFolderError, folder_of_this_process, shared_folder
+from gateway.telemetry.worker_files import MetricsFolderError, folder_of_this_process, reserve, shared_folder
 
 # One worker: it has a request in flight for ever, and answers each line by its metrics. The heir of a process has its
 # files, as if it had its number.
@@ -29,6 +32,28 @@ print("ready", flush=True)
 for _ in sys.stdin:
     text = metrics.text().decode()
     print(len(text.splitlines()), text, sep="\\n", end="", flush=True)
+"""
+
+
+# A worker that counts every set of labels that there may be, of models with the longest names that a folder can have;
+# it prints the sizes of its files, and how much of them is in use.
+FULL = """
+import json, os
+from pathlib import Path
+from prometheus_client import CollectorRegistry
+from gateway.telemetry import families
+from gateway.telemetry.definitions import ALL, Kind
+from gateway.telemetry.worker_files import WorkerFiles
+folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+WorkerFiles(folder)
+before = {path.name: path.stat().st_size for path in folder.glob("*.db")}
+kinds = {Kind.COUNTER: families.Counter, Kind.GAUGE: families.Gauge, Kind.HISTOGRAM: families.Histogram}
+for each in ALL:
+    metric = kinds[each.kind](each, CollectorRegistry())
+    for number in range(each.most):
+        label = f"{number:04}" + 251 * "m"
+        metric._children.of(tuple(label if name in ("model", "endpoint") else label[:24] for name in each.labels))
+print(json.dumps([before, {path.name: path.stat().st_size for path in folder.glob("*.db")}]))
 """
 
 
@@ -153,6 +178,50 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         shared_folder(tmp_path / "file"),
     ):
         pass
+
+
+def test_the_room_that_is_reserved_is_enough_for_all_that_may_be_counted() -> None:
+    with shared_folder(None):
+        printed = subprocess.run(
+            [sys.executable, "-c", FULL], capture_output=True, text=True, check=True
+        ).stdout
+    before, after = json.loads(printed)
+    assert len(before) == 6
+    assert after == before
+
+
+def holes(folder: Path) -> int:
+    """Bytes of its files that no disk has room for yet."""
+    return sum(max(0, each.stat().st_size - 512 * each.stat().st_blocks) for each in folder.glob("*.db"))
+
+
+def test_no_file_of_a_worker_has_a_hole(tmp_path: Path) -> None:
+    with shared_folder(tmp_path), workers(3):
+        assert holes(tmp_path) == 0
+
+
+def test_a_dead_worker_gives_back_the_room_that_it_did_not_use(tmp_path: Path) -> None:
+    with shared_folder(tmp_path), workers(3, 5) as (one, other):
+        one.kill()
+        assert changes(other.metrics()) == 2
+        (counters,) = tmp_path.glob(f"counter_{one.process.pid}.db")
+        assert counters.stat().st_size == struct.unpack("i", counters.read_bytes()[:4])[0]
+        with workers(7, heir_of=one.process.pid) as (heir,):
+            assert changes(heir.metrics()) == 3
+            assert holes(tmp_path) == 0
+
+
+def test_a_folder_without_room_is_named_and_nothing_is_left_in_it(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))  # what a full disk does to a file
+    try:
+        with pytest.raises(
+            MetricsFolderError, match=f"there is no room for metrics in {tmp_path}: File too large"
+        ):
+            reserve(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_gateways_do_not_share_a_folder(tmp_path: Path) -> None:

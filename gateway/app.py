@@ -122,11 +122,19 @@ def build(
         entry.denied,
         routes.table,
         far.replicas,
+        routes.fleet,
     )
     watching = Part(
         handlers=[
             health_routes(
-                far.catalog, entry.ring, entry.limiter, entry.issuers, entry.denied, routes.table, drain
+                far.catalog,
+                entry.ring,
+                entry.limiter,
+                entry.issuers,
+                entry.denied,
+                routes.table,
+                routes.fleet,
+                drain,
             ),
             metrics_routes(readings.scrape, settings.metrics_networks),
             audit_routes(entry.audit, routes.store),

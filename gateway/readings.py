@@ -11,6 +11,7 @@ from gateway.admission import Admission
 from gateway.auth import DenyList, KeyRing
 from gateway.canary import Route
 from gateway.canary.controller import ACTOR as GUARD
+from gateway.canary.fleet import Fleet
 from gateway.canary.lifecycle import Action
 from gateway.canary.store import Cause
 from gateway.canary.table import Live, RouteTable
@@ -41,6 +42,7 @@ class Readings:
     denied: DenyList
     routes: RouteTable[Route]
     replicas: Replicas
+    fleet: Fleet
 
     async def run(self) -> None:
         """Reads for ever; run as a task and cancel it to stop."""
@@ -113,6 +115,7 @@ class Readings:
             "denied_tokens": self.denied.fresh,
             "routes": routes.fresh,
             "limits": self.limiter.healthy,
+            "changes": self.fleet.taken,
         }
         for part, is_fresh in fresh.items():
             worker.fresh(part, is_fresh)

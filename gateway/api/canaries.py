@@ -320,7 +320,7 @@ def translated() -> Iterator[None]:
         raise RouteConflict(str(error)) from None
     except StoreAway as error:
         raise Overloaded(
-            "Redis, where the routes are kept, does not answer; the last ones go on.",
+            f"Redis, where the routes are kept, {error.state}; the last ones go on.",
             retry_after=2,
             internal=str(error),
         ) from None

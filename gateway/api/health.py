@@ -5,6 +5,7 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from gateway.auth import DenyList, KeyRing, TrustedIssuers
 from gateway.canary import Route
+from gateway.canary.fleet import Fleet
 from gateway.canary.table import RouteTable
 from gateway.catalog import Catalog
 from gateway.ratelimit import RateLimiter
@@ -18,6 +19,7 @@ def health_routes(
     issuers: TrustedIssuers,
     denied: DenyList,
     routes: RouteTable[Route],
+    fleet: Fleet,
     drain: Drain,
 ) -> Router:
     @get(
@@ -54,6 +56,7 @@ def health_routes(
             "denied_tokens_fresh": denied.fresh,
             "limits": limiter.healthy,
             "routes_fresh": routes.status().fresh,
+            "changes_taken": fleet.taken,
             **{f"issuer:{name}": keys.usable for name, keys in issuers.status().items()},
         }
         ready = all(parts.values())

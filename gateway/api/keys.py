@@ -116,4 +116,6 @@ def _translated() -> Iterator[None]:
     except KeyIsRevoked:
         raise KeyConflict("The key is revoked; make a new one.") from None
     except KeyStoreAway as error:
-        raise Overloaded("The keys cannot be reached.", retry_after=2, internal=str(error)) from None
+        raise Overloaded(
+            f"Redis, where the keys are kept, {error.state}.", retry_after=2, internal=str(error)
+        ) from None

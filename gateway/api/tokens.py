@@ -72,6 +72,8 @@ def withdrawal_routes(store: DeniedTokens, copy: DenyList, audit: Audit) -> Rout
                 copy.refresh()
             )  # the others see it at their next poll; this worker's caller may count on it now
         except StoreAway as error:
-            raise Overloaded("The list cannot be reached.", retry_after=2, internal=str(error)) from None
+            raise Overloaded(
+                f"Redis, where the list is kept, {error.state}.", retry_after=2, internal=str(error)
+            ) from None
 
     return Router("/admin/v1/tokens", route_handlers=[withdraw], opt={"scope": ADMIN_KEYS})

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from gateway.canary.route import Route
 from gateway.canary.table import Live
-from gateway.store import repeat, text, translated
+from gateway.store import StoreAway, repeat, text, translated
 
 _KEY = "gw:fleet"
 _INTERVAL = 1.0
@@ -35,7 +35,10 @@ class Worker:
 
 
 class Fleet:
-    """This worker's word to the others, and theirs. `clock` is that of the store."""
+    """This worker's word to the others, and theirs. `clock` is that of the store.
+
+    `taken` says whether Redis took the last report: one that does not takes nobody's changes either.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Fleet:
         self._routes = routes
         self._clock = clock
         self._id = secrets.token_hex(6)
+        self.taken = True
         self._self: dict[str, str | float] = {"host": host, "process": process}
 
     async def run(self) -> None:
@@ -66,10 +70,15 @@ class Fleet:
         self._self.setdefault("started_at", now)
         generations = {model: live.generation for model, live in self._routes().items()}
         document = json.dumps({**self._self, "generations": generations})
-        with translated():
-            await self._redis.set(f"{_KEY}:{self._id}", document, px=round(_GONE * 1000))
-            await self._redis.zadd(_KEY, {self._id: now})
-            await self._redis.zremrangebyscore(_KEY, "-inf", now - _GONE)
+        try:
+            with translated():
+                await self._redis.set(f"{_KEY}:{self._id}", document, px=round(_GONE * 1000))
+                await self._redis.zadd(_KEY, {self._id: now})
+                await self._redis.zremrangebyscore(_KEY, "-inf", now - _GONE)
+        except StoreAway:
+            self.taken = False
+            raise
+        self.taken = True
 
     async def workers(self) -> Sequence[Worker]:
         """Those that reported lately, by host and process. Raises StoreAway."""

@@ -124,7 +124,7 @@ def _with_store(work: Callable[[KeyStore, Audit], Awaitable[_T]]) -> _T:
     try:
         return asyncio.run(run())
     except KeyStoreAway as error:
-        raise click.ClickException(f"the store at GATEWAY_REDIS_URL cannot be reached: {error}") from None
+        raise click.ClickException(f"the store at GATEWAY_REDIS_URL {error.state}: {error}") from None
     except UnknownKey as error:
         raise click.ClickException(f"there is no key {error}") from None
     except KeyIsRevoked as error:

@@ -39,7 +39,7 @@ def revoke(token_id: str, seconds: float) -> None:
     try:
         asyncio.run(run())
     except StoreAway as error:
-        raise click.ClickException(f"the store at GATEWAY_REDIS_URL cannot be reached: {error}") from None
+        raise click.ClickException(f"the store at GATEWAY_REDIS_URL {error.state}: {error}") from None
     except ValidationFailed as error:
         raise click.ClickException("; ".join(field.detail for field in error.errors)) from None
     click.echo(f"{token_id} is ended")

@@ -11,6 +11,7 @@ from gateway.doctor.finding import Finding, error, warning
 from gateway.store import FAILURES, text
 
 _STRANGERS_KEY = "gw:{doctor}"  # of the gateway's own names, so that reading it says something
+_NEARLY = 0.9  # of maxmemory
 _MENDED = ((6, 2, 20), (7, 2, 11), (7, 4, 6), (8, 0, 4), (8, 2, 2))  # CVE-2025-49844, by line of releases
 _MENDED_LINES = {version[:2]: version for version in _MENDED}
 
@@ -89,6 +90,20 @@ def _of_keeping(info: Mapping[str, Any], saves: str) -> Iterator[Finding]:
             "redis-unbounded",
             "maxmemory is not set: it grows until the machine kills it.",
             "Set maxmemory well below what the machine or the container has, for instance 512mb.",
+        )
+    elif policy == "noeviction":
+        yield from _of_room(int(info.get("used_memory", 0)) / int(info["maxmemory"]))
+
+
+def _of_room(used: float) -> Iterator[Finding]:
+    """What is full takes no changes, and no counts of canaries; nobody notices until one has to be taken back."""
+    if used >= _NEARLY:
+        made = error if used >= 1 else warning
+        yield made(
+            "redis",
+            "redis-full",
+            f"{used:.0%} of maxmemory is in use: a full one takes no rollback and no revocation; nobody judges.",
+            "Give it more room at once (CONFIG SET maxmemory), and look at what fills it.",
         )
 
 

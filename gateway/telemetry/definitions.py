@@ -230,9 +230,9 @@ CATALOG_GENERATION = _gauge(
 FRESH = _gauge(
     "gateway_fresh",
     "1 where every worker's copy is confirmed, 0 where one goes on with an older one. part: catalog, keys, "
-    "denied_tokens, routes; limits: 0 where a worker decides without Redis.",
+    "denied_tokens, routes; limits: 0 where a worker decides without Redis; changes: 0 where Redis takes none.",
     ("part",),
-    most=5,
+    most=6,
     across=Across.LEAST,
 )
 ROUTES_UNREADABLE = _gauge(

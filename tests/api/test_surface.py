@@ -54,6 +54,7 @@ async def test_a_gateway_without_triton_lives_and_is_not_ready(serve: Serve) -> 
                 "keys_fresh": True,
                 "denied_tokens_fresh": True,
                 "routes_fresh": True,
+                "changes_taken": True,
                 "limits": True,
             },
         }

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
+from redis import exceptions
 from redis.asyncio import Redis
 
 from gateway.auth.denylist import DeniedTokens
-from gateway.store import Area, Audit, Documents, StoreAway, connect
+from gateway.store import Area, Audit, Documents, StoreAway, connect, translated
 
 ANSWERS = (
     b"+OK\r\n",
@@ -67,3 +68,38 @@ async def test_answers_that_make_no_sense_are_a_store_that_is_away(scheme: str) 
                     except StoreAway:
                         away += 1
     assert away > 100
+
+
+_OLD_SCRIPT = "Error running script (call to f_1): @user_script:2: -%s"
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        pytest.param(exceptions.OutOfMemoryError("command not allowed"), "is full", id="full"),
+        pytest.param(
+            exceptions.ResponseError(_OLD_SCRIPT % "OOM command"), "is full", id="full, to a script"
+        ),
+        pytest.param(exceptions.ReadOnlyError("You can't write"), "is read-only", id="read-only"),
+        pytest.param(
+            exceptions.ResponseError(_OLD_SCRIPT % "READONLY You"),
+            "is read-only",
+            id="read-only, to a script",
+        ),
+        pytest.param(
+            exceptions.ResponseError("MISCONF Errors writing to the AOF file"),
+            "cannot write to its disk",
+            id="its disk is full",
+        ),
+    ],
+)
+def test_a_store_that_takes_no_changes_is_not_said_to_be_away(error: Exception, state: str) -> None:
+    with pytest.raises(StoreAway) as told, translated():
+        raise error
+    assert told.value.state == f"{state}, and takes no changes"
+
+
+def test_any_other_store_does_not_answer() -> None:
+    with pytest.raises(StoreAway) as told, translated():
+        raise exceptions.ConnectionError("Connection refused")
+    assert told.value.state == "does not answer"

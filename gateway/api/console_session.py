@@ -10,7 +10,7 @@ from gateway.api.admin_schemas import SessionView, moment
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.credentials import by_key
 from gateway.api.documentation import failures
-from gateway.api.header_fields import SESSION, UNKEPT
+from gateway.api.header_fields import SESSION
 from gateway.api.operations import EmptyOperation
 from gateway.api.same_origin import COOKIE
 from gateway.auth import ConsoleSessions, DeniedTokens, DenyList
@@ -21,7 +21,6 @@ from gateway.errors import Overloaded
 from gateway.store import StoreAway
 
 _log = structlog.stdlib.get_logger("gateway.audit")
-_UNKEPT = {"Cache-Control": "no-store"}
 
 
 def console_session_routes(
@@ -44,19 +43,18 @@ def console_session_routes(
         session = sessions.begin(caller)
         _log.info("console_signed_in", key=caller.id)
         cookie = _cookie(request, session.text, round(session.expires_at - clock()))
-        return Response(_view(caller, session.expires_at), cookies=[cookie], headers=_UNKEPT)
+        return Response(_view(caller, session.expires_at), cookies=[cookie])
 
     @get(
         "/",
-        opt={"tells": UNKEPT},
         operation_id="console_session",
         summary="Who is signed in",
         responses=failures(),
         sync_to_thread=False,
     )
-    def show(request: HttpRequest) -> Response[SessionView]:
+    def show(request: HttpRequest) -> SessionView:
         caller = context_of(request).caller
-        return Response(_view(caller, caller.expires_at), headers=_UNKEPT)
+        return _view(caller, caller.expires_at)
 
     @delete(
         "/",
@@ -77,7 +75,7 @@ def console_session_routes(
                     "The session cannot be ended now.", retry_after=2, internal=str(error)
                 ) from None
             _log.info("console_signed_out", key=caller.id)
-        return Response(None, status_code=204, cookies=[_cookie(request, "", 0)], headers=_UNKEPT)
+        return Response(None, status_code=204, cookies=[_cookie(request, "", 0)])
 
     return Router(
         "/console/session",

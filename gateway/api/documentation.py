@@ -27,7 +27,7 @@ from gateway.api.model_schemas import LoadRequest, UnloadRequest
 from gateway.api.operations import COMPONENT
 from gateway.api.pages import read_page
 from gateway.api.problems import KINDS, MEDIA_TYPE
-from gateway.api.static import SECURITY
+from gateway.api.static import page_headers
 from gateway.schemas import (
     ClassifyRequest,
     ClassifyResponse,
@@ -98,7 +98,7 @@ def openapi_config() -> OpenAPIConfig:
             include_in_schema=False,
             before_request=_known_path,
             opt={"public": True},
-            response_headers=SECURITY,
+            response_headers=page_headers(),
         ),
     )
 

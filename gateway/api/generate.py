@@ -10,7 +10,7 @@ from gateway.api.asking import version_headers
 from gateway.api.body import while_connected
 from gateway.api.context import HttpRequest
 from gateway.api.documentation import operation_id, protocol_failures
-from gateway.api.header_fields import GENERATED, PACKED_CALL, SERVED
+from gateway.api.header_fields import PACKED_CALL, SERVED
 from gateway.api.operations import GenerateOperation
 from gateway.api.problems import KINDS
 from gateway.api.tensors import TensorIntake
@@ -45,7 +45,7 @@ def generate_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
     @post(
         [f"{_MODEL}/generate_stream", f"{_VERSION}/generate_stream"],
         status_code=200,
-        opt={"reads": PACKED_CALL, "tells": GENERATED},
+        opt={"reads": PACKED_CALL, "tells": SERVED},
         operation_class=GenerateOperation,
         operation_id=operation_id,
         summary="Generate, answer by answer",
@@ -58,7 +58,7 @@ def generate_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
         request: HttpRequest, model: FromPath[str], version: FromPath[str | None] = None
     ) -> Stream:
         call, stream = await begun(request, model, version)
-        headers = {**version_headers(stream.target, stream.life), "Cache-Control": "no-store"}
+        headers = version_headers(stream.target, stream.life)
         return Stream(_events(call, stream), headers=headers, media_type="text/event-stream")
 
     @post(

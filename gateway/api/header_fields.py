@@ -35,14 +35,12 @@ TENSOR_CALL = (*PACKED_CALL, "Inference-Header-Content-Length", "Accept-Encoding
 IF_MATCH = ("If-Match",)
 MAY_MATCH = ("If-Match-Optional",)
 
-ALWAYS_TOLD = ("X-Request-Id", "traceparent")
+ALWAYS_TOLD = ("X-Request-Id", "traceparent", "Cache-Control")
 TOLD_TO_CALLERS = ("RateLimit", "RateLimit-Policy", "Server-Timing")
 SERVED = ("Priority", "X-Model-Version", "X-Model-Variant", "Deprecation", "Sunset")
-GENERATED = (*SERVED, "Cache-Control")
 TENSORS = (*SERVED, "Inference-Header-Content-Length", "Content-Encoding", "Vary")
 ETAG = ("ETag",)
-UNKEPT = ("Cache-Control",)
-SESSION = (*UNKEPT, "Set-Cookie")
+SESSION = ("Set-Cookie",)
 
 
 def _parameter(name: str, description: str, schema: Schema, *, required: bool = False) -> Parameter:

@@ -140,7 +140,8 @@ def live_routes(
             return not drain.begun and await _is_admitted(access, request)
 
         watch = Watch(rollouts, reports, reader, catalog, clock, admitted, asked.model)
-        return ServerSentEvent(watch.messages())
+        # Litestar's own no-cache would let it be kept.
+        return ServerSentEvent(watch.messages(), headers={"Cache-Control": "no-store"})
 
     return Router("/", route_handlers=[events])
 

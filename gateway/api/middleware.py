@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, cast
 
 import structlog
@@ -29,6 +29,8 @@ _PROBES = (
     "/readyz",
     "/metrics",
 )  # asked every few seconds for ever; their lines would drown the others
+
+_UNKEPT = (b"cache-control", b"no-store")
 
 _log = structlog.stdlib.get_logger("gateway.access")
 
@@ -171,7 +173,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._decide()
-            message["headers"] = [*message["headers"], *self._headers()]
+            message["headers"] = self._completed(message["headers"])
         elif message["type"] == "http.response.body" and not message.get("more_body"):
             self.count()
         await self._send(message)
@@ -196,9 +198,12 @@ class _Exchange:
         headers = [
             (b"content-type", MEDIA_TYPE.encode()),
             (b"content-length", str(len(body)).encode()),
-            *self._headers(),
         ]
-        start = {"type": "websocket.http.response.start", "status": self.status, "headers": headers}
+        start = {
+            "type": "websocket.http.response.start",
+            "status": self.status,
+            "headers": self._completed(headers),
+        }
         end = {"type": "websocket.http.response.body", "body": body}
         for message in (start, end):
             await self._send(cast("Message", message))  # of ASGI's extension, which Litestar does not type
@@ -258,6 +263,14 @@ class _Exchange:
     @property
     def _route(self) -> str:
         return self._scope.get("path_template", "unknown")
+
+    def _completed(self, own: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer. It is nobody's to keep unless it says so itself, as pages do: a cache that does not
+        look at X-API-Key would give it to others."""
+        headers = [*own, *self._headers()]
+        if all(name != b"cache-control" for name, _ in headers):
+            headers.append(_UNKEPT)
+        return headers
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         """Stage times are for callers who are known: they would help to guess a key."""

@@ -3,14 +3,13 @@
 import time
 from datetime import UTC, datetime
 
-from litestar import Response, Router, delete, post
+from litestar import Router, delete, post
 from litestar.params import FromPath
 
 from gateway.api.admin_schemas import NewToken, TokenRequest, Withdrawal
 from gateway.api.body import BodyReader
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import failures
-from gateway.api.header_fields import UNKEPT
 from gateway.api.operations import AdminOperation
 from gateway.api.parsing import read_json, read_query
 from gateway.auth import DeniedTokens, DenyList, SessionTokens
@@ -24,13 +23,12 @@ def token_routes(sessions: SessionTokens, bodies: BodyReader) -> Router:
     @post(
         "/v1/tokens",
         status_code=201,
-        opt={"tells": UNKEPT},
         operation_class=AdminOperation.taking(TokenRequest),
         summary="Make a token for pages",
         responses=failures(408, 413, 415, 422),
         tags=["tokens"],
     )
-    async def create(request: HttpRequest) -> Response[NewToken]:
+    async def create(request: HttpRequest) -> NewToken:
         caller = context_of(request).caller
         require_key(caller)  # before the body is read
         async with bodies.document(request) as body:
@@ -42,13 +40,12 @@ def token_routes(sessions: SessionTokens, bodies: BodyReader) -> Router:
             models=wanted.models,
             ttl=wanted.ttl,
         )
-        content = NewToken(
+        return NewToken(
             id=issued.id,
             token=issued.text,
             expires_at=datetime.fromtimestamp(issued.expires_at, UTC),
             scopes=sorted(issued.scopes),
         )
-        return Response(content, headers={"Cache-Control": "no-store"})
 
     return Router("/", route_handlers=[create])
 

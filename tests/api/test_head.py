@@ -60,6 +60,7 @@ async def test_head_at_a_stream_of_events_ends_with_its_headers(
             await asyncio.sleep(0.02)
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize("method", ["DELETE", "OPTIONS"])

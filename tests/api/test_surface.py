@@ -124,6 +124,33 @@ async def test_the_playgrounds_samples_are_those_of_the_documentation(
     assert (await gateway.get(f"/assets/samples/{name}")).content == (SAMPLES / name).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "told"),
+    [
+        ("GET", "/v1/models", 200, "no-store"),
+        ("HEAD", "/v1/models", 200, "no-store"),
+        ("OPTIONS", "/v1/models", 204, "no-store"),
+        ("DELETE", "/v1/models", 405, "no-store"),
+        ("GET", "/v2/models/pets", 200, "no-store"),
+        ("GET", "/admin/v1/events", 403, "no-store"),
+        ("GET", "/nowhere", 404, "no-store"),
+        ("GET", "/v1%2Fmodels", 404, "no-store"),
+        ("GET", "/readyz", 200, "no-store"),
+        ("GET", "/playground", 200, "no-cache"),
+        ("GET", "/assets/shared/design.css", 200, "no-cache"),
+        ("GET", "/docs", 200, "no-cache"),
+        ("GET", "/docs/openapi.json", 200, "no-cache"),
+        ("GET", "/docs/assets/swagger-ui.css", 200, "public, max-age=86400"),
+        ("GET", "/problems/forbidden", 200, "no-cache"),
+    ],
+)
+async def test_nothing_is_to_be_kept_but_pages(
+    gateway: httpx.AsyncClient, method: str, path: str, status: int, told: str
+) -> None:
+    answer = await gateway.request(method, path)
+    assert (answer.status_code, answer.headers.get_list("cache-control")) == (status, [told])
+
+
 async def test_the_documentation_page_needs_no_other_host(gateway: httpx.AsyncClient) -> None:
     page = await gateway.get("/docs")
     assert page.status_code == 200

@@ -1,5 +1,6 @@
 """The words that every layer shares: frozen values without I/O, HTTP or gRPC."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -12,6 +13,11 @@ from gateway.value import value
 Array = NDArray[np.generic]
 Buffer = bytes | memoryview
 Parameter = str | int | float | bool
+
+_ORIGIN = re.compile(
+    r"(https?)://(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::([1-9][0-9]{0,4}))?"
+)
+_LEFT_OUT = {("http", 80), ("https", 443)}
 
 Content = bytes | str
 """What one input of a request holds: an image as a file's bytes, or a text."""
@@ -205,6 +211,17 @@ class Deadline:
     def remaining(self, now: float) -> float:
         """Seconds left at `now`; negative once it has passed."""
         return self.at - now
+
+
+def is_origin(text: str) -> bool:
+    """Whether it is the origin of a page as browsers write it: scheme, host in lower case and, where it is not the
+    scheme's own, a port.
+    """
+    found = _ORIGIN.fullmatch(text)
+    if found is None or found[2] is None:
+        return found is not None
+    port = int(found[2])
+    return port <= 65_535 and (found[1], port) not in _LEFT_OUT
 
 
 def is_ample(seconds: float, usual: float) -> bool:

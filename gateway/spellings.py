@@ -3,11 +3,11 @@
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 
+from gateway.domain import is_origin
 from gateway.fetch import is_host
 
 _TRITON = re.compile(r"(?:dns:///)?[^/,\s]+:(\d{1,5})")
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+/[^\s?#]*")
-_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _MOST = 65_535  # as ports go
 
 
@@ -48,8 +48,11 @@ def hosts(text: str) -> tuple[str, ...]:
 def origins(text: str) -> tuple[str, ...]:
     """Exact ones only: a wildcard beside credentials would open every page's door. Raises ValueError."""
     found = tuple(_parts(text))
-    if wrong := [origin for origin in found if not _ORIGIN.fullmatch(origin)]:
-        raise ValueError(f"{wrong[0]!r} is not an origin such as https://app.example:8443")
+    if wrong := [origin for origin in found if not is_origin(origin)]:
+        raise ValueError(
+            f"{wrong[0]!r} is not an origin as browsers write it, such as https://app.example or "
+            "https://app.example:8443"
+        )
     return found
 
 

@@ -4,7 +4,6 @@ Such a token says which key it came from, by which of its secrets, and what it a
 each use, as the overlap with what the key may do now; so its requests also count on the key's own limits.
 """
 
-import re
 import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -17,14 +16,12 @@ from gateway.auth.ring import KeyRing
 from gateway.auth.scopes import ADMIN_KEYS, covers, is_inference, is_scope, may_use
 from gateway.auth.signing import ALGORITHM, Signer
 from gateway.auth.tokens import MAX_TOKEN_BYTES, Claims, Rules, invalid_token
-from gateway.domain import Principal
+from gateway.domain import Principal, is_origin
 from gateway.errors import Forbidden, ValidationFailed
 
 MAX_TTL = 900.0  # seconds
 MAX_ORIGINS = 16
 TYPE = "gw-session+jwt"
-
-_ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +141,11 @@ def require_key(principal: Principal) -> None:
         raise Forbidden("Tokens for pages are made with an API key.")
 
 
-def is_origin(text: str) -> bool:
-    """Whether `text` is an origin as browsers send it: scheme, host in lower case and, where not usual, a port."""
-    return _ORIGIN.fullmatch(text) is not None
-
-
 def _check_origins(origins: Collection[str]) -> None:
     if not 1 <= len(origins) <= MAX_ORIGINS or not all(map(is_origin, origins)):
-        raise ValidationFailed.of("/origins", f"1 to {MAX_ORIGINS} origins, each like https://shop.example.")
+        raise ValidationFailed.of(
+            "/origins", f"1 to {MAX_ORIGINS} origins, each as browsers write it, like https://shop.example."
+        )
 
 
 def _narrowed(principal: Principal, wanted: Collection[str] | None) -> frozenset[str]:

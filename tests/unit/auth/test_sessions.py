@@ -75,8 +75,15 @@ async def test_another_page_cannot_use_it(origin: str | None) -> None:
 
 async def test_every_origin_named_may_use_it() -> None:
     here, record = await with_key()
-    token = minted(here, record, origins=[SHOP, "http://localhost:5173", "http://[::1]:8080"])
-    for origin in (SHOP, "http://localhost:5173", "http://[::1]:8080"):
+    origins = [
+        SHOP,
+        "http://localhost:5173",
+        "http://[::1]:8080",
+        "http://a.example:443",
+        "https://a.example:65535",
+    ]
+    token = minted(here, record, origins=origins)
+    for origin in origins:
         assert (await entered(here, token, origin)).id == record.id
 
 
@@ -258,6 +265,14 @@ async def test_fifteen_minutes_are_the_most(ttl: float) -> None:
         "ftp://shop.example",
         "https://shop.example\n",
         "https://",
+        "https://shop.example:",
+        "https://shop.example:99999",
+        "https://shop.example:65536",
+        "https://shop.example:0",
+        "https://shop.example:08443",
+        "https://shop.example:443",
+        "http://shop.example:80",
+        "http://[::1]:80",
     ],
 )
 async def test_what_no_browser_sends_is_no_origin(origin: str) -> None:

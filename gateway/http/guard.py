@@ -175,7 +175,10 @@ class Guard(HttpToolsProtocol):
             self._stop_for(error)
 
     def on_headers_complete(self) -> None:
-        self._stop_for(head_error(self.parser.get_http_version(), self.url, self.headers))
+        version = self.parser.get_http_version()
+        self._stop_for(head_error(version, self.url, self.headers))
+        if version == "1.0":
+            self.expect_100_continue = False  # by RFC 9110, 10.1.1: it would be taken for the answer
         if self.parser.should_upgrade():
             self._stop_for(self._upgrade_error())
         self._stop_waiting()

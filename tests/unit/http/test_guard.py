@@ -228,6 +228,23 @@ def test_what_is_worked_for_hears_that_its_caller_left_however_many_requests_wai
     run(gone())
 
 
+@pytest.mark.parametrize(("version", "statuses"), [(b"1.1", [100, 200]), (b"1.0", [200])])
+def test_only_who_knows_interim_answers_is_told_to_go_on(
+    run: Callable[..., Any], version: bytes, statuses: list[int]
+) -> None:
+    async def go() -> None:
+        guard, wire = Server().connect()
+        guard.data_received(
+            b"POST /one HTTP/" + version + b"\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+        )
+        await asyncio.sleep(1)
+        guard.data_received(b"x")
+        await asyncio.sleep(1)
+        assert [answer.status for answer in answers(wire.said)] == statuses
+
+    run(go())
+
+
 def test_a_body_is_read_while_nothing_waits_behind_it(run: Callable[..., Any]) -> None:
     async def long() -> None:
         guard, wire = Server().connect()

@@ -170,6 +170,22 @@ def test_a_link_to_a_model_opens_that_one(stack: RunningStack, page: Page, model
     expect(page.get_by_role("heading", level=1)).to_have_text(model)
 
 
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        pytest.param("%", "There is no model % here.", id="an address that is cut short"),
+        pytest.param("nobody", "There is no model nobody here.", id="a model that is not there"),
+    ],
+)
+def test_a_link_to_no_model_says_so_and_offers_the_others(
+    stack: RunningStack, page: Page, part: str, shown: str
+) -> None:
+    sign_in(page, stack, f"#/rollouts/{part}")
+    expect(page.get_by_role("main")).to_contain_text(shown)
+    page.get_by_role("link", name="languages_bert").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("languages_bert")
+
+
 def test_the_slider_moves_traffic_once_the_preflight_has_answered(
     stage: RunningStack, page: Page, route: Callable[..., None]
 ) -> None:

@@ -5,6 +5,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from processes import RunningStack
 from support.pages import PHONE, barriers_in_both_themes, overflow, watched
+from support.playground import sign_in
 
 OURS = ("/", "/console", "/playground", "/problems", "/problems/rate_limited")
 
@@ -50,6 +51,14 @@ def test_the_theme_is_the_systems_until_somebody_chooses_and_stays_chosen(opened
     opened.reload()
     expect(opened.get_by_role("button", name="Use the dark theme")).to_be_visible()
     assert background(opened) == light
+
+
+def test_the_name_on_a_narrow_page_keeps_away_from_its_edge(browser: Browser, stack: RunningStack) -> None:
+    with watched(browser, viewport={"width": 360, "height": 740}) as found:
+        sign_in(found.page, stack.url, stack.key)
+        mark = found.page.locator(".brand svg").bounding_box()
+        assert mark is not None
+        assert mark["y"] >= 8
 
 
 @pytest.mark.parametrize("path", OURS)

@@ -91,9 +91,9 @@ function create(me, reload) {
       const wanted = { tenant: tenant.value.trim(), tier: tier.value.trim(), scopes: boxes.filter(({ box }) => box.checked).map(({ box }) => box.value) };
       if (models.value.trim()) wanted.models = models.value.split(",").map((name) => name.trim()).filter(Boolean);
       if (expires.value.trim()) {
-        const lasts = format.seconds(expires.value);
-        if (Number.isNaN(lasts)) throw new Error("Say when it expires like 30d or 12h.");
-        wanted.expires_at = new Date(Date.now() + lasts * 1000).toISOString();
+        const at = new Date(Date.now() + format.seconds(expires.value) * 1000);
+        if (Number.isNaN(at.valueOf())) throw new Error("Say when it expires like 30d or 12h.");
+        wanted.expires_at = at.toISOString();
       }
       show(await change("POST", KEYS, { json: wanted }), "The key is made");
       reload();

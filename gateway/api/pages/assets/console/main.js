@@ -37,10 +37,11 @@ function enter(me) {
     const [, name, ...rest] = location.hash.split("/");
     const chosen = offered.find((view) => view.name === name) ?? offered[0];
     open?.stop();
-    open = chosen.view(store, rest.map(decodeURIComponent), me);
+    open = chosen.view(store, rest.map(decoded), me);
     store.set({ connected: null });
     fill(main, open.element);
     fill(tabs, offered.map((view) => h("a", { href: `#/${view.name}`, "aria-current": view === chosen ? "page" : null }, view.label)));
+    tabs.querySelector("[aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
     document.title = `${chosen.label} · Triton gateway`;
   }
 
@@ -63,6 +64,15 @@ function enter(me) {
     open.stop();
     leave = () => {};
   };
+}
+
+/** A part of the address, as it stands where it is no encoded text. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 async function out() {

@@ -4,6 +4,7 @@ import { fill, h, refill } from "../shared/dom.js";
 import { read } from "./admin.js";
 import * as format from "./format.js";
 import { Stream } from "./live.js";
+import { notice } from "./parts.js";
 import { phaseBadge, rollout } from "./rollout.js";
 
 const WORKERS_INTERVAL = 2000;
@@ -33,7 +34,10 @@ export function rollouts(store, [wanted]) {
 
   function update() {
     const routes = [...store.routes.values()].sort((one, other) => one.model.localeCompare(other.model));
-    if (!model && areAllKnown(store)) open(store.routes.has(wanted) ? wanted : (routes.find((route) => route.under_way) ?? routes[0]).model);
+    if (!model && areAllKnown(store)) {
+      if (wanted && !store.routes.has(wanted)) refill(place, wanted, () => notice("warn", `There is no model ${wanted} here. Choose another one.`));
+      else open(wanted || (routes.find((route) => route.under_way) ?? routes[0]).model);
+    }
     if (drawn.size !== routes.length || routes.some((route) => !drawn.has(route.model))) {
       drawn.clear();
       fill(list, routes.map((route) => {

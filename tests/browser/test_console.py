@@ -365,6 +365,68 @@ def test_a_new_key_is_shown_once_and_revoked(stage: RunningStack, page: Page) ->
     until_answered(stage, "/v1/models", {"x-api-key": secret}, 401)
 
 
+def test_a_secret_stays_until_its_reader_has_it_and_is_selected_where_it_cannot_be_copied(
+    stage: RunningStack, watched_page: Watched
+) -> None:
+    watched_page.expected.append("Cross-Origin-Opener-Policy")  # which plain HTTP does without
+    page = watched_page.page
+    key_id = create_key(stage.at, "careful", "infer").split("_")[2]
+    page.goto(
+        f"{stage.url.replace('127.0.0.1', '0.0.0.0')}/console#/keys"
+    )  # which browsers do not count as safe
+    page.get_by_label("API key").fill(stage.admin_key)
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name=f"Rotate key {key_id}").click()
+    page.get_by_role("button", name="Rotate", exact=True).click()
+    dialog = page.get_by_role("dialog", name="The key has a new secret")
+    secret = dialog.locator(".secret").inner_text()
+    for _ in range(3):
+        page.keyboard.press("Escape")
+    dialog.get_by_role("button", name="Copy").click()
+    expect(dialog.get_by_role("button", name="Selected: press Ctrl+C")).to_be_visible()
+    assert page.evaluate("getSelection().toString()") == secret
+    dialog.get_by_role("button", name="I have it").click()
+    expect(page.locator("dialog")).to_have_count(0)
+    expect(page.get_by_role("button", name=f"Rotate key {key_id}")).to_be_focused()
+
+
+def test_a_moment_that_is_none_is_refused_in_words(stage: RunningStack, page: Page) -> None:
+    sign_in(page, stage, "#/keys")
+    page.get_by_role("button", name="New key").click()
+    page.get_by_role("dialog").get_by_label("Tenant").fill("shop")
+    page.get_by_role("dialog").get_by_label("Expires in").fill("99999999999d")
+    page.get_by_role("button", name="Make the key").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_have_text(
+        "Say when it expires like 30d or 12h."
+    )
+
+
+def test_what_has_the_focus_keeps_it_while_lists_are_drawn_anew(
+    stage: RunningStack, operator: httpx.Client, page: Page, route: Callable[..., None]
+) -> None:
+    """By the labels of buttons, and by the place of a link among those with the same target."""
+    focused = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.dataset.key"
+    sign_in(page, stage, "#/models")
+    heal = page.get_by_role("button", name=f"Heal {MODEL}")
+    heal.focus()
+    drawn = heal.element_handle()
+    picture = rehearsal.picture(1)
+    answer = operator.post(
+        f"/v1/classify?model={MODEL}", content=picture, headers={"content-type": "image/png"}
+    )
+    assert answer.status_code == 200, answer.text
+    page.wait_for_function("button => !button.isConnected", arg=drawn)
+    assert page.evaluate(focused) == f"Heal {MODEL}"
+
+    page.goto(f"{stage.url}/console#/audit")
+    link = page.locator(".log a").first
+    link.focus()
+    key, drawn = page.evaluate(focused), link.element_handle()
+    route(canary="2", weight=100)
+    page.wait_for_function("link => !link.isConnected", arg=drawn)
+    assert page.evaluate(focused) == key
+
+
 def test_a_key_gets_a_new_secret_and_the_log_of_all_changes_says_who_did_it(
     stage: RunningStack, page: Page
 ) -> None:

@@ -1,6 +1,6 @@
 // The audit log: who changed routes, models and keys, when, and what.
 
-import { fill, h } from "../shared/dom.js";
+import { fill, h, refill } from "../shared/dom.js";
 import { read } from "./admin.js";
 import { entry } from "./history.js";
 import { problemNotice } from "./parts.js";
@@ -18,7 +18,6 @@ export function audit() {
     h("p", { class: "muted" }, "Every change of what you may administer, by whom and when, the newest first."),
     trouble, h("section", { class: "card" }, h("div", { class: "body stack" }, list, more)));
   let changes = [];
-  let shown = "";
 
   /** The newest page, joined to what was read of the pages before it. */
   async function look() {
@@ -52,11 +51,8 @@ export function audit() {
   }
 
   function draw() {
-    const now = changes.map(key).join();
-    if (now === shown && now) return;
-    shown = now;
-    fill(list, changes.length ? changes.map((change) => entry(change, subject(change)))
-      : h("li", { class: "muted" }, "Nothing was changed yet."));
+    refill(list, changes.map(key), () => (changes.length ? changes.map((change) => entry(change, subject(change)))
+      : h("li", { class: "muted" }, "Nothing was changed yet.")));
   }
 
   return { element, update: () => {}, stop: every(INTERVAL, look) };
@@ -64,7 +60,8 @@ export function audit() {
 
 const key = ({ id, area }) => `${area} ${id}`;
 
-function subject({ area, subject: name }) {
+function subject(change) {
+  const { area, subject: name } = change;
   const target = { canaries: `#/rollouts/${encodeURIComponent(name)}`, models: "#/models", keys: "#/keys" }[area];
-  return [h("span", { class: "muted" }, AREAS[area]), " ", h("a", { href: target }, h("code", {}, name)), " "];
+  return [h("span", { class: "muted" }, AREAS[area]), " ", h("a", { href: target, dataset: { key: key(change) } }, h("code", {}, name)), " "];
 }

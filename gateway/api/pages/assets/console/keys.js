@@ -1,10 +1,11 @@
 // API keys: who holds one and what it may do; a new secret is shown once.
 
+import { copy } from "../shared/clipboard.js";
 import { fill, h } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { change, read } from "./admin.js";
 import * as format from "./format.js";
-import { ask, field, notice, problemNotice, toast, workButton } from "./parts.js";
+import { ask, field, notice, open, problemNotice, toast, workButton } from "./parts.js";
 
 const KEYS = "/admin/v1/keys";
 const SCOPES = {
@@ -95,8 +96,8 @@ function create(me, reload) {
         if (Number.isNaN(at.valueOf())) throw new Error("Say when it expires like 30d or 12h.");
         wanted.expires_at = at.toISOString();
       }
-      show(await change("POST", KEYS, { json: wanted }), "The key is made");
-      reload();
+      const made = await change("POST", KEYS, { json: wanted });
+      return () => show(made, "The key is made", reload);
     },
   });
 }
@@ -111,8 +112,8 @@ function rotate(key, me, reload) {
     act: async () => {
       const lasts = format.seconds(overlap.value);
       if (Number.isNaN(lasts)) throw new Error("Say how long like 1h or 1d.");
-      show(await change("POST", `${KEYS}/${key.id}/rotate`, { json: { overlap: lasts } }), "The key has a new secret");
-      reload();
+      const made = await change("POST", `${KEYS}/${key.id}/rotate`, { json: { overlap: lasts } });
+      return () => show(made, "The key has a new secret", reload);
     },
   });
 }
@@ -132,17 +133,21 @@ function revoke(key, me, reload) {
   });
 }
 
-/** The one moment at which a secret can be read: it outlasts the session, which its own making may have ended. */
-function show(made, title) {
+/** The one moment at which a secret can be read: only its own button closes it, and it outlasts the session, which its
+ * own making may have ended. */
+function show(made, title, reload) {
   const secret = h("code", { class: "secret", tabindex: "0" }, made.key);
-  const copy = workButton({}, [icon("copy"), "Copy"], async () => {
-    await navigator.clipboard.writeText(made.key);
-    toast("Copied.");
-  });
-  const close = () => dialog.close();
-  const dialog = h("dialog", { class: "once", "aria-label": title, onclose: () => { secret.textContent = ""; dialog.remove(); } },
+  const word = h("span", {}, "Copy");
+  const copying = workButton({}, [icon("copy"), word], async () => { word.textContent = await copy(secret); });
+  const close = h("button", { class: "button primary", type: "button", onclick: () => dialog.close() }, "I have it");
+  const stay = (event) => {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    close.focus();
+  };
+  const dialog = h("dialog", { class: "once", "aria-label": title, closedby: "none", onkeydown: stay, onclose: () => { secret.textContent = ""; } },
     h("div", { class: "body" }, h("h2", {}, title), notice("warn", "Copy it now: it is shown this once and kept nowhere."),
-      h("pre", { class: "code" }, secret), h("div", { class: "buttons end" }, copy, h("button", { class: "button primary", type: "button", onclick: close }, "I have it"))));
-  document.body.append(dialog);
-  dialog.showModal();
+      h("pre", { class: "code" }, secret), h("div", { class: "buttons end" }, copying, close)));
+  open(dialog);
+  reload();
 }

@@ -1,6 +1,6 @@
 // What Triton has loaded and how it does; models are loaded, unloaded and healed here.
 
-import { fill, h } from "../shared/dom.js";
+import { fill, h, refill } from "../shared/dom.js";
 import { change, read } from "./admin.js";
 import * as format from "./format.js";
 import { ask, notice, problemNotice, toast } from "./parts.js";
@@ -14,15 +14,12 @@ export function models() {
   const trouble = h("div", {});
   const list = h("div", { class: "stack" }, h("p", { class: "muted", role: "status" }, "Asking Triton…"));
   const element = h("div", { class: "stack narrow" }, h("h1", {}, "Models"), trouble, list);
-  let shown = "";
 
   async function load() {
     try {
       const found = (await read(MODELS)).models;
       fill(trouble);
-      const key = JSON.stringify(found);
-      if (key !== shown) fill(list, found.map((model) => card(model, load)));
-      shown = key;
+      refill(list, found, () => found.map((model) => card(model, load)));
     } catch (problem) {
       fill(trouble, problemNotice(problem));
     }

@@ -1,6 +1,6 @@
 // Small pieces that several views use: notices, fields, dialogs, and buttons that say when they are busy.
 
-import { h } from "../shared/dom.js";
+import { h, holdFocus } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 
 /** A sentence about what went wrong or well; read aloud when it appears. */
@@ -57,9 +57,20 @@ export function field(label, control, hint) {
     hint && h("p", { class: "hint", id: `${id}-hint` }, hint));
 }
 
+/** Shows a dialog above the page; when it closes, what had the focus has it again, or what was drawn in its place. */
+export function open(dialog) {
+  const giveBack = holdFocus();
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    giveBack();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
 /**
  * A dialog with a form. `act` runs on submit: it may throw a Problem, which is shown, and the dialog stays; otherwise
- * it closes. `danger` colours the button.
+ * it closes, and what `act` answers is called, if anything. `danger` colours the button.
  */
 export function ask({ title, content = [], confirm, danger = false, act }) {
   const trouble = h("div", {});
@@ -68,22 +79,21 @@ export function ask({ title, content = [], confirm, danger = false, act }) {
   const form = h("form", { method: "dialog" }, heading, content, trouble,
     h("div", { class: "buttons end" },
       h("button", { class: "button quiet", type: "button", onclick: () => dialog.close() }, "Cancel"), submit));
-  const dialog = h("dialog", { "aria-labelledby": heading.id, onclose: () => dialog.remove() }, form);
+  const dialog = h("dialog", { "aria-labelledby": heading.id }, form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     submit.disabled = true;
     try {
-      await act();
+      const then = await act();
       dialog.close();
+      then?.();
     } catch (problem) {
       trouble.replaceChildren(problemNotice(problem));
     } finally {
       submit.disabled = false;
     }
   });
-  document.body.append(dialog);
-  dialog.showModal();
-  return dialog;
+  open(dialog);
 }
 
 /** A word at the lower edge, for a few seconds. */

@@ -1,5 +1,6 @@
 // The page: from a key to a bench, from an input to an answer. Each piece has a module of its own.
 
+import { copy } from "../shared/clipboard.js";
 import { fill, h } from "../shared/dom.js";
 import { keyOf } from "../shared/http.js";
 import { answerCard, bars, verdict } from "./answer.js";
@@ -210,15 +211,9 @@ function speak(language) {
   showCode();
 }
 
-async function copy() {
+async function copyCode() {
   const button = $("copy");
-  try {
-    await navigator.clipboard.writeText($("snippet-text").textContent);
-    button.textContent = "Copied";
-  } catch {
-    getSelection().selectAllChildren($("snippet-text"));
-    button.textContent = "Selected: press Ctrl+C";
-  }
+  button.textContent = await copy($("snippet-text"));
   setTimeout(() => { button.textContent = "Copy"; }, 2000);
 }
 
@@ -374,7 +369,7 @@ function wireCode() {
       if (step) speak(tabs[(index + step + tabs.length) % tabs.length].id.slice(4));
     });
   }
-  $("copy").addEventListener("click", copy);
+  $("copy").addEventListener("click", copyCode);
 }
 
 function wireCamera() {

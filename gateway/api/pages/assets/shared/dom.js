@@ -16,11 +16,28 @@ export function s(tag, props, ...children) {
   return filled(document.createElementNS(SVG, tag), props, children);
 }
 
-/** Puts these in the place of everything in `parent`. */
+/** Puts these in the place of everything in `parent`. What has the focus there keeps it, or passes it on. */
 export function fill(parent, ...children) {
+  const giveBack = parent.contains(document.activeElement) ? holdFocus() : null;
   parent.replaceChildren(...flat(children));
+  giveBack?.();
   return parent;
 }
+
+/**
+ * Remembers what has the focus. Answers how to give it back: to the same element, else to the one of its name that was
+ * drawn in its place, else to the region that it was in.
+ */
+export function holdFocus() {
+  const held = document.activeElement;
+  const name = nameOf(held);
+  const region = held.parentElement?.closest("[tabindex]");
+  const heir = () => (name === null ? null : [...document.querySelectorAll(held.tagName)].find((each) => nameOf(each) === name));
+  return () => (held.isConnected ? held : heir() ?? region)?.focus({ preventScroll: true });
+}
+
+/** By what an element is known again: `data-key`, else its label or its target. */
+const nameOf = (element) => element.dataset.key ?? element.getAttribute("aria-label") ?? element.getAttribute("href");
 
 const keys = new WeakMap();
 

@@ -1,7 +1,13 @@
 """The Python client against a real gateway: typed answers, typed errors, and retries that do as they are told."""
 
+import copy
+import pickle
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import httpx
 import pytest
@@ -22,6 +28,7 @@ from triton_gateway_client import (
     Retries,
     Unauthenticated,
     Unreachable,
+    Unreadable,
 )
 from triton_gateway_client.errors import refusal
 from triton_gateway_client.retries import Attempts, Budget
@@ -118,17 +125,104 @@ def test_a_refusal_is_an_error_with_the_gateways_code(stack: RunningStack, gatew
     [
         ("htp://127.0.0.1:8080", "key"),
         ("127.0.0.1:8080", "key"),
+        ("http://[::1", "key"),
+        ("http://", "key"),
+        ("http://a b/", "key"),
+        ("http://127.0.0.1:99999", "key"),
         ("http://127.0.0.1:8080", "gw_dev\nkey"),
         ("http://127.0.0.1:8080", "schlüssel"),
         ("http://127.0.0.1:8080", "key "),
     ],
-    ids=["another scheme", "no scheme", "a line end", "an umlaut", "a space behind"],
+    ids=[
+        "another scheme",
+        "no scheme",
+        "a bracket that stays open",
+        "no host",
+        "a space in it",
+        "no such port",
+        "a line end",
+        "an umlaut",
+        "a space behind",
+    ],
 )
 def test_what_no_request_can_be_made_with_is_refused_at_once(
     client: type[Client | AsyncClient], url: str, key: str
 ) -> None:
     with pytest.raises(ValueError, match="the "):
         client(url, key)
+
+
+@pytest.mark.parametrize(
+    ("texts", "options"),
+    [("abc", {}), (["abc"], {"classes": "57"})],
+    ids=["a text in place of a list", "classes in one text"],
+)
+def test_a_text_is_no_list_of_its_letters(gateway: Client, texts: Any, options: Any) -> None:
+    with pytest.raises(TypeError, match="sequence"):
+        gateway.classify_texts(texts, **options)
+    if options:
+        with pytest.raises(TypeError, match="sequence"):
+            gateway.classify(DIGIT, **options)
+
+
+def test_a_text_that_is_none_is_a_value_error(gateway: Client) -> None:
+    with pytest.raises(ValueError, match="surrogate"):
+        gateway.classify_texts(["\ud800"])
+
+
+def test_an_error_is_the_same_when_it_is_copied_and_pickled(gateway: Client) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        gateway.classify(DIGIT, top_k=0)
+    error = caught.value
+    for again in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert (type(again), str(again), vars(again)) == (InvalidRequest, str(error), vars(error))
+
+
+@contextmanager
+def somebody_else(body: bytes, headers: Mapping[str, str]) -> Iterator[str]:
+    """A server that answers 200 with this, whatever it is asked; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the base class's name
+            self.send_response(200)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        pytest.param(b"<html>sign in", {}, id="a page"),
+        pytest.param(b"", {}, id="nothing"),
+        pytest.param(b"[]", {}, id="a list"),
+        pytest.param(b'{"models": [{"name": "a"}]}', {}, id="half a model"),
+        pytest.param(b'{"models": 5}', {}, id="a number for a list"),
+        pytest.param(b"no gzip", {"Content-Encoding": "gzip"}, id="what cannot be unpacked"),
+    ],
+)
+async def test_an_answer_that_is_not_the_gateways_is_unreadable(
+    body: bytes, headers: Mapping[str, str]
+) -> None:
+    with somebody_else(body, headers) as url:
+        with Client(url, "key", timeout=5.0) as client, pytest.raises(Unreadable):
+            client.models()
+        async with AsyncClient(url, "key", timeout=None) as twin:
+            with pytest.raises(Unreadable):
+                await twin.models()
 
 
 def test_nobody_there_is_unreachable() -> None:
@@ -250,3 +344,14 @@ def test_an_answer_of_somebody_in_between_is_still_a_typed_error(status: int, ki
     error = refusal(httpx.Response(status, text="<html>a proxy's own page</html>"))
     assert type(error) is kind
     assert (error.status, error.code) == (status, "")
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [{"errors": ["a"]}, {"detail": [{"loc": ["a"], "msg": "b"}]}, {"errors": [{"detail": 1}]}, {"errors": 5}],
+    ids=["errors in words", "a list for a detail", "an error without a pointer", "a number for errors"],
+)
+def test_a_problem_of_another_form_is_still_a_typed_error(problem: Mapping[str, object]) -> None:
+    error = refusal(httpx.Response(422, json=problem))
+    assert (type(error), error.detail, error.fields) == (InvalidRequest, "Unprocessable Entity", {})
+    assert str(error) == "422 : Unprocessable Entity"

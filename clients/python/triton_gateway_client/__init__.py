@@ -12,6 +12,7 @@ from triton_gateway_client.errors import (
     Refused,
     Unauthenticated,
     Unreachable,
+    Unreadable,
 )
 from triton_gateway_client.results import (
     Answer,
@@ -45,4 +46,5 @@ __all__ = [
     "Served",
     "Unauthenticated",
     "Unreachable",
+    "Unreadable",
 ]

@@ -42,7 +42,9 @@ def of_images(path: str, images: Sequence[bytes], options: Options) -> Ask:
 
 
 def of_texts(texts: Sequence[str], options: Options) -> Ask:
-    """JSON. Raises ValueError without any text."""
+    """JSON. Raises ValueError without any text, TypeError for one in place of several."""
+    if isinstance(texts, str):
+        raise TypeError("texts are a sequence: put a single one into a list")
     if not texts:
         raise ValueError("at least one text is needed")
     return Ask(
@@ -51,6 +53,9 @@ def of_texts(texts: Sequence[str], options: Options) -> Ask:
 
 
 def _given(options: Options) -> dict[str, Any]:
+    """What is set. Raises TypeError for classes that are a text, whose letters would be taken for them."""
+    if isinstance(options.get("classes"), str):
+        raise TypeError("classes are a sequence: put a single one into a list")
     return {name: value for name, value in options.items() if value is not None}
 
 

@@ -9,23 +9,27 @@ import httpx
 
 from triton_gateway_client import results
 from triton_gateway_client.asks import Ask, DetectOptions, Options, of_images, of_models, of_texts
-from triton_gateway_client.errors import GatewayError, Unreachable, refusal
+from triton_gateway_client.errors import GatewayError, Unreachable, Unreadable, reading, refusal
 from triton_gateway_client.results import Answer, Detection, Model, Prediction
 from triton_gateway_client.retries import Attempts, Budget, Retries
 
-_TIMEOUT = httpx.Timeout(30, connect=5)
+Timeout = float | httpx.Timeout | None
+"""Seconds, one for each wait on the network; None: as long as it takes."""
+
+_TIMEOUT: Timeout = httpx.Timeout(30, connect=5)
 _DEFAULT = Retries()
+_LAST_PORT = 65_535
 
 
 class Client:
     """`with Client(url, key) as gateway: …`; every method raises a GatewayError. Safe to share between threads. Raises
-    ValueError for a URL or a key that cannot be one.
+    ValueError for a URL or a key that cannot be one; methods do, or TypeError, for arguments that cannot be sent.
 
     An image is the bytes of a JPEG, PNG or WebP. Inference changes nothing, so a call that got no answer is made again.
     """
 
     def __init__(
-        self, url: str, key: str, *, retries: Retries = _DEFAULT, timeout: httpx.Timeout = _TIMEOUT
+        self, url: str, key: str, *, retries: Retries = _DEFAULT, timeout: Timeout = _TIMEOUT
     ) -> None:
         _check(url, key)
         self._http = httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=timeout)
@@ -67,8 +71,8 @@ class Client:
     def _once(self, ask: Ask) -> Mapping[str, Any]:
         try:
             response = self._http.request(ask.method, ask.path, **ask.parts)
-        except httpx.TransportError as error:
-            raise Unreachable(_told(error)) from error
+        except httpx.RequestError as error:
+            raise _unanswered(error) from error
         return _document(response)
 
 
@@ -76,7 +80,7 @@ class AsyncClient:
     """`async with AsyncClient(url, key) as gateway: …`; as `Client`."""
 
     def __init__(
-        self, url: str, key: str, *, retries: Retries = _DEFAULT, timeout: httpx.Timeout = _TIMEOUT
+        self, url: str, key: str, *, retries: Retries = _DEFAULT, timeout: Timeout = _TIMEOUT
     ) -> None:
         _check(url, key)
         self._http = httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, timeout=timeout)
@@ -118,26 +122,34 @@ class AsyncClient:
     async def _once(self, ask: Ask) -> Mapping[str, Any]:
         try:
             response = await self._http.request(ask.method, ask.path, **ask.parts)
-        except httpx.TransportError as error:
-            raise Unreachable(_told(error)) from error
+        except httpx.RequestError as error:
+            raise _unanswered(error) from error
         return _document(response)
 
 
 def _check(url: str, key: str) -> None:
     """What no request can be made with would look like a server that is away, and be tried again and again."""
-    if httpx.URL(url).scheme not in ("http", "https"):
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"the URL of a gateway cannot be {url!r}: {error}") from error
+    if parsed.scheme not in ("http", "https"):
         raise ValueError("the URL of a gateway begins with http:// or https://")
+    if not parsed.host or any(each.isspace() for each in url) or (parsed.port or 0) > _LAST_PORT:
+        raise ValueError(f"the URL of a gateway cannot be {url!r}: it names no host and port")
     if not (key.isascii() and key.isprintable()) or key != key.strip():
         raise ValueError("the key has characters that no key has")
 
 
 def _document(response: httpx.Response) -> Mapping[str, Any]:
-    """The JSON of an answer. Raises Refused."""
+    """The JSON of an answer. Raises Refused, Unreadable."""
     if not response.is_success:
         raise refusal(response)
-    document: Mapping[str, Any] = response.json()
+    with reading():
+        document: Mapping[str, Any] = response.json()
     return document
 
 
-def _told(error: httpx.TransportError) -> str:
-    return str(error) or type(error).__name__
+def _unanswered(error: httpx.RequestError) -> GatewayError:
+    told = str(error) or type(error).__name__
+    return Unreachable(told) if isinstance(error, httpx.TransportError) else Unreadable(told)

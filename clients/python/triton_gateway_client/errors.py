@@ -2,6 +2,7 @@
 
 GatewayError
 ├── Unreachable            no answer came
+├── Unreadable             an answer came that is not the gateway's, such as a proxy's page of a login
 └── Refused                the gateway said no: `status`, `code`, `detail`, `request_id`, `fields`
     ├── InvalidRequest     400, 408, 413, 415, 422: the request has to change
     ├── Unauthenticated    401
@@ -12,7 +13,8 @@ GatewayError
     └── ModelFailed        500, 502, 504
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -26,20 +28,36 @@ class Unreachable(GatewayError):
     """Nobody answered, or the answer broke off."""
 
 
+class Unreadable(GatewayError):
+    """Something else than the gateway answered, or the answer was damaged on its way. `__cause__` says where."""
+
+
 class Refused(GatewayError):
     """`retry_after` is in seconds, None where the gateway names no time; `fields` are pointers into the request."""
 
     def __init__(self, status: int, problem: Mapping[str, Any], retry_after: float | None) -> None:
+        super().__init__(status, problem, retry_after)  # what a copy and a pickle are made from
         self.status = status
-        self.code: str = problem.get("code", "")
-        self.detail: str = problem.get("detail", "")
-        self.request_id: str = problem.get("request_id", "")
-        self.fields: Mapping[str, str] = {
-            field["pointer"]: field["detail"] for field in problem.get("errors") or ()
-        }
+        self.code = _text(problem, "code")
+        self.detail = _text(problem, "detail")
+        self.request_id = _text(problem, "request_id")
+        self.fields = _fields(problem.get("errors"))
         self.retry_after = retry_after
+
+    def __str__(self) -> str:
         reasons = [f"{pointer}: {detail}" for pointer, detail in self.fields.items()] or [self.detail]
-        super().__init__(f"{status} {self.code}: {'; '.join(reasons)}")
+        return f"{self.status} {self.code}: {'; '.join(reasons)}"
+
+
+def _text(problem: Mapping[str, Any], name: str) -> str:
+    value = problem.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _fields(errors: object) -> Mapping[str, str]:
+    """Those in the gateway's form; what stands in between may have another one."""
+    found = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
+    return {_text(each, "pointer"): _text(each, "detail") for each in found if "pointer" in each}
 
 
 class InvalidRequest(Refused):
@@ -89,7 +107,9 @@ def refusal(response: httpx.Response) -> Refused:
     except ValueError:
         problem = None
     if not isinstance(problem, dict):
-        problem = {"detail": response.reason_phrase}
+        problem = {}
+    if not isinstance(problem.get("detail"), str):
+        problem = {**problem, "detail": response.reason_phrase}
     return kind(status, problem, retry_after(response))
 
 
@@ -97,3 +117,12 @@ def retry_after(response: httpx.Response) -> float | None:
     """The seconds that Retry-After asks for; None without it, or where it is a date, which the gateway never sends."""
     text = response.headers.get("retry-after", "")
     return float(text) if text.isascii() and text.isdigit() else None
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Raises Unreadable where what is read inside does not have the gateway's form."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError) as error:
+        raise Unreadable(f"this is no answer of a gateway: {error!r}") from error

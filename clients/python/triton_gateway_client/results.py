@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from triton_gateway_client.errors import reading
+
 Result = TypeVar("Result")
 
 
@@ -85,19 +87,21 @@ def detected(document: Mapping[str, Any]) -> Answer[Detection]:
 
 
 def models(document: Mapping[str, Any]) -> list[Model]:
-    return [_picked(Model, model) for model in document["models"]]
+    with reading():
+        return [_picked(Model, model) for model in document["models"]]
 
 
 def _answer(
     document: Mapping[str, Any], field: str, read: Callable[[Mapping[str, Any]], Result]
 ) -> Answer[Result]:
-    results: list[Sequence[Result] | InputError] = [
-        _picked(InputError, result["error"])
-        if "error" in result
-        else [read(found) for found in result[field]]
-        for result in document["results"]
-    ]
-    return Answer(document["id"], _picked(Served, document["model"]), results)
+    with reading():
+        results: list[Sequence[Result] | InputError] = [
+            _picked(InputError, result["error"])
+            if "error" in result
+            else [read(found) for found in result[field]]
+            for result in document["results"]
+        ]
+        return Answer(document["id"], _picked(Served, document["model"]), results)
 
 
 def _detection(found: Mapping[str, Any]) -> Detection:

@@ -44,7 +44,7 @@ def health_routes(
     def readyz() -> Response[dict[str, object]]:
         status = catalog.status()
         parts = {
-            "triton": status.fresh,
+            "triton": status.answering,
             "models": status.models > 0,
             "keys": ring.status().usable,
             "staying": not drain.begun,  # who is about to end still answers, but should be sent nobody new
@@ -52,6 +52,7 @@ def health_routes(
         # Without these most requests are still answered, so they are told and do not count: an issuer whose keys
         # cannot be had must not take the gateway away from everybody else.
         degraded = {
+            "models_fresh": status.fresh,  # where Triton answers, and cannot say which models it has
             "keys_fresh": ring.status().fresh,
             "denied_tokens_fresh": denied.fresh,
             "limits": limiter.healthy,

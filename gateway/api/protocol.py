@@ -79,7 +79,7 @@ def protocol_health_routes(catalog: Catalog) -> Router:
     )
     def ready() -> Response[dict[str, bool]]:
         status = catalog.status()
-        good = status.fresh and status.models > 0
+        good = status.answering and status.models > 0
         return Response({"ready": good}, status_code=200 if good else 503)
 
     return Router("/", route_handlers=[live, ready], opt={"public": True})

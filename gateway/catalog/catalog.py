@@ -12,7 +12,14 @@ import structlog
 from gateway.catalog.card import Card, ModelCard, TensorCard, card_of
 from gateway.catalog.parameters import CardError, Task
 from gateway.domain import ServedModel
-from gateway.errors import FieldError, GatewayError, ModelNotFound, ModelUnavailable, ValidationFailed
+from gateway.errors import (
+    FieldError,
+    GatewayError,
+    ModelNotFound,
+    ModelUnavailable,
+    UpstreamFailed,
+    ValidationFailed,
+)
 
 _log = structlog.stdlib.get_logger("gateway.catalog")
 
@@ -45,9 +52,12 @@ Prepare = Callable[[ModelCard], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class CatalogStatus:
-    """`fresh` says whether Triton answered within the last few refreshes; `generation` counts the changes so far."""
+    """`fresh` says whether Triton has told its models within the last few refreshes, `answering` whether it has
+    answered at all, if only that it cannot: then what is known is served on. `generation` counts the changes so far.
+    """
 
     fresh: bool
+    answering: bool
     models: int
     detail: str
     generation: int
@@ -88,6 +98,7 @@ class Catalog:
         self._snapshot = _Snapshot()
         self._generation = 0
         self._refreshed_at: float | None = None
+        self._answered_at: float | None = None
         self._failure = "not read yet"
         self._changing: Counter[str] = Counter()  # models that this worker has told Triton to load
         self._reading = asyncio.Lock()
@@ -99,6 +110,7 @@ class Catalog:
             try:
                 await self.refresh()
             except GatewayError as error:
+                self._answered_at = self._clock() if isinstance(error, UpstreamFailed) else None
                 self._note_failure(error.internal or str(error))
             await asyncio.sleep(self._interval)
 
@@ -115,7 +127,7 @@ class Catalog:
             _report(self._snapshot, snapshot)
             self._generation += 1
         self._snapshot = snapshot
-        self._refreshed_at = self._clock()
+        self._refreshed_at = self._answered_at = self._clock()
         self._failure = ""
 
     async def _read(self, inventory: Inventory) -> _Snapshot:
@@ -172,14 +184,16 @@ class Catalog:
 
     def status(self) -> CatalogStatus:
         """For readiness: is the snapshot recent, and does it hold a model that can be called?"""
-        age = None if self._refreshed_at is None else self._clock() - self._refreshed_at
-        fresh = age is not None and age < 3 * self._interval + 1 and not self._failure
         return CatalogStatus(
-            fresh=fresh,
+            fresh=self._is_recent(self._refreshed_at) and not self._failure,
+            answering=self._is_recent(self._answered_at),
             models=len(self._snapshot.callable),
             detail=self._failure,
             generation=self._generation,
         )
+
+    def _is_recent(self, at: float | None) -> bool:
+        return at is not None and self._clock() - at < 3 * self._interval + 1
 
     def cards(self) -> list[ModelCard]:
         """Every model that /v1 can call, by name."""

@@ -28,6 +28,7 @@ from gateway.upstream.breaker import State
 READY = "READY"
 
 _FAILING = "its calls have failed, and none was answered since; heal starts a process that died"
+_FOLDER_GONE = "Triton serves it on, and its folder is gone: callers get 404"
 _DISABLED = "explicit model load / unload is not allowed"
 
 
@@ -115,10 +116,12 @@ class ModelControl:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # two loads of one model at once confuse Triton
 
     async def models(self) -> list[ModelState]:
-        """All models of the repository, by name."""
-        entries, statistics = await asyncio.gather(self.triton.repository(), self.triton.statistics("", ""))
-        names = sorted({entry.model for entry in entries})
+        """All models of the repository, and those that Triton serves on though their folder is gone, by name."""
+        listed, statistics = await asyncio.gather(self.triton.repository(), self.triton.statistics("", ""))
         known = {(entry["name"], entry["version"]): entry for entry in statistics}
+        gone = known.keys() - {(entry.model, entry.version) for entry in listed}
+        entries = [*listed, *(RepositoryEntry(*each, READY, _FOLDER_GONE) for each in gone)]
+        names = sorted({entry.model for entry in entries})
         return [self._state(name, [e for e in entries if e.model == name], known) for name in names]
 
     async def model(self, name: str) -> ModelState:
@@ -158,7 +161,10 @@ class ModelControl:
             if not force and (reasons := state.needed):
                 raise ModelInUse("The model is needed.", reasons)
             _settle(await self.triton.unload(name), serves=state.serves)
-            return await self._seen(name)
+            try:
+                return await self._seen(name)
+            except ModelNotFound:  # it was all that was left of it
+                return ModelState(name, (), None, state.route, ())
 
     async def heal(self, name: str, *, only: str | None = None) -> ModelState:
         """Unloads and loads it at once: what starts a process again that died. Its callers get 503 in between.
@@ -250,7 +256,9 @@ def _version(
     known = statistics if best.state == READY else None
     failing = best.state == READY and breaker is not State.CLOSED
     reason = _FAILING if failing else best.reason
-    return VersionState(best.version, best.state, reason, known, tuple(found), failing)
+    return VersionState(
+        best.version, best.state, reason, known, tuple(each for each in found if each.endpoint), failing
+    )
 
 
 def _surely_kept(error: GatewayError | None) -> bool:

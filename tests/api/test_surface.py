@@ -2,6 +2,7 @@
 
 import asyncio
 
+import grpc
 import httpx
 import pytest
 from stack import ROOT
@@ -51,6 +52,7 @@ async def test_a_gateway_without_triton_lives_and_is_not_ready(serve: Serve) -> 
                 "models": False,
                 "keys": True,
                 "staying": True,
+                "models_fresh": False,
                 "keys_fresh": True,
                 "denied_tokens_fresh": True,
                 "routes_fresh": True,
@@ -73,6 +75,25 @@ async def test_readiness_follows_triton(triton: FakeTriton, serve: Serve) -> Non
                 answer = await client.get("/readyz")
                 parts = answer.json()["parts"]
         assert answer.status_code == 503
+
+
+async def test_a_triton_that_answers_and_cannot_say_what_it_has_is_used_on(
+    triton: FakeTriton, serve: Serve
+) -> None:
+    """Its folder of models is out of reach for a moment."""
+    async with serving(triton) as url, serve(url) as client:
+        await until_ready(client)
+        triton.index_error = (grpc.StatusCode.INTERNAL, "failed to open directory /models")
+        async with asyncio.timeout(10):
+            while (answer := await client.get("/readyz")).json()["parts"]["models_fresh"]:
+                await asyncio.sleep(0.01)
+        assert (answer.status_code, answer.json()["parts"]["triton"]) == (200, True)
+        assert (await client.get("/v2/health/ready")).status_code == 200
+        assert (await client.post("/v1/classify", content=PNG, headers=RAW)).status_code == 200
+        triton.index_error = (grpc.StatusCode.UNAVAILABLE, "Server not ready")
+        async with asyncio.timeout(10):
+            while (await client.get("/readyz")).status_code == 200:
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

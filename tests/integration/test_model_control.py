@@ -240,6 +240,19 @@ def test_a_second_default_gets_no_request_that_names_no_model(
     assert gateway_models("unload", "another").returncode == 0, "nothing needs it"
 
 
+def test_a_model_whose_folder_is_gone_is_shown_and_unloaded(
+    admin: httpx.Client, repository: Path, tmp_path: Path
+) -> None:
+    add_model(repository, "echo", ["1"], name="gone")
+    assert admin.post(f"{BASE}/gone/load").status_code == 200
+    shutil.move(repository / "gone", tmp_path / "gone")
+    shown = admin.get(f"{BASE}/gone")
+    assert versions(shown) == {"1": "READY"}
+    assert "its folder is gone" in shown.json()["versions"][0]["reason"]
+    assert versions(admin.post(f"{BASE}/gone/unload")) == {}
+    until(lambda: admin.get(f"{BASE}/gone").status_code == 404)
+
+
 def test_a_model_that_failed_is_loaded_once_its_files_are_mended(
     admin: httpx.Client, repository: Path
 ) -> None:

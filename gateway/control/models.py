@@ -26,6 +26,8 @@ from gateway.errors import (
 from gateway.upstream.breaker import State
 
 READY = "READY"
+_ON_THE_WAY = ("LOADING", "UNLOADING")
+_LOOK, _LOOKS = 0.1, 300  # seconds between two looks at what is under way by another's order, and how many
 
 _FAILING = "its calls have failed, and none was answered since; heal starts a process that died"
 _FOLDER_GONE = "Triton serves it on, and its folder is gone: callers get 404"
@@ -90,6 +92,11 @@ class ModelState:
         return any(version.state == READY for version in self.versions)
 
     @property
+    def is_on_the_way(self) -> bool:
+        """Whether an order of somebody is under way, at any Triton."""
+        return any(each.state in _ON_THE_WAY for version in self.versions for each in version.replicas)
+
+    @property
     def answers(self) -> bool:
         """Whether it does so to callers who ask for no version."""
         if self.card is None:
@@ -141,11 +148,11 @@ class ModelControl:
         not hold (a second default, a default version that is not there) is a ModelNotLoaded as well, unless `force`.
         """
         async with self._turn:
-            state = await self.model(name)
+            state = await self._at_rest(name)
             config = None if change is None else await self._config(state, change, force=force)
             with self.catalog.changing(name):
                 _settle(await self.triton.load(name, config), serves=state.serves)
-                loaded = await self._seen(name)
+                loaded = await self._at_rest(name)
             if loaded.reason and loaded.card is None:
                 raise ModelNotLoaded("Triton has loaded the model, but it cannot be called.", [loaded.reason])
             if loaded.reason and not force:
@@ -174,7 +181,7 @@ class ModelControl:
         Raises ModelNotFound, ModelNotLoaded, ControlDisabled.
         """
         async with self._turn:
-            await self.model(name)
+            await self._at_rest(name)
             outcomes: dict[str, GatewayError | None] = {}
             with self.catalog.changing(name):
                 for endpoint in self.triton.endpoints if only is None else [only]:
@@ -183,7 +190,7 @@ class ModelControl:
                     if not any(map(_surely_kept, unloaded.values())):
                         outcomes |= await self.triton.load(name, only=endpoint)
                 _settle(outcomes, serves=False)
-                return await self._seen(name)
+                return await self._at_rest(name)
 
     async def _config(self, state: ModelState, change: Mapping[str, Any], *, force: bool) -> str:
         if change.get("name", state.name) != state.name:
@@ -219,6 +226,16 @@ class ModelControl:
         """The model as it is now, which this worker's catalog knows too."""
         await self.catalog.refresh()
         return await self.model(name)
+
+    async def _at_rest(self, name: str) -> ModelState:
+        """The model as it is when no order of another worker is under way; or as it is when that takes too long."""
+        state = await self._seen(name)
+        for _ in range(_LOOKS):
+            if not state.is_on_the_way:
+                break
+            await asyncio.sleep(_LOOK)
+            state = await self._seen(name)
+        return state
 
     def _state(
         self,

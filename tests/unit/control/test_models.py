@@ -1,10 +1,12 @@
 """Healing a model: what was unloaded is loaded again, whether or not Triton answered the unload; and how it stands."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from support.virtual_time import VirtualLoop
 
 from gateway.catalog import Catalog, Inventory
 from gateway.control import ModelControl
@@ -23,17 +25,22 @@ HERE = "127.0.0.1:8001"
 
 @dataclass
 class Triton:
-    """Unloads, and then says what the test wants it to say."""
+    """Unloads, and then says what the test wants it to say. `states` are those of the model at each look, READY after
+    the last.
+    """
 
     said: GatewayError | None
     done: list[str] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
     endpoints: Sequence[str] = (HERE,)
 
     async def inventory(self) -> Inventory:
         return Inventory((), {})
 
     async def repository(self) -> list[RepositoryEntry]:
-        return [RepositoryEntry("pets", "1", "READY", "", HERE)]
+        state = self.states.pop(0) if self.states else "READY"
+        self.done += [state] if state != "READY" else []
+        return [RepositoryEntry("pets", "1", state, "", HERE)]
 
     async def statistics(self, model: str, version: str) -> Sequence[Mapping[str, Any]]:
         return []
@@ -72,6 +79,23 @@ async def test_what_triton_refused_to_unload_is_left_as_it_is() -> None:
     with pytest.raises(ModelNotLoaded):
         await control(triton).heal("pets")
     assert triton.done == ["unload"]
+
+
+@pytest.mark.parametrize("action", ["load", "heal"])
+def test_what_another_worker_has_begun_ends_first_and_is_no_failure(action: str) -> None:
+    """In virtual time."""
+    triton = Triton(None, states=["READY", "LOADING", "UNLOADING"])
+
+    async def twice() -> None:
+        models = control(triton)
+        await getattr(models, action)("pets")
+        triton.states = ["LOADING"]
+        await getattr(models, action)("pets")
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(twice())
+    order = ["unload", "load"] if action == "heal" else ["load"]
+    assert triton.done == [*order, "LOADING", "UNLOADING", "LOADING", *order]
 
 
 @pytest.mark.parametrize("breaker", State)

@@ -68,8 +68,8 @@ class VersionView(_Control):
 
 
 class ModelView(_Control):
-    """`callable`: requests to it are answered. `reason`: why not, or what of its configuration does not hold.
-    `needed`: what stands against unloading it.
+    """`callable`: requests to it are answered. `reason`: why not, where no version says it, or what of
+    its configuration does not hold. `needed`: what stands against unloading it.
     """
 
     name: str

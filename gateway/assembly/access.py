@@ -22,6 +22,7 @@ from gateway.auth import (
     KeyRing,
     KeyStore,
     SessionTokens,
+    TierWatch,
     TokenVerifier,
     TrustedIssuers,
 )
@@ -51,7 +52,13 @@ def door(settings: Settings, metrics: Metrics, bodies: BodyReader) -> Door:
     redis = connect(settings.redis_url, timeout=STORE_TIMEOUT)  # of its own: slower, and beside the requests
     hasher = KeyHasher(settings.key_pepper.get_secret_value().encode())
     store = KeyStore(redis, hasher=hasher, environment=settings.environment, clock=time.time)
-    ring = KeyRing(store, clock=time.monotonic, grace=settings.keys_grace)
+    tiers = tiers_of(settings.access_file)
+    ring = KeyRing(
+        store,
+        clock=time.monotonic,
+        grace=settings.keys_grace,
+        adopted=TierWatch(tiers, clock=time.time),
+    )
     withdrawn = DeniedTokens(redis)
     audit = Audit(redis)
     denied = DenyList(withdrawn, clock=time.monotonic, wall=time.time)
@@ -78,7 +85,6 @@ def door(settings: Settings, metrics: Metrics, bodies: BodyReader) -> Door:
         clock=time.monotonic,
         on_state_change=metrics.limits.changed,
     )
-    tiers = tiers_of(settings.access_file)
     access = Access(authenticator=authenticator, limiter=limiter, tiers=tiers, decided=metrics.limits.decided)
     part = Part(
         handlers=[

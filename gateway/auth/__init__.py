@@ -12,6 +12,7 @@ from gateway.auth.scopes import has_scope, may_use, require_inference, require_s
 from gateway.auth.sessions import SessionToken, SessionTokens
 from gateway.auth.store import IssuedKey, KeyIsRevoked, KeyStore, KeyStoreAway, KeyStoreError, UnknownKey
 from gateway.auth.throttle import FailureThrottle
+from gateway.auth.tiers import TierWatch, keys_without_tier
 from gateway.auth.tokens import TokenVerifier
 
 __all__ = [
@@ -38,10 +39,12 @@ __all__ = [
     "SessionToken",
     "SessionTokens",
     "StaticKeys",
+    "TierWatch",
     "TokenVerifier",
     "TrustedIssuers",
     "UnknownKey",
     "has_scope",
+    "keys_without_tier",
     "may_use",
     "require_inference",
     "require_scope",

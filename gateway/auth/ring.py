@@ -11,7 +11,7 @@ revoke.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,7 +54,7 @@ class _Entry:
 
 
 class KeyRing:
-    """`clock` is monotonic; `interval` and `grace` are in seconds."""
+    """`clock` is monotonic; `interval` and `grace` are in seconds. `adopted` hears of all keys whenever any changed."""
 
     def __init__(
         self,
@@ -63,11 +63,13 @@ class KeyRing:
         clock: Callable[[], float],
         interval: float = 1.0,
         grace: float = 3600.0,
+        adopted: Callable[[Iterable[ApiKey]], None] = lambda _: None,
     ) -> None:
         self._documents = documents
         self._freshness = Freshness(clock=clock, interval=interval)
         self._interval = interval
         self._grace = grace
+        self._adopted = adopted
         self._entries: Mapping[str, _Entry] = {}
         self._broken: frozenset[str] = frozenset()
         self._position = Position()
@@ -124,6 +126,7 @@ class KeyRing:
                 entries[key_id] = _merged(mine, theirs)
         self._report(broken)
         self._entries = entries
+        self._adopted(entry.record for entry in entries.values())
 
     def _report(self, broken: Mapping[str, str]) -> None:
         for key_id, reason in broken.items():

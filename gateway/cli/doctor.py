@@ -3,19 +3,22 @@
 import asyncio
 import re
 import time
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 
 import click
 
+from gateway.access_file import tiers_of
 from gateway.assembly.access import STORE_TIMEOUT
 from gateway.assembly.far_side import far_side
+from gateway.auth import KeyHasher, KeyStore, KeyStoreAway, keys_without_tier
 from gateway.cli.admin_client import printable
 from gateway.cli.check_config import load_checked_settings
 from gateway.cli.output import as_json as json_option
 from gateway.cli.output import print_json
 from gateway.doctor import Examination, Report
-from gateway.doctor.configuration import exposure_findings, secret_findings
+from gateway.doctor.configuration import exposure_findings, secret_findings, tier_findings
 from gateway.settings import Settings
 from gateway.store import connect
 from gateway.store.address import parse
@@ -75,11 +78,23 @@ async def _examine(settings: Settings, operator_url: str, *, probes: bool) -> Re
             stranger=stranger,
             clock=time.monotonic,
         ).run(probes=probes)
+        hasher = KeyHasher(settings.key_pepper.get_secret_value().encode())
+        store = KeyStore(redis, hasher=hasher, environment=settings.environment, clock=time.time)
+        strays = await _keys_without_tier(store, tiers_of(settings.access_file))
     own = [
         *secret_findings(settings.key_pepper.get_secret_value(), settings.token_secret.get_secret_value()),
         *exposure_findings(settings.host, settings.environment, settings.metrics_networks),
+        *tier_findings(strays),
     ]
     return Report([*own, *report.findings], report.unchecked)
+
+
+async def _keys_without_tier(store: KeyStore, tiers: Collection[str]) -> Mapping[str, int]:
+    """None where Redis cannot be used, which is a finding of its own."""
+    try:
+        return keys_without_tier(await store.records(), tiers, time.time())
+    except KeyStoreAway:
+        return {}
 
 
 def _tell(report: Report) -> None:

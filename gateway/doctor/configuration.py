@@ -1,7 +1,7 @@
 """What the settings let happen; takes values, reads no environment; pure."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 from gateway.doctor.finding import Finding, error, warning
@@ -46,4 +46,15 @@ def exposure_findings(
             "metrics-open",
             f"/metrics answers everybody without a key ({', '.join(open_to_all)}) and tells of models, tiers and load.",
             "Set GATEWAY_METRICS_NETWORKS to the network that Prometheus is in.",
+        )
+
+
+def tier_findings(keys: Mapping[str, int]) -> Iterator[Finding]:
+    """Of how many keys have each tier that is not configured."""
+    for tier, number in sorted(keys.items()):
+        yield error(
+            "settings",
+            "tier-missing",
+            f"{number} key(s) have the tier {tier}, which is not configured: every call with them is refused.",
+            "Put it back into the file that GATEWAY_ACCESS_FILE names and send SIGHUP, or give them other keys.",
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from processes import running, wait_ready
-from stack import ROOT, Addresses, free_addresses, store_environment, triton
+from stack import ROOT, Addresses, create_key, free_addresses, store_environment, triton
 from support.fake_triton import CLASSIFIER, FakeTriton, answer, config, serving
 from support.redis_server import Server
 from support.redis_server import serving as serving_redis
@@ -171,6 +171,19 @@ def test_a_triton_and_a_redis_that_are_away_are_findings_not_tracebacks() -> Non
     assert code == 1
     assert {("triton", "triton-away", "error"), ("redis", "redis-away", "error")} <= found(report)
     assert "Traceback" not in printed
+
+
+def test_keys_whose_tier_is_not_configured_are_found(forgetful: Server, tmp_path: Path) -> None:
+    bounds = "key = { limit = 50 }\ntenant = { limit = 200 }\n"
+    access = tmp_path / "access.toml"
+    access.write_text(f"[tiers.gold]\n{bounds}")
+    create_key(forgetful.at, "shop", "infer")
+    _, report, _ = doctor(forgetful.at, GATEWAY_ACCESS_FILE=str(access))
+    (finding,) = [each for each in report["findings"] if each["code"] == "tier-missing"]
+    assert finding["problem"].startswith("1 key(s) have the tier premium")
+    access.write_text(f"[tiers.premium]\n{bounds}")
+    _, report, _ = doctor(forgetful.at, GATEWAY_ACCESS_FILE=str(access))
+    assert "tier-missing" not in {each["code"] for each in report["findings"]}
 
 
 async def test_an_ok_with_empty_tensors_as_of_numpy_2_is_found(forgetful: Server) -> None:

@@ -17,6 +17,7 @@ from gateway.store.address import parse
 _MIB = 1024 * 1024
 _FROM_FILES = ("key_pepper", "token_secret", "redis_url")  # those that hold a secret
 _PREFIX = "GATEWAY_"
+_SECRET = 32  # characters at least
 _OTHERS = {"URL", "KEY", "ADMIN_KEY"}  # of clients and of the command line, which call a running gateway
 
 
@@ -50,11 +51,10 @@ class Settings(BaseSettings):
         "dev", pattern=r"^[a-z0-9]{1,16}$", description="Stands in the text of new keys, as in gw_prod_…"
     )
     key_pepper: SecretStr = Field(
-        min_length=32,
         description="Secret that keys are hashed with; the same on every replica, at least 32 characters.",
     )
     token_secret: SecretStr = Field(
-        min_length=32, description="Secret that browser tokens are signed with; the same on every replica."
+        description="Secret that browser tokens are signed with; the same on every replica, at least 32 characters."
     )
     key_pepper_file: Path | None = Field(None, description="File with the pepper, in place of the variable.")
     token_secret_file: Path | None = Field(
@@ -161,7 +161,8 @@ class Settings(BaseSettings):
     max_buffered_bytes: int = Field(
         256 * _MIB,
         ge=1024,
-        description="Bodies held in memory at once, all requests of a worker together; of one tenant at most half.",
+        description="Bodies held in memory at once, all requests of a worker together; of one tenant at most half, so "
+        "it is at least twice max_tensor_bytes.",
     )
     max_frame_bytes: int = Field(2 * _MIB, ge=1024, le=64 * _MIB, description="Largest frame of a stream.")
     max_streams: int = Field(
@@ -234,6 +235,36 @@ class Settings(BaseSettings):
                 raise ValueError(f"{variable}_FILE: {path} cannot be read: {error}") from None
         return found
 
+    @field_validator(
+        "key_pepper_file",
+        "token_secret_file",
+        "redis_url_file",
+        "access_file",
+        "model_repository",
+        "routes_file",
+        "metrics_dir",
+        "trace_endpoint",
+        mode="before",
+    )
+    @classmethod
+    def _unset(cls, value: object) -> object:
+        """An empty variable is what compose makes of one that is not set; a path would be the folder one is in."""
+        return value or None
+
+    @field_validator("key_pepper", "token_secret")
+    @classmethod
+    def _secret(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value().strip()) < _SECRET:
+            raise ValueError(f"it has fewer than {_SECRET} characters, not counting blanks at its ends")
+        return value
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("it is empty; 0.0.0.0 stands for every address")
+        return value
+
     @field_validator("triton_url")
     @classmethod
     def _triton(cls, value: str) -> str:
@@ -245,11 +276,10 @@ class Settings(BaseSettings):
         parse(value)
         return value
 
-    @field_validator("trace_endpoint", mode="before")
+    @field_validator("trace_endpoint")
     @classmethod
-    def _endpoint(cls, value: object) -> object:
-        """An empty variable is what compose makes of one that is not set."""
-        return spellings.endpoint(value) if isinstance(value, str) and value else None
+    def _endpoint(cls, value: str | None) -> str | None:
+        return None if value is None else spellings.endpoint(value)
 
     @field_validator("metrics_networks", mode="before")
     @classmethod

@@ -15,13 +15,15 @@ def load_settings() -> Settings:
         raise _refusal(error) from None
 
 
-def load_checked_settings() -> Settings:
-    """The settings, held to each other and with the files that they name read. Raises click.ClickException."""
+def load_checked_settings(*, here: bool = False) -> Settings:
+    """The settings, held to each other and with the files that they name read; `here`: also whether this machine could
+    serve with them. Raises click.ClickException.
+    """
     from gateway.assembly.checks import check  # noqa: PLC0415  # most commands need nothing of what reads them
 
     settings = load_settings()
     try:
-        check(settings)
+        check(settings, here=here)
     except SettingsError as error:
         raise _refusal(error) from None
     return settings
@@ -42,5 +44,5 @@ def check_config() -> None:
     for name, close in unknown().items():
         meant = f"; {close} is one" if close else ""
         click.echo(f"warning: {name} is not a setting and does nothing{meant}", err=True)
-    for name, value in load_checked_settings().model_dump().items():
+    for name, value in load_checked_settings(here=True).model_dump().items():
         click.echo(f"GATEWAY_{name.upper()}={without_password(value) if name == 'redis_url' else value}")

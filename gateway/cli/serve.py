@@ -19,7 +19,7 @@ import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from gateway.cli.check_config import load_settings
+from gateway.cli.check_config import load_checked_settings
 from gateway.http import Bounds, Guard, StreamGuard
 from gateway.serving import Supervisor
 from gateway.settings import Settings, SettingsError
@@ -38,7 +38,7 @@ _CLOSE_SECONDS = 4  # for what is open behind the requests: spans, calls that no
 @click.command()
 def serve() -> None:
     """Serve HTTP until SIGTERM or Ctrl-C."""
-    settings = load_settings()
+    settings = load_checked_settings(here=True)
     _check_address(settings.host, settings.port)
     # gRPC reads this once, as the application imports it, here or in the workers. Answers then come by epoll on the
     # thread that hands them to the event loop, and not through a pool of threads: 2 switches a call instead of 5.
@@ -138,6 +138,7 @@ def _supervise(settings: Settings, *, died: Callable[[], None]) -> None:
 
 def _serve_alone(config: uvicorn.Config) -> None:
     signal.signal(signal.SIGHUP, _no_reload)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # a wish that was done, as under a supervisor
     server = uvicorn.Server(config)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal once more when it has ended
         server.run()

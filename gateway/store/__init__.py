@@ -2,7 +2,7 @@
 
 from gateway.store.audit import Area, Audit, Note
 from gateway.store.clock import StoreClock
-from gateway.store.connection import connect, text
+from gateway.store.connection import UnknownOption, check_options, connect, text, tls_files
 from gateway.store.documents import Documents, Position, Snapshot, is_reserved, marks_of, script
 from gateway.store.failures import FAILURES, StoreAway, translated
 from gateway.store.following import Freshness, delivered_at_end, follow, heed_cancellation, repeat
@@ -22,6 +22,8 @@ __all__ = [
     "Snapshot",
     "StoreAway",
     "StoreClock",
+    "UnknownOption",
+    "check_options",
     "connect",
     "delivered_at_end",
     "exclusive",
@@ -34,5 +36,6 @@ __all__ = [
     "repeat",
     "script",
     "text",
+    "tls_files",
     "translated",
 ]

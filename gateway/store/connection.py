@@ -1,15 +1,19 @@
 """The client of Redis, whichever way its servers stand together."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.store.address import Kind, StoreAddress, parse
 from gateway.store.several import Cluster, primary_of
+
+_TLS_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 
 CONNECTIONS = 40  # of one client at once, to each server
 
@@ -38,6 +42,30 @@ def connect(url: str, *, timeout: float) -> Redis:
     if address.kind is Kind.SENTINEL:
         return primary_of(address, options)
     return _server(address, options)
+
+
+class UnknownOption(ValueError):
+    """The client does not take what stands behind the question mark. Its text holds no part of the address."""
+
+
+def check_options(url: str) -> None:
+    """Makes a client and a connection of it, and contacts nobody. Raises UnknownOption."""
+    try:
+        client = connect(url, timeout=1.0)
+        if not isinstance(client, Cluster):
+            client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # the library's own
+    except (TypeError, RedisError):
+        raise UnknownOption(
+            "an option behind its question mark is none of the client's, or has a value that it does not take; those "
+            "that begin with ssl_ need rediss://"
+        ) from None
+
+
+def tls_files(url: str) -> Mapping[str, str]:
+    """The paths that the address names, by the option that does."""
+    address = parse(url)
+    options = {**address.options, **address.sentinel_options}
+    return {name: str(options[name]) for name in _TLS_FILES if name in options}
 
 
 def _server(address: StoreAddress, options: dict[str, Any]) -> Redis:

@@ -78,6 +78,18 @@ def reserve(folder: Path, room: Mapping[str, int] = _SUPERVISORS) -> None:
         raise MetricsFolderError(f"there is no room for metrics in {folder}: {error.strerror}") from None
 
 
+def check_folder(path: Path) -> None:
+    """What can be known of a folder before it is used, or made; leaves nothing in it. Raises MetricsFolderError."""
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+        if there == path.absolute():
+            _check_content(path)
+    except OSError as error:
+        raise _unusable(path, error) from None
+
+
 class WorkerFiles:
     """This worker's place in the folder; to be made before its first metric. Raises MetricsFolderError."""
 
@@ -134,8 +146,12 @@ def _owned(path: Path) -> Iterator[Path]:
                 raise MetricsFolderError(f"another gateway keeps its metrics in {path}")
             _wipe(path)
         except OSError as error:
-            raise MetricsFolderError(f"metrics cannot be kept in {path}: {error.strerror}") from None
+            raise _unusable(path, error) from None
         yield path
+
+
+def _unusable(path: Path, error: OSError) -> MetricsFolderError:
+    return MetricsFolderError(f"metrics cannot be kept in {path}: {error.strerror}")
 
 
 def _check_content(path: Path) -> None:

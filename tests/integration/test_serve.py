@@ -16,7 +16,7 @@ from processes import Process, running, workers_of
 from stack import Addresses, free_port, gateway
 
 PATIENCE = 40.0  # seconds, on a busy machine
-STARTUP_FAILURE = 3
+WRONG_SETTINGS, STARTUP_FAILURE = 1, 3
 GOOD = "p" * 32
 SHORT = "too-short-a-secret"
 
@@ -71,12 +71,19 @@ def test_a_file_that_cannot_be_used_ends_the_start_with_its_name_and_no_tracebac
     wrong = tmp_path / "access.toml"
     wrong.write_text("[tiers.gold]\nkey = 5\n")
     with served(workers=workers, access_file=wrong) as gateway:
-        assert gateway.process.popen.wait(PATIENCE) == STARTUP_FAILURE
-        told = gateway.events("settings_not_valid")
-        assert 1 <= len(told) <= workers  # each that had begun to start says so
-        assert f"GATEWAY_ACCESS_FILE: {wrong}: tiers.gold.key" in told[0]["why"]
+        assert gateway.process.popen.wait(PATIENCE) == WRONG_SETTINGS
+        assert f"GATEWAY_ACCESS_FILE: {wrong}: tiers.gold.key" in gateway.text()
         assert "Traceback" not in gateway.text()
-        assert len(gateway.events("worker_did_not_start")) == workers - 1
+        assert gateway.started() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_was_told_to_end_and_has_ended_says_that_all_went_well(workers: int) -> None:
+    with served(workers=workers, drain_delay=0) as gateway:
+        gateway.until_started(workers)
+        gateway.process.popen.send_signal(signal.SIGTERM)
+        assert gateway.process.popen.wait(PATIENCE) == 0
+        assert "Traceback" not in gateway.text()
 
 
 @pytest.fixture(scope="module")

@@ -128,6 +128,24 @@ def test_what_is_written_wrongly_is_told_once_and_in_words(field: str, value: st
     [
         ({"request_timeout": 60}, "GATEWAY_REQUEST_TIMEOUT: 60 is more than GATEWAY_MAX_REQUEST_TIMEOUT, 30"),
         ({"max_buffered_bytes": 2048}, "GATEWAY_MAX_BUFFERED_BYTES: 2048 has no room for one body"),
+        (
+            {"max_buffered_bytes": 2 * 32 * 1024 * 1024 - 1},
+            "GATEWAY_MAX_BUFFERED_BYTES: 67108863 is less than twice GATEWAY_MAX_TENSOR_BYTES, 33554432",
+        ),
+        *(
+            (
+                {"redis_url": url},
+                "GATEWAY_REDIS_URL: an option behind its question mark is none of the client's",
+            )
+            for url in (
+                "redis://h/0?bogus=1",
+                "redis://h/0?ssl_ca_certs=/ca.pem",
+                "rediss://h/0?ssl_cert_reqs=perhaps",
+                "redis+cluster://h/?bogus=1",
+                "redis+sentinel://h/mymaster?bogus=1",
+                "redis+sentinel://h/mymaster?sentinel_bogus=1",
+            )
+        ),
         ({"model_repository": "/no/such"}, "GATEWAY_MODEL_REPOSITORY: /no/such is not a folder"),
     ],
 )
@@ -137,6 +155,82 @@ def test_what_contradicts_other_settings_or_is_not_there_is_told(
     settings = Settings.model_validate({**REQUIRED, **fields})
     with pytest.raises(SettingsError, match=re.escape(sentence)):
         check_together(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://u:p@h/0?client_name=me&health_check_interval=5",
+        "rediss://h/0?ssl_cert_reqs=none",
+        "redis+cluster://h/?client_name=me",
+        "redis+sentinel://h/mymaster?sentinel_username=me",
+    ],
+)
+def test_options_that_the_client_has_are_taken(url: str) -> None:
+    check_together(Settings.model_validate({**REQUIRED, "redis_url": url}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"host": "no such host"}, "GATEWAY_HOST: no such host cannot be resolved"),
+        ({"host": "a" * 64 + ".example"}, "cannot be resolved"),
+        (
+            {"redis_url": "rediss://h/0?ssl_ca_certs=/no/such.pem"},
+            "GATEWAY_REDIS_URL: there is nothing at the place that ssl_ca_certs names",
+        ),
+        (
+            {"workers": 2, "metrics_dir": "/proc/metrics"},
+            "GATEWAY_METRICS_DIR: metrics cannot be kept in /proc/metrics",
+        ),
+        ({"workers": 2, "metrics_dir": "/etc"}, "GATEWAY_METRICS_DIR: metrics"),
+    ],
+)
+def test_what_this_machine_could_not_serve_with_is_told_where_it_is_to_serve(
+    fields: dict[str, object], sentence: str
+) -> None:
+    settings = Settings.model_validate({**REQUIRED, **fields})
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        check_together(settings, here=True)
+    check_together(settings)
+
+
+def test_a_folder_for_metrics_is_checked_and_neither_made_nor_touched(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "metrics"
+    settings = Settings.model_validate({**REQUIRED, "workers": 2, "metrics_dir": folder})
+    check_together(settings, here=True)
+    assert list(tmp_path.iterdir()) == []
+    folder.mkdir(parents=True)
+    check_together(settings, here=True)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("field", ["key_pepper", "token_secret"])
+def test_a_secret_of_blanks_is_none_and_characters_are_what_is_counted(field: str) -> None:
+    with pytest.raises(ValidationError, match="fewer than 32 characters"):
+        Settings.model_validate({**REQUIRED, field: "\t" * 40})
+    with pytest.raises(ValidationError, match="fewer than 32 characters"):
+        Settings.model_validate({**REQUIRED, field: "x" * 31})
+    Settings.model_validate({**REQUIRED, field: "x" * 32})
+
+
+def test_an_empty_host_is_told() -> None:
+    with pytest.raises(ValidationError, match="it is empty"):
+        Settings.model_validate({**REQUIRED, "host": ""})
+
+
+@pytest.mark.parametrize("field", ["metrics_dir", "model_repository", "access_file", "routes_file"])
+def test_an_empty_path_is_as_none(field: str) -> None:
+    assert getattr(Settings.model_validate({**REQUIRED, field: ""}), field) is None
+
+
+@pytest.mark.parametrize("command", ["check-config", "serve"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_is_not_there_ends_with_1_before_anything_is_started(command: str, workers: str) -> None:
+    told = check(command=[command], GATEWAY_MODEL_REPOSITORY="/no/such", GATEWAY_WORKERS=workers)
+    assert told.returncode == 1
+    assert "GATEWAY_MODEL_REPOSITORY: /no/such is not a folder" in told.stderr
+    assert "running on" not in told.stderr + told.stdout
 
 
 def test_doctor_says_what_is_wrong_with_an_address_of_a_store() -> None:

@@ -27,11 +27,16 @@ def fault(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def supervisor(fault: Path) -> Iterator[Process]:
-    """Two workers, and both answer."""
+def part(fault: Path) -> Part:
     path = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
     command = [sys.executable, "-m", "support.supervised", str(ENDING)]
-    with running(Part("supervisor", command, {"PYTHONPATH": path, "FAULT": str(fault)})) as process:
+    return Part("supervisor", command, {"PYTHONPATH": path, "FAULT": str(fault)})
+
+
+@pytest.fixture
+def supervisor(part: Part) -> Iterator[Process]:
+    """Two workers, and both answer."""
+    with running(part) as process:
         until(lambda: started(process) == 2)
         yield process
 
@@ -109,12 +114,20 @@ def test_who_cannot_take_the_place_of_a_dead_one_is_tried_again_later_each_time(
     fault.touch()
     killed, other = workers_of(supervisor)
     killed.kill()
-    until(lambda: len(pauses(supervisor)) == 4)
-    assert pauses(supervisor) == [0.0, 1.0, 2.0, 4.0]
+    until(lambda: len(pauses(supervisor)) == 3)
+    assert pauses(supervisor) == [0.0, 1.0, 2.0]
     assert other.is_running()
     fault.unlink()
     until(lambda: started(supervisor) == 3)
     assert len(workers_of(supervisor)) == 2
+
+
+def test_where_no_worker_can_start_none_is_tried_again(part: Part, fault: Path) -> None:
+    fault.touch()
+    with running(part) as supervisor:
+        supervisor.popen.wait(PATIENCE)
+        assert supervisor.log.read_text().count("worker_did_not_start") == 1
+        assert pauses(supervisor) == []
 
 
 def pauses(process: Process) -> list[float]:

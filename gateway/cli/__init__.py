@@ -1,6 +1,10 @@
 """The `gateway` command. A command's module is imported when it runs: some of them need a second just for that."""
 
+import contextlib
+import errno
 import importlib
+import sys
+from typing import Any
 
 import click
 
@@ -13,6 +17,8 @@ _COMMANDS = {
     "serve": "gateway.cli.serve",
     "tokens": "gateway.cli.tokens",
 }
+
+_UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class _Commands(click.Group):
@@ -28,6 +34,17 @@ class _Commands(click.Group):
             importlib.import_module(_COMMANDS[cmd_name]), cmd_name.replace("-", "_")
         )
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """An output that cannot be written is told of in one line; that its reader left is a matter of click's."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in _UNWRITTEN:
+                raise
+            with contextlib.suppress(OSError):
+                sys.stdout.close()  # or the interpreter would try to write the rest at its end
+            raise click.ClickException(f"the output cannot be written: {error.strerror}") from None
 
 
 @click.group(cls=_Commands)

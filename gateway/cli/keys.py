@@ -2,21 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from gateway.access_file import tiers_of
+from gateway.api.admin_schemas import KeyInfo, key_fields, moment
 from gateway.auth import ApiKey, Grant, IssuedKey, KeyHasher, KeyIsRevoked, KeyStore, KeyStoreAway, UnknownKey
 from gateway.cli.check_config import load_settings
+from gateway.cli.output import as_json as json_option
+from gateway.cli.output import print_json, print_table
 from gateway.domain import Priority, Quota
 from gateway.errors import ValidationFailed
 from gateway.store import Area, Audit, StoreAway, connect
 
 _ACTOR = "command line"
+_COLUMNS = ("id", "state", "tenant", "tier", "scopes", "models", "made (UTC)", "expires (UTC)")
 
 _T = TypeVar("_T")
 _Changed = TypeVar("_Changed", IssuedKey, ApiKey)
@@ -67,13 +71,14 @@ def create(
 
 
 @keys.command("list")
-def list_() -> None:
+@json_option
+def list_(as_json: bool) -> None:
     """Show every key, without its secret."""
-    for record in _with_store(lambda store, _: store.records()):
-        grant = record.grant
-        click.echo(
-            f"{record.id}  {_state(record):8}  {grant.tenant}  {grant.tier}  {' '.join(sorted(grant.scopes))}"
-        )
+    records = _with_store(lambda store, _: store.records())
+    if as_json:
+        print_json({"keys": [{"state": _state(record), **_fields(record)} for record in records]})
+    else:
+        print_table(_COLUMNS, map(_row, records))
 
 
 @keys.command()
@@ -140,6 +145,31 @@ def _tell(issued: IssuedKey, *, quiet: bool) -> None:
     click.echo(f"id   {issued.record.id}")
     click.echo(f"key  {issued.secret}")
     click.echo("It is shown this once. Send it as Authorization: Bearer, or as X-API-Key.")
+
+
+def _fields(record: ApiKey) -> dict[str, Any]:
+    """As `GET /admin/v1/keys` shows them."""
+    return KeyInfo.model_validate(key_fields(record)).model_dump(mode="json")
+
+
+def _row(record: ApiKey) -> Sequence[str]:
+    grant = record.grant
+    models = "all" if grant.models is None else " ".join(sorted(grant.models))
+    times = [_day(record.created_at), "never" if grant.expires_at is None else _day(grant.expires_at)]
+    return [
+        record.id,
+        _state(record),
+        grant.tenant,
+        grant.tier,
+        " ".join(sorted(grant.scopes)),
+        models,
+        *times,
+    ]
+
+
+def _day(seconds: float) -> str:
+    found = moment(seconds)
+    return "" if found is None else f"{found:%Y-%m-%d %H:%M}"
 
 
 def _state(record: ApiKey) -> str:

@@ -1,0 +1,67 @@
+"""`gateway keys` as an operator types it, on a real Redis."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stack import Addresses, create_key, free_addresses, store_environment
+from support.redis_server import serving
+
+
+@pytest.fixture(scope="module")
+def at() -> Iterator[Addresses]:
+    with serving(free_addresses()) as server:
+        create_key(server.at, "shop", "infer", "pin-version")
+        yield server.at
+
+
+def keys(at: Addresses, *words: str, stdout: str | None = None) -> "subprocess.CompletedProcess[str]":
+    with Path(stdout or os.devnull).open("w") as sink:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "gateway", "keys", *words],
+            env={**os.environ, **store_environment(at)},
+            stdout=sink if stdout else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+
+def test_the_list_says_of_each_key_when_it_was_made_and_until_when_it_holds(at: Addresses) -> None:
+    head, _, row, *rest = keys(at, "list").stdout.splitlines()
+    assert head.split() == [
+        "id",
+        "state",
+        "tenant",
+        "tier",
+        "scopes",
+        "models",
+        "made",
+        "(UTC)",
+        "expires",
+        "(UTC)",
+    ]
+    assert "infer pin-version" in row
+    assert row.rstrip().endswith("never")
+    assert rest == []
+
+
+def test_for_machines_it_is_what_the_administration_says(at: Addresses) -> None:
+    (key,) = json.loads(keys(at, "list", "--json").stdout)["keys"]
+    assert (key["state"], key["tenant"], key["expires_at"]) == ("active", "shop", None)
+    assert key["created_at"].startswith("20")
+    assert "hash" not in key
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"]])
+def test_an_output_that_cannot_be_written_is_told_in_one_line(at: Addresses, words: list[str]) -> None:
+    told = keys(at, *words, stdout="/dev/full")
+    assert (told.returncode, told.stderr) == (
+        1,
+        "Error: the output cannot be written: No space left on device\n",
+    )

@@ -6,6 +6,7 @@ from gateway.domain import ModelVersion
 from gateway.errors import OutOfService, Overloaded, UpstreamOverloaded
 
 BREAKER = "breaker"  # the series of calls that were not made because the breaker is open
+FALLBACK = "fallback"  # the series of calls that the stable version got because a canary had failed
 
 
 class Recorder(Protocol):
@@ -30,15 +31,21 @@ class Recorders:
 
 
 class Outcomes:
-    """A refusal for lack of room says nothing about a version, so it counts for none."""
+    """A refusal for lack of room says nothing about a version, so it counts for none.
+
+    What the stable version does in a canary's place says nothing about its own callers: they are compared with the
+    canary's, and these are the requests that the canary failed at.
+    """
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
-    def record(self, target: ModelVersion, error: Exception | None, seconds: float) -> None:
-        """The end of one attempt, which took Triton so long."""
+    def record(
+        self, target: ModelVersion, error: Exception | None, seconds: float, *, instead: bool = False
+    ) -> None:
+        """The end of one attempt, which took Triton so long; `instead` of a canary's, where that failed."""
         if isinstance(error, OutOfService):
             self._recorder.record(target.model, target.version, BREAKER, ok=False, seconds=0.0)
         elif not isinstance(error, Overloaded | UpstreamOverloaded):
-            ok = error is None
-            self._recorder.record(target.model, target.version, target.variant, ok=ok, seconds=seconds)
+            variant = FALLBACK if instead else target.variant
+            self._recorder.record(target.model, target.version, variant, ok=error is None, seconds=seconds)

@@ -33,9 +33,13 @@ class Router(Protocol):
 
 
 class Outcomes(Protocol):
-    """Hears how each attempt of a version ended, and after how many seconds of Triton's time."""
+    """Hears how each attempt of a version ended, after how many seconds of Triton's time, and whether it was made
+    instead of a canary's.
+    """
 
-    def record(self, target: ModelVersion, error: Exception | None, seconds: float) -> None: ...
+    def record(
+        self, target: ModelVersion, error: Exception | None, seconds: float, *, instead: bool = False
+    ) -> None: ...
 
 
 Work = Callable[[Job], Awaitable[tuple[_Outcome, float]]]  # an answer, and the seconds of Triton's time in it
@@ -85,7 +89,7 @@ class Attempts:
         try:
             self._check(job)
         except (OutOfService, Overloaded) as error:
-            self._outcomes.record(job.target, error, 0.0)
+            self.record(job, error)
             return self.admissible(fall_back(job, error))
         return job
 
@@ -95,8 +99,10 @@ class Attempts:
             return job, await self.attempt(job, work)
         except (UpstreamError, Overloaded, ValidationFailed) as error:
             served = await self.serve(fall_back(job, error), work)
-            # Where the stable version fails as well, it was the request's doing, or that of a Triton that is away.
-            self._outcomes.record(job.target, error, 0.0)
+            # Where the stable version fails as well, it was the request's doing, or that of a Triton that is away. That
+            # counts for neither: for the canary, its callers could take it back; for the stable version, they could
+            # make it look as bad as a bad canary.
+            self.record(job, error)
             return served
 
     async def attempt(self, job: Job, work: Work[_Outcome]) -> _Outcome:
@@ -105,14 +111,18 @@ class Attempts:
             outcome, seconds = await work(job)
         except (UpstreamError, Overloaded) as error:
             if job.fallback is None:
-                self._outcomes.record(job.target, error, 0.0)
+                self.record(job, error)
             raise
         except (DeadlineExceeded, asyncio.CancelledError) as error:
             if self._timed_out(job, error):
-                self._outcomes.record(job.target, DeadlineExceeded("It ran out of time."), 0.0)
+                self.record(job, DeadlineExceeded("It ran out of time."))
             raise
-        self._outcomes.record(job.target, None, seconds)
+        self.record(job, None, seconds)
         return outcome
+
+    def record(self, job: Job, error: Exception | None, seconds: float = 0.0) -> None:
+        """How the job's version did, for whoever judges versions."""
+        self._outcomes.record(job.target, error, seconds, instead=job.stands_in)
 
     def _timed_out(self, job: Job, error: BaseException) -> bool:
         """Whether the version had ample time and gave no answer. Mirrored calls go last, which is no fault of its own,

@@ -66,7 +66,6 @@ class DataPlane:
         self._catalog = catalog
         self._upstream = upstream
         self._translator = translator
-        self._outcomes = outcomes
         self._deadlines = deadlines
         self._turns = Turns(admission, upstream, deadlines)
         self._attempts = Attempts(router, outcomes, mirror, deadlines, self._turns.check)
@@ -96,7 +95,7 @@ class DataPlane:
             try:
                 return [TensorResult(tuple(await self._attempts.attempt(shadow, work)))]
             except ValidationFailed as refusal:
-                self._outcomes.record(shadow.target, refusal, 0.0)  # the stable version took these tensors
+                self._attempts.record(shadow, refusal)  # the stable version took these tensors
                 raise
 
         async with self._deadlines.until(job.deadline):
@@ -121,11 +120,9 @@ class DataPlane:
         async with self._deadlines.until(job.deadline):
             job, answers = await self._attempts.serve(job, begun)
         life = job.choice.lives.get(job.target.version)
-        return TensorStream(job.target, life, self._told(job.target, answers, ample=ample))
+        return TensorStream(job.target, life, self._told(job, answers, ample=ample))
 
-    async def _told(
-        self, target: ModelVersion, answers: Answers, *, ample: bool
-    ) -> AsyncIterator[Sequence[RawTensor]]:
+    async def _told(self, job: Job, answers: Answers, *, ample: bool) -> AsyncIterator[Sequence[RawTensor]]:
         """The answers. Whoever judges versions hears of an end that is none, unless the time that the caller gave, or a
         caller who does not read, brought it about.
         """
@@ -134,7 +131,7 @@ class DataPlane:
                 yield outputs
         except (UpstreamError, DeadlineExceeded) as error:
             if ample or isinstance(error, UpstreamError):
-                self._outcomes.record(target, error, 0.0)
+                self._attempts.record(job, error)
             raise
         finally:
             self._turns.leave(answers)

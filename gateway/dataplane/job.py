@@ -43,7 +43,12 @@ class Job:
     @property
     def fallback(self) -> ModelVersion | None:
         """The stable version, where this is a canary's job."""
-        return None if self.target == self.choice.fallback else self.choice.fallback
+        return None if self.stands_in else self.choice.fallback
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether the stable version answers in a canary's place."""
+        return self.target == self.choice.fallback
 
 
 def fall_back(job: Job, error: Exception) -> Job:

@@ -162,7 +162,7 @@ def test_twenty_models_in_every_state_at_once_are_fewer_than_two_thousand_series
         )
         sent += 1
     for target, ok in product(targets, (True, False)):
-        for variant in (target.variant, "shadow", "breaker"):
+        for variant in (target.variant, "shadow", "fallback", "breaker"):
             metrics.versions.record(target.model, target.version, variant, ok=ok, seconds=0.1)
         metrics.versions.record_comparison(target.model, target.version, agreed=ok)
         metrics.upstream.retried(target)

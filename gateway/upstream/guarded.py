@@ -102,6 +102,9 @@ class GuardedTriton:
         return answer
 
     def _is_ample(self, call: InferCall) -> bool:
+        """Never for a mirrored call: it goes last and has little time, and callers would be turned away for it."""
+        if call.target.variant is Variant.SHADOW:
+            return False
         return is_ample(call.deadline.remaining(self._clock()), call.usual)
 
     def _record(

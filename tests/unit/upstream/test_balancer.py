@@ -6,7 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 import grpc
@@ -34,7 +34,7 @@ from gateway.domain import (
     TensorSpec,
     Variant,
 )
-from gateway.errors import ConnectionFailed, GatewayError, OutOfService
+from gateway.errors import ConnectionFailed, DeadlineExceeded, GatewayError, OutOfService
 from gateway.upstream import Balancer, Breakers, Endpoints, EveryTriton, GuardedTriton, Replicas, RetryBudget
 from gateway.upstream.breaker import judge
 
@@ -85,6 +85,20 @@ async def scene(*fakes: FakeTriton) -> AsyncIterator[Scene]:
         )
         upstream = GuardedTriton(balancer, RetryBudget(uniform=lambda low, _: low), clock=time.monotonic)
         yield Scene(fakes, urls, replicas, balancer, upstream)
+
+
+@pytest.mark.parametrize(("variant", "turned_away"), [(Variant.CANARY, True), (Variant.SHADOW, False)])
+async def test_only_callers_who_ran_out_of_time_have_others_turned_away(
+    variant: Variant, turned_away: bool
+) -> None:
+    """Mirrored calls go last and have a second: that they are late says nothing."""
+    async with scene(triton("1", "2")) as here:
+        here.fakes[0].infer = failing(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        for _ in range(5):
+            with pytest.raises(DeadlineExceeded):
+                await here.call(ModelVersion("pets", "2", variant))
+        with pytest.raises(OutOfService) if turned_away else nullcontext():
+            here.upstream.check(ModelVersion("pets", "2", Variant.CANARY))
 
 
 async def test_calls_are_spread_evenly_where_all_are_well() -> None:

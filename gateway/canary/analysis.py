@@ -179,7 +179,9 @@ def _pooled_z(stable: Counts, canary: Counts) -> float:
 def _slow_windows(guard: Guard, evidence: Evidence) -> Judgement | None:
     """Slow in every one of the last windows, and by more calls than chance gives.
 
-    If the canary's p95 kept the bound, at most 5 % of its calls would be slower than it: a binomial tail.
+    The stable version's p95 is only as certain as its calls are many: at a large weight it has a few dozen. So its own
+    calls beyond it are held against the canary's beyond the bound. Where the threshold is one of the stable version's
+    calls, Fisher's tail is exact for that too (the exceedance test of Gumbel and von Schelling, 1950).
     """
     last = evidence.windows[-guard.latency_windows :]
     if guard.latency_factor is None or len(last) < guard.latency_windows:
@@ -191,7 +193,9 @@ def _slow_windows(guard: Guard, evidence: Evidence) -> Judgement | None:
     stable = stable if stable.requests else evidence.stable  # which must not count once per window
     bound = guard.latency_factor * (stable.latency.quantile(_TAIL) or math.inf)
     slower = canary.latency.slower_than(bound)
-    if binomial_tail(canary.latency.total, slower, 1 - _TAIL) > LEVEL:
+    usual = stable.latency.total - int(_TAIL * stable.latency.total)
+    tail = fisher_tail((slower, canary.latency.total), (usual, stable.latency.total))
+    if tail > LEVEL:
         return None
     where = f"over {len(last)} windows in a row"
     return Judgement(Verdict.ROLL_BACK, _latency_sentence(stable, canary, where), Cause.LATENCY)

@@ -121,10 +121,10 @@ class Rollout:
         self._baseline: Counts | None = None
         self._begin_step(0)
 
-    def run(self) -> Outcome:
+    def run(self, longest: int = _LONGEST) -> Outcome:
         enough_at = compared_at = cause = None
         now = 0
-        while self._route.phase is Phase.PROGRESSING and now < _LONGEST:
+        while self._route.phase is Phase.PROGRESSING and now < longest:
             now += 1
             judgement = judge(self._guard, evidence := self._evidence(now - self._began))
             if enough_at is None and evidence.canary.requests >= self._guard.min_requests:

@@ -9,7 +9,8 @@ from unit.canary.rollouts import Behaviour, Rollout, Traffic, World
 from unit.canary.rollouts import windows as summed_windows
 
 from gateway.canary.analysis import Cause, windows
-from gateway.canary.route import Guard
+from gateway.canary.route import Guard, Step
+from gateway.canary.split import FULL
 
 ROLLOUTS = 1000
 RATES = (50, 200, 2000)  # of all calls a second; at 1 % the canary has half a call a second, 2, and 20
@@ -28,6 +29,20 @@ def test_less_than_one_in_a_hundred_equal_canaries_is_rolled_back_and_the_others
     rolled_back = Counter(outcome.cause for outcome in outcomes if outcome.rolled_back)
     assert rolled_back.total() < ROLLOUTS / 100, rolled_back
     assert sum(outcome.promoted for outcome in outcomes) + rolled_back.total() == ROLLOUTS
+
+
+@pytest.mark.parametrize("weight", [9500, 9900, FULL])
+def test_an_equal_canary_keeps_most_of_the_traffic_although_little_is_known_of_the_stable_version(
+    weight: int,
+) -> None:
+    """Long tails, which are the hardest: a p95 of sixty calls is anywhere."""
+    plan = tuple(Step(each, 10, 100) for each in (100, 2500) if each < weight)
+    version = Behaviour(sigma=1.0)
+    outcomes = [
+        Rollout(World(200, version, version), seed, Guard(), (*plan, Step(weight, 600, 100))).run(longest=600)
+        for seed in range(40)
+    ]
+    assert not any(outcome.rolled_back for outcome in outcomes)
 
 
 BAD = {

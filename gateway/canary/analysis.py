@@ -3,7 +3,7 @@
 The guard looks every second for as long as a rollout lasts, and may roll back less than 1 of 100 equal canaries. The
 operator's bounds alone (z > 3, two points, p95 in three windows) rolled back 17 of 100 in simulated rollouts of six
 minutes: every look is another chance to be unlucky. So a canary goes back when it crosses its bound and a canary that
-kept the bound would do so with a chance below `LEVEL`, computed exactly. A really bad one gets there a few calls later.
+kept the bound would do so with a chance below `level`, computed exactly. A really bad one gets there a few calls later.
 """
 
 import math
@@ -15,10 +15,11 @@ from gateway.canary.histogram import EMPTY, Histogram
 from gateway.canary.route import Guard
 from gateway.canary.tails import binomial_tail, fisher_tail
 
-# The chance that one look condemns an equal canary. Looks a second apart see nearly the same counts: ten minutes are
-# worth some hundred independent looks at each of three bounds, which makes 0.3 % for the whole rollout at the most.
-# Simulated, it is 2 of 4,000 rollouts of six minutes; at 1e-4 it is 10, too many for plans that last for hours.
+# The chance that one look condemns an equal canary by one bound: this at each of the first looks, and from then on the
+# less the longer it was watched. So the looks of 30 days add up to 0.26 % for each bound at the most, and those of two
+# years to 0.32 %, however much they depend on one another. At 1e-5 for ever, 6 of 30 were rolled back within a day.
 LEVEL = 1e-5
+FIRST_LOOKS = 20
 # Per window and version, before its p95 is worth comparing: below 20 it would be the slowest call alone.
 WINDOW_SAMPLES = 20
 
@@ -66,18 +67,26 @@ Pair = tuple[Counts, Counts]  # of the stable version and of the canary, over th
 class Evidence:
     """What is known of a rollout at one moment.
 
-    `stable` and `canary` count from when the step, or the weight, began; `windows` are the last few, newest last. Where
-    the stable version answers nobody any more (weight 100 %), its counts are those of the last step in which it did,
-    and the windows have no stable side.
-    `compared` and `agreed` count from when the rollout began. `breaker_open`: the canary's is, for failures of its own,
-    and the stable version's is not.
+    `stable` and `canary` count from when the step, or the weight, began; `windows` are the last few, newest last, and
+    `lately` the last seconds with enough requests to judge errors. Where the stable version answers nobody any more
+    (weight 100 %), its counts are those of the last step in which it did, and neither has a stable side.
+    `compared` and `agreed` count from when the rollout began, `looks` are those since then that found the canary at
+    work. `breaker_open`: the canary's is, for failures of its own, and the stable version's is not.
+
+    A failure counts for the canary only if the stable version answered the same request, and for the stable version
+    only if its own caller had asked. So callers of the canary cannot take it back with what no version can answer,
+    nor make the stable version look bad. Requests of the stable version's callers that no version can answer do: the
+    canary reads better by their share. It cannot be taken off: from the canary's callers alone nobody could tell a
+    share that all callers send from one that was sent to condemn it.
     """
 
     stable: Counts
     canary: Counts
     windows: Sequence[Pair] = ()
+    lately: Pair = (Counts(), Counts())
     compared: int = 0
     agreed: int = 0
+    looks: int = 0
     breaker_open: bool = False
 
 
@@ -101,6 +110,11 @@ def judge(guard: Guard, evidence: Evidence) -> Judgement:
     return findings[0] if findings else Judgement(Verdict.HEALTHY, _healthy(evidence))
 
 
+def level(looks: int) -> float:
+    """The chance that one of so many looks may have to condemn an equal canary."""
+    return LEVEL * min(1.0, FIRST_LOOKS / max(1, looks))
+
+
 def windows(seconds: Sequence[Pair], guard: Guard, *, alone: bool = False) -> tuple[Pair, ...]:
     """The last windows from counts per second, both newest last.
 
@@ -121,13 +135,24 @@ def windows(seconds: Sequence[Pair], guard: Guard, *, alone: bool = False) -> tu
     return tuple(reversed(found))
 
 
+def lately(seconds: Sequence[Pair], guard: Guard, *, alone: bool = False) -> Pair:
+    """As long as the last windows have to be at least, or longer until both versions have `min_requests`."""
+    stable, canary, length = Counts(), Counts(), 0
+    for one, other in reversed(seconds):
+        enough = canary.requests >= guard.min_requests and (alone or stable.requests >= guard.min_requests)
+        if enough and length >= guard.window * guard.latency_windows:
+            break
+        stable, canary, length = stable + one, canary + other, length + 1
+    return (Counts() if alone else stable, canary)
+
+
 def _findings(guard: Guard, evidence: Evidence) -> Iterable[Judgement | None]:
     yield _agreement(guard, evidence)
-    stable, canary = evidence.stable, evidence.canary
+    stable, canary, chance = evidence.stable, evidence.canary, level(evidence.looks)
     if canary.requests < guard.min_requests:
         yield _missing(canary, "canary", guard)
         return
-    yield _errors(guard, stable, canary)
+    yield _errors(guard, stable, canary, chance)
     yield _recent_errors(guard, evidence)
     yield _slow_windows(guard, evidence)
     yield _slow_overall(guard, stable, canary)
@@ -140,13 +165,13 @@ def _missing(counts: Counts, who: str, guard: Guard) -> Judgement:
     return Judgement(Verdict.INSUFFICIENT, sentence, Cause.REQUESTS)
 
 
-def _errors(guard: Guard, stable: Counts, canary: Counts) -> Judgement | None:
+def _errors(guard: Guard, stable: Counts, canary: Counts, chance: float) -> Judgement | None:
     """The gap keeps what is certain but small from counting, z and the exact chance what is large but not certain."""
     if canary.error_rate - stable.error_rate <= guard.max_error_gap:
         return None
     z = _pooled_z(stable, canary)
     certain = z > guard.error_z and (
-        fisher_tail((canary.errors, canary.requests), (stable.errors, stable.requests)) <= LEVEL
+        fisher_tail((canary.errors, canary.requests), (stable.errors, stable.requests)) <= chance
     )
     sentence = (
         f"{canary.error_rate:.1%} of {canary.requests} requests failed on the canary, "
@@ -156,16 +181,13 @@ def _errors(guard: Guard, stable: Counts, canary: Counts) -> Judgement | None:
 
 
 def _recent_errors(guard: Guard, evidence: Evidence) -> Judgement | None:
-    """Over the last windows alone: a canary that turns bad after an hour must not hide behind that hour."""
-    stable, canary = (_without_latency([pair[side] for pair in evidence.windows]) for side in (0, 1))
+    """Over the last seconds alone: a canary that turns bad after an hour must not hide behind that hour."""
+    stable, canary = evidence.lately
     if canary.requests < guard.min_requests:
         return None
-    finding = _errors(guard, stable if stable.requests else evidence.stable, canary)
+    stable = stable if stable.requests else evidence.stable
+    finding = _errors(guard, stable, canary, level(evidence.looks))
     return finding if finding and finding.verdict is Verdict.ROLL_BACK else None
-
-
-def _without_latency(windows: Sequence[Counts]) -> Counts:
-    return Counts(sum(counts.requests for counts in windows), sum(counts.errors for counts in windows))
 
 
 def _pooled_z(stable: Counts, canary: Counts) -> float:
@@ -195,7 +217,7 @@ def _slow_windows(guard: Guard, evidence: Evidence) -> Judgement | None:
     slower = canary.latency.slower_than(bound)
     usual = stable.latency.total - int(_TAIL * stable.latency.total)
     tail = fisher_tail((slower, canary.latency.total), (usual, stable.latency.total))
-    if tail > LEVEL:
+    if tail > level(evidence.looks):
         return None
     where = f"over {len(last)} windows in a row"
     return Judgement(Verdict.ROLL_BACK, _latency_sentence(stable, canary, where), Cause.LATENCY)
@@ -235,7 +257,7 @@ def _agreement(guard: Guard, evidence: Evidence) -> Judgement | None:
         return Judgement(Verdict.INSUFFICIENT, sentence, Cause.AGREEMENT)
     if agreed >= guard.min_agreement * compared:
         return None
-    certain = binomial_tail(compared, compared - agreed, 1 - guard.min_agreement) <= LEVEL
+    certain = binomial_tail(compared, compared - agreed, 1 - guard.min_agreement) <= level(evidence.looks)
     sentence = f"{agreed / compared:.1%} of {compared} answers agree; the bound is {guard.min_agreement:.1%}."
     return Judgement(Verdict.ROLL_BACK if certain else Verdict.INSUFFICIENT, sentence, Cause.AGREEMENT)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from gateway.canary.analysis import Cause, Counts, Evidence, Judgement, Pair, Verdict, windows
+from gateway.canary.analysis import Cause, Counts, Evidence, Judgement, Pair, Verdict, lately, windows
 from gateway.canary.counts import Bucket, Reading, Series, Tally
 from gateway.canary.histogram import EMPTY, Histogram
 from gateway.canary.outcomes import BREAKER
@@ -27,12 +27,14 @@ class Ledger:
     """Sums since the weight, or the step, began.
 
     `rollout` and `mark` say which one that was; `second` is the last that was added. `baseline` are the stable
-    version's counts before it, `compared` and `agreed` count from the rollout's beginning. `judgement` is the last one.
+    version's counts before it. `compared`, `agreed` and `looks`, those that found the canary at work, count from the
+    rollout's beginning. `judgement` is the last one.
     """
 
     rollout: str
     mark: str
     second: int
+    looks: int = 0
     stable: Counts = field(default_factory=Counts)
     canary: Counts = field(default_factory=Counts)
     baseline: Counts = field(default_factory=Counts)
@@ -66,8 +68,10 @@ def evidence(ledger: Ledger, route: Route, reading: Reading) -> Evidence:
         stable=ledger.baseline if alone else ledger.stable,
         canary=ledger.canary,
         windows=windows(seconds, route.guard, alone=alone),
+        lately=lately(seconds, route.guard, alone=alone),
         compared=ledger.compared,
         agreed=ledger.agreed,
+        looks=ledger.looks,
         breaker_open=_opened(reading, route),
     )
 
@@ -101,11 +105,13 @@ def _added(ledger: Ledger, route: Route, reading: Reading) -> Ledger:
     """With the seconds that are over; a second that is running may still grow."""
     new = [bucket for bucket in reading.buckets if ledger.second < bucket.second < reading.now]
     mirrored = [bucket.tallies.get(Series(route.canary or "", Variant.SHADOW), _NOTHING) for bucket in new]
+    canary = side(new, route.canary or "", CANARY_VARIANTS)
     return replace(
         ledger,
         second=reading.now - 1,
+        looks=ledger.looks + bool(canary.requests),
         stable=ledger.stable + side(new, route.stable, STABLE_VARIANTS),
-        canary=ledger.canary + side(new, route.canary or "", CANARY_VARIANTS),
+        canary=ledger.canary + canary,
         compared=ledger.compared + sum(tally.compared for tally in mirrored),
         agreed=ledger.agreed + sum(tally.agreed for tally in mirrored),
     )

@@ -104,9 +104,16 @@ def windows(stable: Traffic, canary: Traffic, second: int, guard: Guard, *, alon
     return found[::-1]
 
 
-def _enough(traffic: Traffic, end: int) -> int:
-    """The last second from which on there are samples enough before `end`; -1 if there is none."""
-    return bisect_right(traffic.requests, traffic.requests[end] - WINDOW_SAMPLES, 0, end + 1) - 1
+def lately(stable: Traffic, canary: Traffic, second: int, guard: Guard, *, alone: bool) -> Pair:
+    """What `analysis.lately` finds, likewise."""
+    enough = [_enough(each, second, guard.min_requests) for each in ([canary] if alone else [canary, stable])]
+    start = max(0, min(second - guard.window * guard.latency_windows, *enough))
+    return (Counts() if alone else stable.counts(start, second), canary.counts(start, second))
+
+
+def _enough(traffic: Traffic, end: int, requests: int = WINDOW_SAMPLES) -> int:
+    """The last second from which on there are so many before `end`; -1 if there is none."""
+    return bisect_right(traffic.requests, traffic.requests[end] - requests, 0, end + 1) - 1
 
 
 class Rollout:
@@ -117,7 +124,7 @@ class Rollout:
         self._draw = np.random.default_rng(seed)
         wanted = Wanted("1", "2", mirror=1000, guard=guard, steps=plan)
         self._route = lifecycle.put(default_route("pets", "1"), wanted, 0, "r1")
-        self._compared = self._agreed = 0
+        self._compared = self._agreed = self._looks = 0
         self._baseline: Counts | None = None
         self._begin_step(0)
 
@@ -156,10 +163,14 @@ class Rollout:
             drawn = int(self._draw.poisson(_COMPARISONS))
             self._compared += drawn
             self._agreed += int(self._draw.binomial(drawn, self._world.agreement))
+        self._looks += self.canary.requests[second] > self.canary.requests[second - 1]
+        alone = self._baseline is not None
         return Evidence(
             stable=self._baseline or self.stable.counts(0, second),
             canary=self.canary.counts(0, second),
-            windows=windows(self.stable, self.canary, second, self._guard, alone=self._baseline is not None),
+            windows=windows(self.stable, self.canary, second, self._guard, alone=alone),
+            lately=lately(self.stable, self.canary, second, self._guard, alone=alone),
             compared=self._compared,
             agreed=self._agreed,
+            looks=self._looks,
         )

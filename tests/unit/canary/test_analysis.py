@@ -5,6 +5,7 @@ import math
 import pytest
 
 from gateway.canary.analysis import (
+    FIRST_LOOKS,
     LEVEL,
     WINDOW_SAMPLES,
     Cause,
@@ -14,6 +15,8 @@ from gateway.canary.analysis import (
     Pair,
     Verdict,
     judge,
+    lately,
+    level,
     windows,
 )
 from gateway.canary.histogram import Histogram, bucket
@@ -93,17 +96,16 @@ def test_the_bound_on_z_holds_too() -> None:
 
 
 def test_a_canary_that_turns_bad_does_not_hide_behind_its_past() -> None:
-    recent = [(counts(1000, 5), counts(100, 10))] * 3
-    known = evidence(counts(10**6, 5000), counts(10**5, 530), windows=recent)
+    recent = (counts(3000, 15), counts(300, 30))
+    known = evidence(counts(10**6, 5000), counts(10**5, 530), lately=recent)
     assert verdict(GUARD, known) == (Verdict.ROLL_BACK, Cause.ERRORS)
-    shared = [(counts(1000, 100), counts(100, 10))] * 3
-    assert verdict(GUARD, evidence(counts(10**6, 5000), counts(10**5, 530), windows=shared)) == FINE
+    shared = (counts(3000, 300), counts(300, 30))
+    assert verdict(GUARD, evidence(counts(10**6, 5000), counts(10**5, 530), lately=shared)) == FINE
 
 
 def test_where_the_stable_version_answers_nobody_its_last_counts_stand_in_once() -> None:
-    """Three windows must not make one lucky baseline look three times as sure."""
-    alone = [(Counts(), counts(97, 4)), (Counts(), counts(97, 4)), (Counts(), counts(96, 3))]
-    assert verdict(GUARD, evidence(counts(263), counts(290, 11), windows=alone)) == (
+    alone = (Counts(), counts(290, 11))
+    assert verdict(GUARD, evidence(counts(263), counts(290, 11), lately=alone)) == (
         Verdict.INSUFFICIENT,
         Cause.ERRORS,
     )
@@ -198,6 +200,19 @@ def test_an_open_breaker_needs_no_counts() -> None:
     assert verdict(GUARD, known) == (Verdict.ROLL_BACK, Cause.BREAKER)
 
 
+def test_the_chance_falls_with_the_looks_so_that_those_of_thirty_days_stay_below_a_hundredth() -> None:
+    assert level(0) == level(FIRST_LOOKS) == LEVEL
+    bounds = 4  # errors since the step began, and lately; latency; agreement
+    assert bounds * sum(level(look) for look in range(30 * 86_400)) < 0.0105
+    certain, likely = counts(100, 30), counts(100, 8)
+    for canary, looks, expected in (
+        (likely, 0, Verdict.ROLL_BACK),
+        (likely, 86_400, Verdict.INSUFFICIENT),
+        (certain, 30 * 86_400, Verdict.ROLL_BACK),
+    ):
+        assert judge(GUARD, evidence(counts(9900, 50), canary, looks=looks)).verdict is expected
+
+
 @pytest.mark.parametrize(
     ("known", "judgement"),
     [
@@ -247,6 +262,20 @@ def test_windows_grow_until_both_versions_have_enough_samples() -> None:
     assert [canary.requests for _, canary in windows(seconds, GUARD)] == [WINDOW_SAMPLES] * 2
     assert windows([(counts(2), counts(200))] * 9, GUARD) == ()
     assert windows([], GUARD) == ()
+
+
+@pytest.mark.parametrize(
+    ("of_stable", "of_canary", "seconds"),
+    [(200, 100, 6), (200, 10, 10), (2, 100, 50), (1, 100, 60)],
+    ids=["as long as the windows", "until the canary has enough", "until both have", "all that is known"],
+)
+def test_errors_are_judged_over_the_last_seconds_with_enough_requests(
+    of_stable: int, of_canary: int, seconds: int
+) -> None:
+    found = lately([(counts(of_stable), counts(of_canary))] * 60, GUARD)
+    assert [each.requests for each in found] == [of_stable * seconds, of_canary * seconds]
+    alone, canary = lately([(counts(of_stable), counts(of_canary))] * 60, GUARD, alone=True)
+    assert (alone, canary.requests) == (Counts(), of_canary * max(6, 100 // of_canary))
 
 
 def test_windows_of_a_canary_that_answers_everybody_have_no_stable_side() -> None:

@@ -6,9 +6,10 @@ from itertools import product
 import numpy as np
 import pytest
 from unit.canary.rollouts import Behaviour, Rollout, Traffic, World
+from unit.canary.rollouts import lately as summed_lately
 from unit.canary.rollouts import windows as summed_windows
 
-from gateway.canary.analysis import Cause, windows
+from gateway.canary.analysis import Cause, Counts, Evidence, Verdict, judge, lately, windows
 from gateway.canary.route import Guard, Step
 from gateway.canary.split import FULL
 
@@ -43,6 +44,76 @@ def test_an_equal_canary_keeps_most_of_the_traffic_although_little_is_known_of_t
         for seed in range(40)
     ]
     assert not any(outcome.rolled_back for outcome in outcomes)
+
+
+DAY = 86_400
+LAST = 6  # seconds of the guard's three windows, where each has calls enough
+
+
+def day(draw: np.random.Generator, rate: float, errors: float) -> tuple[list[int], list[int]]:
+    """Requests and failures by second, summed up."""
+    requests = draw.poisson(rate, DAY)
+    failures = draw.binomial(requests, errors)
+    return np.cumsum([0, *requests]), np.cumsum([0, *failures])
+
+
+@pytest.mark.parametrize("rate", [20, 50])  # of the canary's calls; the stable version has nine times as many
+def test_an_equal_canary_that_fails_now_and_then_stays_for_days_at_one_weight(rate: int) -> None:
+    """Only the looks are judged at which the bounds are crossed: at the others nothing could happen."""
+    guard = Guard(latency_factor=None)
+    rolled_back = 0
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        canary, stable = day(draw, rate, 0.02), day(draw, 9 * rate, 0.02)
+        n, k = (each[LAST:] - each[:-LAST] for each in canary)
+        m, other = (each[LAST:] - each[:-LAST] for each in stable)
+        pooled = (k + other) / (n + m)
+        z = (k / n - other / m) / np.sqrt(np.maximum(pooled * (1 - pooled) * (1 / n + 1 / m), 1e-12))
+        crossed = (n >= guard.min_requests) & (k / n - other / m > guard.max_error_gap) & (z > guard.error_z)
+        rolled_back += any(
+            judge(
+                guard,
+                Evidence(
+                    Counts(int(stable[0][at + LAST]), int(stable[1][at + LAST])),
+                    Counts(int(canary[0][at + LAST]), int(canary[1][at + LAST])),
+                    lately=(Counts(int(m[at]), int(other[at])), Counts(int(n[at]), int(k[at]))),
+                    looks=int(at) + LAST,
+                ),
+            ).verdict
+            is Verdict.ROLL_BACK
+            for at in np.flatnonzero(crossed)
+        )
+    assert rolled_back == 0
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize(
+    "bad", [Behaviour(errors=0.5), Behaviour(median=4 * Behaviour().median)], ids=["it fails", "it is slow"]
+)
+def test_a_canary_that_turns_bad_after_a_month_is_taken_back_within_seconds(
+    bad: Behaviour, share: float
+) -> None:
+    for seed in range(10):
+        draw = np.random.default_rng(seed)
+        stable = Traffic(Behaviour(), 200 * (1 - share), draw)
+        sound, canary = (Traffic(each, 200 * share, draw) for each in (Behaviour(), bad))
+        sound.until(3600)
+        stable.until(3600)
+        before = stable.counts(0, 3600), sound.counts(0, 3600)
+        stable = Traffic(Behaviour(), 200 * (1 - share), draw)
+        for second in range(1, 60):
+            stable.until(second)
+            canary.until(second)
+            known = Evidence(
+                before[0] + stable.counts(0, second),
+                before[1] + canary.counts(0, second),
+                summed_windows(stable, canary, second, Guard(), alone=False),
+                summed_lately(stable, canary, second, Guard(), alone=False),
+                looks=30 * DAY + second,
+            )
+            if judge(Guard(), known).verdict is Verdict.ROLL_BACK:
+                break
+        assert second <= 15
 
 
 BAD = {
@@ -87,4 +158,7 @@ def test_the_simulation_cuts_its_windows_as_the_guard_does(rate: float, alone: b
         seconds = [(stable.counts(n, n + 1), canary.counts(n, n + 1)) for n in range(second)]
         assert windows(seconds, guard, alone=alone) == tuple(
             summed_windows(stable, canary, second, guard, alone=alone)
+        )
+        assert lately(seconds, guard, alone=alone) == summed_lately(
+            stable, canary, second, guard, alone=alone
         )

@@ -24,6 +24,8 @@ FIRST_LOOKS = 20
 WINDOW_SAMPLES = 20
 
 _TAIL = 0.95  # the quantile that latencies are compared at: slow answers are felt before the mean shows them
+# How much more than the stable version a canary may fail behind its open breaker, whatever the bound on its errors.
+_SPARED = 0.02
 
 
 class Verdict(StrEnum):
@@ -71,7 +73,8 @@ class Evidence:
     `lately` the last seconds with enough requests to judge errors. Where the stable version answers nobody any more
     (weight 100 %), its counts are those of the last step in which it did, and neither has a stable side.
     `compared` and `agreed` count from when the rollout began, `looks` are those since then that found the canary at
-    work. `breaker_open`: the canary's is, for failures of its own, and the stable version's is not.
+    work. `refused` is empty unless the canary's breaker is open and the stable version's is not: then it is what the
+    canary did in the last second, in the last two, and so on.
 
     A failure counts for the canary only if the stable version answered the same request, and for the stable version
     only if its own caller had asked. So callers of the canary cannot take it back with what no version can answer,
@@ -87,7 +90,7 @@ class Evidence:
     compared: int = 0
     agreed: int = 0
     looks: int = 0
-    breaker_open: bool = False
+    refused: Sequence[Counts] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,6 @@ class Judgement:
 
 def judge(guard: Guard, evidence: Evidence) -> Judgement:
     """The worst finding of all bounds; data that is missing is a finding too, so it never passes."""
-    if evidence.breaker_open:
-        return Judgement(Verdict.ROLL_BACK, "The canary's breaker is open.", Cause.BREAKER)
     findings = [finding for finding in _findings(guard, evidence) if finding is not None]
     for finding in findings:
         if finding.verdict is Verdict.ROLL_BACK:
@@ -147,6 +148,7 @@ def lately(seconds: Sequence[Pair], guard: Guard, *, alone: bool = False) -> Pai
 
 
 def _findings(guard: Guard, evidence: Evidence) -> Iterable[Judgement | None]:
+    yield _broken(evidence)
     yield _agreement(guard, evidence)
     stable, canary, chance = evidence.stable, evidence.canary, level(evidence.looks)
     if canary.requests < guard.min_requests:
@@ -163,6 +165,18 @@ def _findings(guard: Guard, evidence: Evidence) -> Iterable[Judgement | None]:
 def _missing(counts: Counts, who: str, guard: Guard) -> Judgement:
     sentence = f"{counts.requests} of {guard.min_requests} requests on the {who}."
     return Judgement(Verdict.INSUFFICIENT, sentence, Cause.REQUESTS)
+
+
+def _broken(evidence: Evidence) -> Judgement | None:
+    """Behind an open breaker there are few calls, and no `min_requests` of them: it is enough that it fails at more of
+    them than the stable version and chance explain.
+    """
+    usual = min(1.0, evidence.stable.error_rate + _SPARED)
+    for counts in evidence.refused:
+        if binomial_tail(counts.requests, counts.errors, usual) <= level(evidence.looks):
+            failed = f"{counts.errors} of its last {counts.requests} requests failed"
+            return Judgement(Verdict.ROLL_BACK, f"The canary's breaker is open: {failed}.", Cause.BREAKER)
+    return None
 
 
 def _errors(guard: Guard, stable: Counts, canary: Counts, chance: float) -> Judgement | None:

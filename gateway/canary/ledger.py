@@ -7,6 +7,7 @@ sums where the next evaluator finds them.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 from gateway.canary.analysis import Cause, Counts, Evidence, Judgement, Pair, Verdict, lately, windows
@@ -18,7 +19,6 @@ from gateway.canary.split import FULL
 from gateway.domain import Variant
 
 _BREAKER_SECONDS = 3  # for which one refusal says that a breaker is open
-_OPENED_SECONDS = 15  # in which lie the failures that opened it: it tries again after ten at the latest
 _NOTHING = Tally()
 
 
@@ -72,7 +72,7 @@ def evidence(ledger: Ledger, route: Route, reading: Reading) -> Evidence:
         compared=ledger.compared,
         agreed=ledger.agreed,
         looks=ledger.looks,
-        breaker_open=_opened(reading, route),
+        refused=_refused(route, reading),
     )
 
 
@@ -134,20 +134,22 @@ def _side(bucket: Bucket, version: str, variants: Sequence[str]) -> Counts:
     return found
 
 
-def _opened(reading: Reading, route: Route) -> bool:
-    """Whether the canary's breaker alone is open, for failures at what the stable version answers.
+def _refused(route: Route, reading: Reading) -> Sequence[Counts]:
+    """While the canary's breaker alone is open: what it did over the last second, the last two, and so on.
 
-    Requests that both fail at open it too. They are counted for nobody: whoever sends them could take any canary back.
+    Requests that both versions fail at open it too. They are counted for nobody: whoever sends them could take any
+    canary back. So what counts is how it fares at the others.
     """
-    last, lately = (
-        [bucket for bucket in reading.buckets if bucket.second >= reading.now - seconds]
-        for seconds in (_BREAKER_SECONDS, _OPENED_SECONDS)
+    last = [bucket for bucket in reading.buckets if bucket.second >= reading.now - _BREAKER_SECONDS]
+    if not _is_refused(last, route.canary) or _is_refused(last, route.stable):
+        return ()
+    found = accumulate(
+        _side(bucket, route.canary or "", CANARY_VARIANTS) for bucket in reversed(reading.buckets)
     )
-    failed = side(lately, route.canary or "", CANARY_VARIANTS).errors > 0
-    return failed and _refused(last, route.canary) and not _refused(last, route.stable)
+    return tuple(counts for counts in found if counts.requests)
 
 
-def _refused(buckets: Sequence[Bucket], version: str | None) -> bool:
+def _is_refused(buckets: Sequence[Bucket], version: str | None) -> bool:
     return any(Series(version or "", BREAKER) in bucket.tallies for bucket in buckets)
 
 

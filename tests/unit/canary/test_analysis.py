@@ -195,9 +195,26 @@ def test_where_all_must_agree_one_disagreement_is_enough() -> None:
     assert verdict(Guard(min_agreement=1.0), known) == (Verdict.ROLL_BACK, Cause.AGREEMENT)
 
 
-def test_an_open_breaker_needs_no_counts() -> None:
-    known = evidence(Counts(), Counts(), breaker_open=True)
-    assert verdict(GUARD, known) == (Verdict.ROLL_BACK, Cause.BREAKER)
+@pytest.mark.parametrize(
+    ("stable", "refused", "condemned"),
+    [
+        pytest.param(
+            Counts(), [Counts(3, 3)], True, id="three of three, and nothing known of the stable version"
+        ),
+        pytest.param(Counts(), [Counts(2, 2)], False, id="two of two"),
+        pytest.param(Counts(), [Counts(2, 2), Counts(4, 4), Counts(300, 4)], True, id="since lately"),
+        pytest.param(Counts(), [Counts(300, 4)], False, id="four of many"),
+        pytest.param(
+            Counts(100, 50), [Counts(5, 5)], False, id="the stable version fails at every other call"
+        ),
+        pytest.param(Counts(100, 50), [Counts(30, 30)], True, id="it fails at every call"),
+    ],
+)
+def test_behind_an_open_breaker_few_calls_are_enough(
+    stable: Counts, refused: list[Counts], condemned: bool
+) -> None:
+    known = evidence(stable, Counts(), refused=refused)
+    assert (verdict(GUARD, known) == (Verdict.ROLL_BACK, Cause.BREAKER)) is condemned
 
 
 def test_the_chance_falls_with_the_looks_so_that_those_of_thirty_days_stay_below_a_hundredth() -> None:

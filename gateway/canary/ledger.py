@@ -11,10 +11,10 @@ from itertools import accumulate
 from typing import Any
 
 from gateway.canary.analysis import Cause, Counts, Evidence, Judgement, Pair, Verdict, lately, windows
-from gateway.canary.counts import Bucket, Reading, Series, Tally
+from gateway.canary.counts import KEPT, Bucket, Reading, Series, Tally
 from gateway.canary.histogram import EMPTY, Histogram
 from gateway.canary.outcomes import BREAKER
-from gateway.canary.route import Route
+from gateway.canary.route import Phase, Route
 from gateway.canary.split import FULL
 from gateway.domain import Variant
 
@@ -26,14 +26,17 @@ _NOTHING = Tally()
 class Ledger:
     """Sums since the weight, or the step, began.
 
-    `rollout` and `mark` say which one that was; `second` is the last that was added. `baseline` are the stable
-    version's counts before it. `compared`, `agreed` and `looks`, those that found the canary at work, count from the
-    rollout's beginning. `judgement` is the last one.
+    `rollout` and `mark` say which one that was, `since` is that of its route when it was last looked at. `began` is the
+    first second that counts, `second` the last that was added. `baseline` are the stable version's counts before it;
+    `compared`, `agreed` and `looks`, those that found the canary at work, count from the rollout's beginning.
+    `judgement` is the last one.
     """
 
     rollout: str
     mark: str
     second: int
+    began: int = 0
+    since: float = 0.0
     looks: int = 0
     stable: Counts = field(default_factory=Counts)
     canary: Counts = field(default_factory=Counts)
@@ -46,24 +49,35 @@ class Ledger:
 def continued(ledger: Ledger | None, route: Route, reading: Reading) -> Ledger:
     """The ledger for the route as it stands, with everything in the reading that it did not hold yet.
 
-    Another weight or step means another mix of callers, so the counts begin anew with it.
+    Another weight or step means another mix of callers, so the counts begin anew with it, and with a change that was
+    undone all evidence does. What came before is none: the seconds up to this one belong to what there was.
     """
     mark = f"{route.weight}/{route.mirror}/{route.step_started_at}"
     if ledger is None or ledger.rollout != route.salt:
-        # What came before the rollout is not its evidence.
-        return Ledger(rollout=route.salt, mark=mark, second=reading.now - 1)
-    if ledger.mark != mark:
-        baseline = ledger.stable if ledger.stable.requests else ledger.baseline
+        return Ledger(route.salt, mark, reading.now - 1, began=reading.now, since=route.since)
+    undone = _undone(ledger, route, mark)
+    ledger = _added(ledger, route, reading)
+    if undone:
+        ledger = replace(ledger, compared=0, agreed=0)
+    if undone or ledger.mark != mark:
         ledger = replace(
-            ledger, mark=mark, stable=Counts(), canary=Counts(), baseline=baseline, judgement=None
+            ledger,
+            mark=mark,
+            began=ledger.second + 1,
+            stable=Counts(),
+            canary=Counts(),
+            baseline=ledger.stable if ledger.stable.requests else ledger.baseline,
+            judgement=None,
         )
-    return _added(ledger, route, reading)
+    return replace(ledger, since=route.since)
 
 
 def evidence(ledger: Ledger, route: Route, reading: Reading) -> Evidence:
     """What the guard judges."""
     alone = route.weight == FULL
-    seconds = [_pair(bucket, route) for bucket in reading.buckets if bucket.second < reading.now]
+    seconds = [
+        _pair(bucket, route) for bucket in reading.buckets if ledger.began <= bucket.second < reading.now
+    ]
     return Evidence(
         stable=ledger.baseline if alone else ledger.stable,
         canary=ledger.canary,
@@ -72,7 +86,7 @@ def evidence(ledger: Ledger, route: Route, reading: Reading) -> Evidence:
         compared=ledger.compared,
         agreed=ledger.agreed,
         looks=ledger.looks,
-        refused=_refused(route, reading),
+        refused=_refused(ledger, route, reading),
     )
 
 
@@ -106,15 +120,32 @@ def _added(ledger: Ledger, route: Route, reading: Reading) -> Ledger:
     new = [bucket for bucket in reading.buckets if ledger.second < bucket.second < reading.now]
     mirrored = [bucket.tallies.get(Series(route.canary or "", Variant.SHADOW), _NOTHING) for bucket in new]
     canary = side(new, route.canary or "", CANARY_VARIANTS)
+    second = _last(ledger, reading)
     return replace(
         ledger,
-        second=reading.now - 1,
+        second=second,
+        began=min(ledger.began, second + 1),
         looks=ledger.looks + bool(canary.requests),
         stable=ledger.stable + side(new, route.stable, STABLE_VARIANTS),
         canary=ledger.canary + canary,
         compared=ledger.compared + sum(tally.compared for tally in mirrored),
         agreed=ledger.agreed + sum(tally.agreed for tally in mirrored),
     )
+
+
+def _last(ledger: Ledger, reading: Reading) -> int:
+    """The last second that is over. Where the clock went back, it lives through seconds that were added already; where
+    it went back further than counts are kept, it finds none of them.
+    """
+    over = reading.now - 1
+    return over if over < ledger.second - KEPT else max(over, ledger.second)
+
+
+def _undone(ledger: Ledger, route: Route, mark: str) -> bool:
+    """Whether the route is back where it was: only its `since` is another, or its plan waits since the same moment."""
+    if route.since == ledger.since:
+        return False
+    return route.step_started_at == route.since if route.phase is Phase.PAUSED else ledger.mark == mark
 
 
 def _pair(bucket: Bucket, route: Route) -> Pair:
@@ -134,7 +165,7 @@ def _side(bucket: Bucket, version: str, variants: Sequence[str]) -> Counts:
     return found
 
 
-def _refused(route: Route, reading: Reading) -> Sequence[Counts]:
+def _refused(ledger: Ledger, route: Route, reading: Reading) -> Sequence[Counts]:
     """While the canary's breaker alone is open: what it did over the last second, the last two, and so on.
 
     Requests that both versions fail at open it too. They are counted for nobody: whoever sends them could take any
@@ -143,9 +174,8 @@ def _refused(route: Route, reading: Reading) -> Sequence[Counts]:
     last = [bucket for bucket in reading.buckets if bucket.second >= reading.now - _BREAKER_SECONDS]
     if not _is_refused(last, route.canary) or _is_refused(last, route.stable):
         return ()
-    found = accumulate(
-        _side(bucket, route.canary or "", CANARY_VARIANTS) for bucket in reversed(reading.buckets)
-    )
+    since = [bucket for bucket in reversed(reading.buckets) if bucket.second >= ledger.began]
+    found = accumulate(_side(bucket, route.canary or "", CANARY_VARIANTS) for bucket in since)
     return tuple(counts for counts in found if counts.requests)
 
 

@@ -139,7 +139,10 @@ def promote(route: Route, now: float) -> Route:
 
 
 def undo(route: Route, before: Route, now: float) -> Route:
-    """The route `before` the last change; a plan that ran then waits, so that nothing moves until it is resumed."""
+    """The route `before` the last change; a plan that ran then waits, so that nothing moves until it is resumed.
+
+    Its evidence begins anew: the ledger knows by `since`.
+    """
     _check_thawed(route)
     if not before.follows_plan:
         return replace(before, since=now)

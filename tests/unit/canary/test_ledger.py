@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.canary import lifecycle
 from gateway.canary.analysis import Cause, judge
 from gateway.canary.counts import KEPT, Bucket, Reading, Series, Tally
 from gateway.canary.histogram import Histogram, bucket
 from gateway.canary.ledger import Ledger, continued, evidence
 from gateway.canary.outcomes import BREAKER, FALLBACK
-from gateway.canary.route import default_route
+from gateway.canary.route import Route, Step, default_route
+from gateway.canary.wanted import Wanted
 from gateway.domain import Variant
 
 NOW = 1_000
@@ -84,3 +86,102 @@ def test_what_the_stable_version_does_in_a_canarys_place_is_held_against_neither
     known = evidence(continued(Ledger("salt", MARK, NOW - 2), ROUTE, reading), ROUTE, reading)
     assert (known.stable.requests, known.stable.errors) == (100, 1)
     assert (known.canary.requests, known.canary.errors) == (100, 1)
+
+
+class Watch:
+    """A ledger that is looked at each second, and what the calls of each second were."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.buckets: list[Bucket] = []
+        self.ledger: Ledger | None = None
+
+    def spend(self, seconds: int, route: Route, tally: Tally) -> None:
+        for _ in range(seconds):
+            self.buckets.append(
+                Bucket(self.now, {STABLE: BUSY, CANARY: tally, SHADOW: Tally(compared=10, agreed=5)})
+            )
+            self.now += 1
+            if route.under_way:
+                self.ledger = continued(self.ledger, route, self.reading())
+
+    def back_by(self, seconds: int) -> None:
+        """The clock; what it comes to again is still there, if it is still kept."""
+        self.now -= seconds
+
+    def counted(self, route: Route) -> tuple[int, int, int]:
+        """Requests on the canary, those in the windows, and answers compared."""
+        assert self.ledger is not None
+        known = evidence(self.ledger, route, self.reading())
+        return known.canary.requests, sum(canary.requests for _, canary in known.windows), known.compared
+
+    def reading(self) -> Reading:
+        kept = [bucket for bucket in self.buckets if self.now - KEPT < bucket.second <= self.now]
+        return Reading(self.now, kept)
+
+
+def by_hand(route: Route, weight: int, now: float, salt: str) -> Route:
+    return lifecycle.put(route, Wanted("1", "2", weight, mirror=1000), now, salt)
+
+
+def test_nothing_from_before_a_rollout_is_held_against_it() -> None:
+    watch = Watch()
+    first = by_hand(default_route("digits", "1"), 500, 1.0, "first")
+    watch.spend(20, first, BAD)
+    again = by_hand(lifecycle.rollback(first, "bad", 2.0), 500, 3.0, "again")
+    watch.spend(2, again, BUSY)
+    assert watch.counted(again) == (100, 0, 10)
+    assert judge(again.guard, evidence(watch.ledger, again, watch.reading())).cause is not Cause.ERRORS
+
+
+def test_nothing_from_before_a_step_is_held_against_it() -> None:
+    watch = Watch()
+    first = by_hand(default_route("digits", "1"), 500, 1.0, "salt")
+    watch.spend(20, first, BAD)
+    wider = by_hand(first, 1000, 2.0, "-")
+    watch.spend(3, wider, BUSY)
+    assert watch.counted(wider) == (200, 200, 220)  # agreement is the rollout's
+
+
+@pytest.mark.parametrize("plan", [(), (Step(500, 60, 100), Step(10_000, 60, 100))], ids=["by hand", "a plan"])
+@pytest.mark.parametrize("end", ["rollback", "abort"])
+def test_an_undone_end_begins_all_evidence_anew(plan: tuple[Step, ...], end: str) -> None:
+    watch = Watch()
+    wanted = Wanted("1", "2", None if plan else 500, mirror=1000, steps=plan)
+    before = lifecycle.put(default_route("digits", "1"), wanted, 1.0, "salt")
+    watch.spend(20, before, BAD)
+    ended = lifecycle.rollback(before, "bad", 2.0) if end == "rollback" else lifecycle.abort(before, 2.0)
+    watch.spend(3, ended, Tally())
+    undone = lifecycle.undo(ended, before, 3.0)
+    watch.spend(1, undone, Tally())
+    assert watch.counted(undone) == (0, 0, 0)
+    watch.spend(3, undone, BUSY)
+    assert watch.counted(undone) == (300, 200, 30)
+
+
+def test_a_pause_and_a_change_of_settings_keep_the_evidence() -> None:
+    watch = Watch()
+    plan = (Step(500, 60, 100), Step(10_000, 60, 100))
+    route = lifecycle.put(
+        default_route("digits", "1"), Wanted("1", "2", mirror=1000, steps=plan), 1.0, "salt"
+    )
+    watch.spend(20, route, BUSY)
+    paused = lifecycle.pause(route, 2.0)
+    watch.spend(1, paused, BUSY)
+    watch.spend(1, replace(paused, lease=1e9), BUSY)
+    assert watch.counted(paused)[0] == 2100
+
+
+@pytest.mark.parametrize("seconds", [5, 100, 10_000])
+def test_a_clock_that_goes_back_counts_nothing_twice_and_stops_nothing_for_long(seconds: int) -> None:
+    watch = Watch()
+    watch.spend(20, ROUTE, BUSY)
+    watch.back_by(seconds)
+    if seconds > KEPT:
+        watch.buckets.clear()
+    for _ in range(seconds if seconds <= KEPT else 2):  # it comes to where it was, and nobody calls
+        watch.now += 1
+        watch.ledger = continued(watch.ledger, ROUTE, watch.reading())
+    assert watch.counted(ROUTE)[0] == 1900
+    watch.spend(2, ROUTE, BUSY)
+    assert watch.counted(ROUTE)[0] == 2100

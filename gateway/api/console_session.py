@@ -40,6 +40,7 @@ def console_session_routes(
     )
     def sign_in(request: HttpRequest) -> Response[SessionView]:
         caller = context_of(request).caller
+        copy.check_open(caller.id)
         session = sessions.begin(caller)
         _log.info("console_signed_in", key=caller.id)
         cookie = _cookie(request, session.text, round(session.expires_at - clock()))

@@ -19,7 +19,7 @@ from gateway.errors import Overloaded
 from gateway.store import Area, Audit, StoreAway
 
 
-def token_routes(sessions: SessionTokens, bodies: BodyReader) -> Router:
+def token_routes(sessions: SessionTokens, denied: DenyList, bodies: BodyReader) -> Router:
     @post(
         "/v1/tokens",
         status_code=201,
@@ -31,6 +31,7 @@ def token_routes(sessions: SessionTokens, bodies: BodyReader) -> Router:
     async def create(request: HttpRequest) -> NewToken:
         caller = context_of(request).caller
         require_key(caller)  # before the body is read
+        denied.check_open(caller.id)
         async with bodies.document(request) as body:
             wanted = read_json(request, body, TokenRequest)
         issued = sessions.mint(

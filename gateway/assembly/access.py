@@ -88,7 +88,7 @@ def door(settings: Settings, metrics: Metrics, bodies: BodyReader) -> Door:
     access = Access(authenticator=authenticator, limiter=limiter, tiers=tiers, decided=metrics.limits.decided)
     part = Part(
         handlers=[
-            token_routes(sessions, bodies),
+            token_routes(sessions, denied, bodies),
             withdrawal_routes(withdrawn, denied, audit),
             console_session_routes(consoles, withdrawn, denied, time.time),
             key_routes(store, ring, tiers, bodies, audit),

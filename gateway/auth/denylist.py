@@ -10,6 +10,7 @@ from the workers.
 import asyncio
 import math
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
@@ -19,7 +20,7 @@ from gateway.auth.console import LIFETIME as SESSION_LIFETIME
 from gateway.auth.issuers import MAX_LIFETIME
 from gateway.auth.sessions import MAX_TTL
 from gateway.auth.tokens import LEEWAY
-from gateway.errors import Overloaded, ValidationFailed
+from gateway.errors import Forbidden, Overloaded, ValidationFailed
 from gateway.store import Freshness, StoreAway, heed_cancellation, script, text, translated
 
 DENIED = "gw:denied"
@@ -99,6 +100,14 @@ class DenyList:
             raise Overloaded("Tokens cannot be checked at the moment.", retry_after=1, internal=reason)
         now = self._wall()
         return any(self._names.get(name, -math.inf) > now for name in names)
+
+    def check_open(self, caller: str) -> None:
+        """Raises Forbidden where nothing that is made for this caller now would be accepted; Overloaded."""
+        if self.denies(caller):
+            until = datetime.fromtimestamp(self._names[caller], UTC).isoformat(timespec="seconds")
+            raise Forbidden(
+                f"The tokens and sessions of this key were ended, and those to come until {until}."
+            )
 
     async def watch(self) -> None:
         """Follows the list for ever; run as a task and cancel it to stop."""

@@ -8,7 +8,7 @@ import structlog.testing
 from unit.auth.workshop import NOW, Clock
 
 from gateway.auth import DenyList
-from gateway.errors import Overloaded
+from gateway.errors import Forbidden, Overloaded
 from gateway.store import StoreAway
 
 
@@ -94,3 +94,11 @@ async def test_a_list_that_cannot_be_read_leaves_the_copy() -> None:
     with pytest.raises(StoreAway):
         await here.list.refresh()
     assert here.list.denies("gone")
+
+
+async def test_for_a_caller_on_the_list_nothing_is_made() -> None:
+    here = Copy(Board({"gone": NOW + 60}))
+    await here.list.refresh()
+    here.list.check_open("other")
+    with pytest.raises(Forbidden, match="were ended, and those to come until 20"):
+        here.list.check_open("gone")

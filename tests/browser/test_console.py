@@ -117,22 +117,38 @@ def test_a_tab_does_not_go_on_by_the_key_of_another_tab(
     watched_page.expected += ["401", "ERR_FAILED"]
     page = sign_in(watched_page.page, stage)
     page.get_by_role("group", name="Actions").get_by_role("button", name="Freeze").click()
-    other = page.context.new_page()
-    other.goto(f"{stage.url}/console#/audit")
     page.route("**/admin/v1/workers", lambda request: request.abort())  # it does not hear of it by itself
     page.route("**/admin/v1/events?*", lambda request: request.abort())
-    second = create_key(stage.at, "second", "admin:canary")
-    until_answered(stage, ROUTE, {"x-api-key": second}, 200)
-    other.get_by_role("button", name="Sign out").click()
-    other.get_by_label("API key").fill(second)
-    other.keyboard.press("Enter")
-    expect(other.locator("#who")).to_contain_text("second")
-
+    sign_in_in_another_tab(page, stage)
     page.get_by_role("dialog").get_by_role("button", name="Freeze").click()
     expect(page.get_by_role("main")).to_contain_text("Somebody signed in with another key in this browser")
     assert operator.get(ROUTE).json()["frozen"] is False
     page.get_by_role("button", name="Go on with that key").click()
     expect(page.locator("#who")).to_contain_text("second")
+
+
+def test_a_tab_that_asks_for_nothing_hears_of_it_when_it_is_looked_at(
+    stage: RunningStack, watched_page: Watched
+) -> None:
+    watched_page.expected.append("401")
+    page = sign_in(watched_page.page, stage, "#/keys")
+    sign_in_in_another_tab(page, stage)
+    page.evaluate(
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )  # without a window all are in front
+    expect(page.get_by_role("main")).to_contain_text("Somebody signed in with another key in this browser")
+
+
+def sign_in_in_another_tab(page: Page, stage: RunningStack) -> None:
+    """Somebody ends the session there and begins one with another key, of the tenant "second"."""
+    key = create_key(stage.at, "second", "admin:canary")
+    until_answered(stage, ROUTE, {"x-api-key": key}, 200)
+    other = page.context.new_page()
+    other.goto(f"{stage.url}/console#/audit")
+    other.get_by_role("button", name="Sign out").click()
+    other.get_by_label("API key").fill(key)
+    other.keyboard.press("Enter")
+    expect(other.locator("#who")).to_contain_text("second")
 
 
 def test_a_late_refusal_of_an_earlier_session_does_not_end_the_next(

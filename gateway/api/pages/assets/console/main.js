@@ -1,7 +1,7 @@
 // The console: who is signed in, which view is open, and whether everything behind it answers.
 
 import { fill, h, refill } from "../shared/dom.js";
-import { session, signOut, whoami } from "./admin.js";
+import { read, session, signOut, whoami } from "./admin.js";
 import { audit } from "./audit.js";
 import { keys } from "./keys.js";
 import { followHealth } from "./live.js";
@@ -57,9 +57,12 @@ function enter(me) {
     main.focus(); // whoever reads aloud is told of the new view
   };
   addEventListener("hashchange", turn);
+  const seen = () => { if (!document.hidden) read("/console/session").catch(() => {}); }; // "over" says the rest
+  document.addEventListener("visibilitychange", seen);
   const stops = [store.subscribe(draw), followHealth((parts) => store.set({ health: parts }))];
   leave = () => {
     removeEventListener("hashchange", turn);
+    document.removeEventListener("visibilitychange", seen);
     stops.forEach((stop) => stop());
     open.stop();
     leave = () => {};

@@ -555,6 +555,7 @@ def test_every_view_is_without_barriers_in_both_themes_and_fits(
         ):
             page.goto(f"{stage.url}/console#/{view}")
             expect(page.get_by_text(sign).first).to_be_visible()
+            expect(page.locator("#tabs [aria-current]")).to_be_in_viewport(ratio=0.95)
             assert barriers_in_both_themes(page) == [], view
             assert overflow(page) == 0, view
         page.get_by_role("button", name="New key").click()

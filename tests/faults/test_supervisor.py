@@ -111,14 +111,17 @@ def test_so_does_one_that_stands_still(supervisor: Process) -> None:
 def test_who_cannot_take_the_place_of_a_dead_one_is_tried_again_later_each_time(
     supervisor: Process, fault: Path
 ) -> None:
-    fault.touch()
     killed, other = workers_of(supervisor)
     killed.kill()
+    until(lambda: started(supervisor) == 3)  # by then the supervisor knows that the other one serves
+    fault.touch()
+    [heir] = [each for each in workers_of(supervisor) if each != other]
+    heir.kill()
     until(lambda: len(pauses(supervisor)) == 3)
     assert pauses(supervisor) == [0.0, 1.0, 2.0]
     assert other.is_running()
     fault.unlink()
-    until(lambda: started(supervisor) == 3)
+    until(lambda: started(supervisor) == 4)
     assert len(workers_of(supervisor)) == 2
 
 

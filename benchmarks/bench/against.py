@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connection import Address
-from figures import table
+from figures import percentile, table
 from hot_path import per_request
 from processes import running_stack
 from stack import ROOT
@@ -31,10 +31,11 @@ ROUNDS, SECONDS = 5, 3.0
 
 @dataclass(frozen=True)
 class Turn:
-    """Microseconds of the gateway's CPU a request, and the callers' median in milliseconds."""
+    """Microseconds of the gateway's CPU a request, and what the callers waited in milliseconds."""
 
     cpu: float
     p50: float
+    p99: float
 
 
 def main(arguments: list[str]) -> int:
@@ -52,7 +53,10 @@ def main(arguments: list[str]) -> int:
         ) as other,  # with the packages installed here
     ):
         own = Gateway(Address(stack.at.gateway_host, stack.at.gateway_port), stack.gateway)
-        columns = ["", "CPU us then", "now", "ratio", "p50 then", "now", "ratio"]
+        columns = [
+            "",
+            *(word for name in ("CPU us", "p50", "p99") for word in (f"{name} then", "now", "ratio")),
+        ]
         row = table(f"This gateway against {revision}", columns)
         for name, (request, in_flight) in _works().items():
             raw = request.with_key(stack.key).raw()
@@ -87,12 +91,13 @@ def _checkout(revision: str, folder: Path) -> Iterator[Path]:
 
 def _turn(gateway: Gateway, request: bytes, in_flight: int) -> Turn:
     used, samples = per_request(gateway.process, gateway.address, request, in_flight, SECONDS)
-    return Turn(used, statistics.median(sample.latency for sample in samples) * 1e3)
+    waited = [sample.latency * 1e3 for sample in samples]
+    return Turn(used, percentile(waited, 0.5), percentile(waited, 0.99))
 
 
 def _cells(turns: list[tuple[Turn, Turn]]) -> Iterator[str]:
     """Medians of both, and the median ratio with the lowest and the highest."""
-    for what, form in (("cpu", "{:.0f}"), ("p50", "{:.2f} ms")):
+    for what, form in (("cpu", "{:.0f}"), ("p50", "{:.2f} ms"), ("p99", "{:.2f} ms")):
         then, now = ([getattr(turn, what) for turn in side] for side in zip(*turns, strict=True))
         ratios = [new / old for old, new in zip(then, now, strict=True)]
         yield form.format(statistics.median(then))

@@ -499,7 +499,7 @@ async def test_a_watcher_whose_key_is_revoked_hears_no_more(
     admin: httpx.AsyncClient, redis: Addresses
 ) -> None:
     leaving = create_key(redis, "leaving", "admin:canary")
-    keeper = create_key(redis, "keeper", "admin:keys")
+    keeper = create_key(redis, "keeper", "admin:keys", "admin:canary")
     async with asyncio.timeout(30):
         while (await admin.get(PATH, headers={"x-api-key": leaving})).status_code != 200:
             await asyncio.sleep(0.1)

@@ -8,9 +8,7 @@ import httpx
 import numpy as np
 import pytest
 from exposition import Exposition
-from support.fake_triton import FakeTriton, Request, Response, answer, failing
-
-ZEROS = {"inputs": [{"name": "images", "datatype": "UINT8", "shape": [1, 3, 8, 8], "data": [0] * 192}]}
+from support.fake_triton import FakeTriton, Request, Response, answer, decoupled, failing
 
 
 async def test_a_stream_of_a_model_whose_process_died_is_told_of_as_any_call(
@@ -49,22 +47,21 @@ async def test_a_stream_that_its_caller_gave_too_little_time_says_nothing_of_the
         return answer(request, np.array([[0.5, 0.3, 0.2]], np.float32))
 
     triton.infer = slower
-    triton.models["pets"][0].model_transaction_policy.decoupled = True
-    await until_decoupled(gateway)
-    made = 0
+    triton.models["teller"] = (decoupled("teller"), ["1"])
+    await until_there(gateway, "teller")
     reply = await gateway.post(
-        "/v2/models/pets/generate_stream", json={"images": [0] * 192}, headers={"x-request-timeout": "500"}
+        "/v2/models/teller/generate_stream", json={"images": [0] * 192}, headers={"x-request-timeout": "500"}
     )
     assert reply.status_code == 200, reply.text
     events = reply.text.strip().split("\n\n")
     assert ["error" in event for event in events] == [False, True]
     metrics = Exposition((await gateway.get("/metrics")).text)
-    assert metrics.total("gateway_attempts_total", model="pets", outcome="ok") > 0
-    assert metrics.total("gateway_attempts_total", model="pets", outcome="error") == 0
+    assert metrics.total("gateway_attempts_total", model="teller", outcome="ok") == 1
+    assert metrics.total("gateway_attempts_total", model="teller", outcome="error") == 0
 
 
-async def until_decoupled(gateway: httpx.AsyncClient) -> None:
-    """Its configuration is read every second."""
+async def until_there(gateway: httpx.AsyncClient, model: str) -> None:
+    """The list of models is read every second."""
     async with asyncio.timeout(10):
-        while (await gateway.post("/v2/models/pets/infer", json=ZEROS)).status_code != 400:
+        while (await gateway.get(f"/v2/models/{model}")).status_code != 200:
             await asyncio.sleep(0.1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from exposition import Exposition
 from stack import Addresses, create_key
-from support.fake_triton import CLASSIFIER, FakeTriton, Request, Response, answer, config, serving
+from support.fake_triton import CLASSIFIER, FakeTriton, Request, Response, answer, config, decoupled, serving
 from support.pictures import encoded, photo
 from support.serving import Serve, until_ready
 
@@ -147,17 +147,17 @@ async def test_a_stream_whose_caller_left_is_cancelled_only_where_triton_can_bea
         return answer(request, np.array([[0.5, 0.3, 0.2]], np.float32))
 
     triton.infer, triton.version = watched, version
-    triton.models["pets"][0].model_transaction_policy.decoupled = True
+    triton.models["teller"] = (decoupled("teller"), ["1"])
     async with serving(triton) as url, serve(url) as client:
         await until_ready(client)
-        path, document = "/v2/models/pets/generate_stream", {"images": [0] * 192}
+        path, document = "/v2/models/teller/generate_stream", {"images": [0] * 192}
         async with client.stream("POST", path, json=document) as reply:
             assert reply.status_code == 200, await reply.aread()
             await anext(reply.aiter_bytes())
         left.set()
         name = "gateway_calls_in_flight"
         async with asyncio.timeout(10):
-            while Exposition((await client.get("/metrics")).text).total(name, model="pets"):
+            while Exposition((await client.get("/metrics")).text).total(name, model="teller"):
                 await asyncio.sleep(0.05)
         await asyncio.sleep(0.6)
     assert made == answers

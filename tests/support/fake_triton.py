@@ -51,6 +51,13 @@ def config(
     return message
 
 
+def decoupled(name: str) -> model_config_pb2.ModelConfig:
+    """The configuration of a model with the same tensors and no task, which may answer any number of times."""
+    message = config(name, {}, output=[3])
+    message.model_transaction_policy.decoupled = True
+    return message
+
+
 def tensors_config(
     name: str,
     inputs: Sequence[tuple[str, str, Sequence[int]]],

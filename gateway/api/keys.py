@@ -86,10 +86,9 @@ def key_routes(
     async def revoke(request: HttpRequest, key_id: FromPath[str]) -> None:
         with _translated():
             grant = (await store.get(key_id)).grant
+            # Else the least of those who administer could shut out all others.
             if any(map(is_administration, grant.scopes)):
-                _check_giving(
-                    request, grant
-                )  # else the least of those who administer could shut out all others
+                _check_giving(request, grant)
             await store.revoke(key_id)
             await noted(request, "revoke", key_id)
             await ring.refresh()

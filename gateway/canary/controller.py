@@ -84,9 +84,8 @@ class Controller:
         self._rolled_back = rolled_back
         self._stepping: set[str] = set()
         self._refused: dict[str, tuple[int, float]] = {}  # the generation whose step was, and when, by model
-        self._told: dict[
-            tuple[str, str], tuple[int, str]
-        ] = {}  # for which generation and reason, by event and model
+        # For which generation and reason, by event and model.
+        self._told: dict[tuple[str, str], tuple[int, str]] = {}
 
     async def run(self) -> None:
         """Judges for ever; run as a task and cancel it to stop."""

@@ -38,9 +38,8 @@ class StoreClock:
         """Asks for ever; run as a task and cancel it to stop."""
         with contextlib.suppress(StoreAway):
             await self.ask()
-        await repeat(
-            self.ask, interval=_INTERVAL, failed=lambda _: None
-        )  # whoever needs more of Redis tells of it
+        # Nothing is said of a failure: whoever needs more of Redis tells of it.
+        await repeat(self.ask, interval=_INTERVAL, failed=lambda _: None)
 
     async def ask(self) -> None:
         """Raises StoreAway."""

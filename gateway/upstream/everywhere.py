@@ -114,14 +114,11 @@ class EveryTriton:
     async def infer(self, call: InferCall) -> dict[str, Array]:
         """The call, to everyone that serves the version. Raises the first failure."""
         replicas = self._replicas.serving((call.target.model, call.target.version))
-
-        async def one(replica: Replica) -> dict[str, Array]:
-            with replica.asked() as triton:
-                return await triton.infer(call)
-
-        answers = await asyncio.gather(*map(one, replicas), return_exceptions=True)
+        answers = await asyncio.gather(
+            *(_answer(lambda triton: triton.infer(call), each) for each in replicas)
+        )
         for answer in answers:
-            if isinstance(answer, BaseException):
+            if isinstance(answer, GatewayError):
                 raise answer
             outputs = answer
         return outputs
@@ -142,12 +139,7 @@ class EveryTriton:
         async def one(replica: Replica) -> GatewayError | None:
             if only is None and answering and replica not in answering:
                 return replica.failure
-            try:
-                with replica.asked() as triton:
-                    await act(triton)
-            except GatewayError as error:
-                return error
-            return None
+            return await _answer(act, replica)
 
         chosen = [each for each in self._replicas.members if only in (None, each.endpoint)]
         results = await asyncio.gather(*map(one, chosen))

@@ -2,6 +2,8 @@
 
 import sys
 
-# structlog and httpx load it, if it is there, for tracebacks and progress bars that a server shows nobody: 3 MB of each
-# worker. None makes an import of it fail as if it were not installed.
-sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+# Libraries load them if they are there: structlog and httpx rich and pygments, for tracebacks and progress bars that a
+# server shows nobody, structlog greenlet and OpenTelemetry psutil, which only developers have. It is 5 MB of each
+# worker. None makes an import fail as if nothing were installed.
+for _unused in ("greenlet", "psutil", "pygments", "rich"):
+    sys.modules.setdefault(_unused, None)  # type: ignore[arg-type]

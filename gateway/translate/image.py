@@ -6,10 +6,13 @@ neighbours at any scale). A gray network sees the picture turned gray before it 
 """
 
 import io
+import math
 import random
 from dataclasses import dataclass
 
 import numpy as np
+from cykooz_resizer import Algorithm, FilterType
+from cykooz_resizer.rust_lib import PilImageWrapper, RustResizeOptions, RustResizer
 from PIL import Image
 
 from gateway.catalog import Preprocessing
@@ -19,11 +22,7 @@ from gateway.translate import elements
 from gateway.translate.decode import Limits, Picture, check_size, load, open_image
 from gateway.translate.inspection import sniff, stored_size
 
-_RESAMPLING = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "nearest": Image.Resampling.NEAREST,
-}
+_RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
 # A reduced JPEG keeps this many pixels per output pixel or more, so that the filter hides how it was reduced.
 _REDUCED_MARGIN = 3
 _REDUCED_SIDE = 64  # pixels at least: the last of few may stand for one column and weigh like eight
@@ -173,7 +172,7 @@ def _extent(picture: Picture, orientation: int) -> _Region:
 
 def _canvas(image: Image.Image, extent: _Region, plan: _Plan, to: Preprocessing) -> Image.Image:
     """The resized picture, cropped or padded to the network's input."""
-    if to.resize == "crop" and _may_trim(extent, plan, to):
+    if to.resize == "crop" and max(plan.width, plan.height) > _ELONGATED * min(plan.width, plan.height):
         return _resize(image, (to.width, to.height), _kept(extent, plan, to), to)
     resized = _resize(image, (plan.width, plan.height), extent, to)
     if resized.size == (to.width, to.height):
@@ -183,17 +182,6 @@ def _canvas(image: Image.Image, extent: _Region, plan: _Plan, to: Preprocessing)
     canvas = Image.new(resized.mode, (to.width, to.height), (to.pad,) * len(resized.getbands()))
     canvas.paste(resized, (plan.left, plan.top))
     return canvas
-
-
-def _may_trim(extent: _Region, plan: _Plan, to: Preprocessing) -> bool:
-    """Whether a crop resizes only what it keeps: 0.6 of the work for a photo of 4:3. The result may lie a level beside
-    that of the whole, as Pillow's edges are in single precision; where nothing is averaged, or a filter overshoots,
-    it could be more."""
-    if max(plan.width, plan.height) > _ELONGATED * min(plan.width, plan.height):
-        return True
-    left, top, right, bottom = extent
-    shrinks = right - left >= plan.width and bottom - top >= plan.height
-    return shrinks and to.antialias and to.interpolation == "bilinear"
 
 
 def _kept(extent: _Region, plan: _Plan, to: Preprocessing) -> _Region:
@@ -207,19 +195,39 @@ def _kept(extent: _Region, plan: _Plan, to: Preprocessing) -> _Region:
 def _resize(image: Image.Image, size: tuple[int, int], region: _Region, to: Preprocessing) -> Image.Image:
     if image.size == size and region == (0, 0, *size):
         return image
-    left, top, right, bottom = region
-    step_x, step_y = (right - left) / size[0], (bottom - top) / size[1]
-    # Pillow's filters grow with the scale; where nothing shrinks they are the plain ones.
-    if to.antialias or to.interpolation == "nearest" or max(step_x, step_y) <= 1:
+    if to.interpolation != "bilinear":
         return image.resize(size, _RESAMPLING[to.interpolation], box=region)
-    if to.interpolation == "bilinear" and region == (0, 0, *image.size):
+    if not to.antialias and region == (0, 0, *image.size):
         # The four neighbours are one and the same pixel at an odd scale, and all there are at a scale of 2.
+        step_x, step_y = image.width / size[0], image.height / size[1]
         if step_x % 2 == step_y % 2 == 1:
             return image.resize(size, Image.Resampling.NEAREST)
         if step_x == step_y == 2:
             return image.reduce(2)
-    affine = (step_x, 0, left, 0, step_y, top)
-    return image.transform(size, Image.Transform.AFFINE, affine, resample=_RESAMPLING[to.interpolation])
+    return _bilinear(image, size, region, antialias=to.antialias)
+
+
+def _bilinear(image: Image.Image, size: tuple[int, int], region: _Region, *, antialias: bool) -> Image.Image:
+    """What Pillow (`antialias`) or OpenCV makes of it, at most a level of 255 beside, in an eighth of the time."""
+    left, top, right, bottom = region
+    algorithm = Algorithm.convolution if antialias else Algorithm.interpolation
+    resized = Image.new(image.mode, size)
+    RustResizer().resize_pil(
+        PilImageWrapper(image),
+        PilImageWrapper(resized),
+        RustResizeOptions()
+        .set_resize_alg(algorithm.value, FilterType.bilinear.value, 2)
+        .set_crop_box(
+            left, top, _length(left, min(right, image.width)), _length(top, min(bottom, image.height))
+        ),
+    )
+    return resized
+
+
+def _length(start: float, end: float) -> float:
+    """From one to the other, so that their sum is not rounded to beyond the end, which is refused."""
+    length = end - start
+    return length if start + length <= end else math.nextafter(length, 0)
 
 
 def _tensor(image: Image.Image, to: Preprocessing) -> Array:

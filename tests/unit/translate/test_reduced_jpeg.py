@@ -98,7 +98,7 @@ def test_a_large_jpeg_is_decoded_reduced_in_every_mode(resize: str) -> None:
         ours = ours[37:186]
     elif resize == "crop":
         expected = expected[:, 56:280]
-    assert np.array_equal(ours, expected)
+    assert gap(ours, expected).max() <= 1
 
 
 @pytest.mark.parametrize("resize", ["crop", "letterbox"])

@@ -12,6 +12,7 @@ from sklearn.datasets import load_sample_image
 from support.pictures import photo
 from support.references import (
     STEADY,
+    Pixels,
     gap,
     letterbox_geometry,
     network,
@@ -55,9 +56,12 @@ SIZES = [
 ]
 
 
-def shrinks(size: tuple[int, int], shorter: int) -> bool:
-    """Whether a crop resizes only what it keeps; else it is torchvision's to the bit."""
-    return min(size) >= shorter
+def assert_a_level_apart(ours: Pixels, expected: Pixels) -> None:
+    """At most, and nowhere to one side: of noise, which is worse than any photo."""
+    difference = ours.astype(int) - expected.astype(int)
+    assert np.abs(difference).max() <= 1
+    assert np.abs(difference).mean() <= 0.3
+    assert abs(difference.mean()) <= 0.1
 
 
 @pytest.mark.parametrize("to", CROPS)
@@ -77,33 +81,31 @@ def test_crop_equals_torchvision_to_the_bit(
 def test_a_bilinear_crop_is_within_a_level_of_torchvision(
     size: tuple[int, int], to: tuple[int, int, int]
 ) -> None:
-    """Pillow rounds between its two passes, and which one it takes first depends on the sizes of the box."""
     picture = noise(*size)
     shorter, width, height = to
     ours = shown(picture, network(width, height, "crop", resize_shorter=shorter))
-    difference = gap(ours, torchvision_crop(picture, shorter, width, height, BILINEAR))
-    assert difference.max() <= (1 if shrinks(size, shorter) else 0)
-    assert difference.mean() <= 0.3
+    assert_a_level_apart(ours, torchvision_crop(picture, shorter, width, height, BILINEAR))
 
 
 @pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
-def test_a_bilinear_crop_of_a_photo_is_torchvisions_in_all_but_a_few_elements(name: str) -> None:
+def test_a_bilinear_crop_of_a_photo_is_torchvisions_in_five_of_six_elements(name: str) -> None:
     picture = Image.fromarray(load_sample_image(name))
     ours = shown(picture, network(224, 224, "crop", resize_shorter=256))
     difference = gap(ours, torchvision_crop(picture, 256, 224, 224, BILINEAR))
-    assert (difference > 0).mean() <= 0.001
+    assert difference.max() <= 1
+    assert (difference > 0).mean() <= 1 / 6
 
 
 @STEADY
 @given(sides, sides, st.integers(40, 90), st.integers(1, 40), st.integers(1, 40))
-def test_a_bilinear_crop_is_within_two_levels_of_torchvision_for_any_sides(
+def test_a_bilinear_crop_is_within_a_level_of_torchvision_for_any_sides(
     width: int, height: int, shorter: int, crop_width: int, crop_height: int
 ) -> None:
     width, height = max(width, -(-height // 15)), max(height, -(-width // 15))
     picture = noise(width, height)
     ours = shown(picture, network(crop_width, crop_height, "crop", resize_shorter=shorter))
     expected = torchvision_crop(picture, shorter, crop_width, crop_height, BILINEAR)
-    assert gap(ours, expected).max() <= (2 if shrinks((width, height), shorter) else 0)
+    assert gap(ours, expected).max() <= 1
 
 
 @pytest.mark.parametrize("size", [(1700, 100), (99, 1701), (2000, 7), (5, 803), (300, 1)], ids=str)
@@ -173,12 +175,25 @@ def test_antialiased_letterbox_has_ultralytics_geometry_and_pillows_filter(
     width, height, left, top = letterbox_geometry(size, (96, 64))
     expected = np.full((64, 96, 3), pad, np.uint8)
     expected[top : top + height, left : left + width] = np.asarray(picture.resize((width, height), BILINEAR))
-    assert np.array_equal(ours, expected)
+    assert_a_level_apart(ours, expected)
 
 
-@pytest.mark.parametrize(
-    ("name", "filter_"), [("bilinear", BILINEAR), ("bicubic", BICUBIC), ("nearest", NEAREST)]
-)
+@pytest.mark.parametrize("size", [(321, 123), (20, 30), (8192, 1), (1, 1)], ids=str)
+def test_a_bilinear_stretch_is_within_a_level_of_pillow(size: tuple[int, int]) -> None:
+    picture = noise(*size)
+    assert_a_level_apart(shown(picture, network(57, 43)), np.asarray(picture.resize((57, 43), BILINEAR)))
+
+
+@STEADY
+@given(sides, sides, canvases)
+def test_a_bilinear_stretch_is_within_a_level_of_pillow_for_any_sides(
+    width: int, height: int, canvas: tuple[int, int]
+) -> None:
+    picture = noise(width, height)
+    assert gap(shown(picture, network(*canvas)), np.asarray(picture.resize(canvas, BILINEAR))).max() <= 1
+
+
+@pytest.mark.parametrize(("name", "filter_"), [("bicubic", BICUBIC), ("nearest", NEAREST)])
 @pytest.mark.parametrize("size", [(321, 123), (20, 30), (8192, 1), (1, 1)], ids=str)
 def test_stretch_equals_pillow_to_the_bit(
     size: tuple[int, int], name: str, filter_: Image.Resampling

@@ -7,12 +7,14 @@ After an answer that asks to wait nothing is taken until then.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 from litestar import Router, WebSocket, get, websocket
+from litestar.exceptions import WebSocketDisconnect
 
 from gateway.api.access import Access
 from gateway.api.asking import pinned_by, timeout_of
@@ -124,26 +126,33 @@ class Stream(Generic[_Options, _Result]):
     async def run(self) -> None:
         """Refusals are told in the stream, not by the handshake: a page never learns why a handshake failed."""
         offered = self._socket.scope.get("subprotocols", ())
-        await self._socket.accept(PROTOCOL if PROTOCOL in offered else None)
-        code = 1000
+        with suppress(ClientDisconnected):
+            with _reaching():
+                await self._socket.accept(PROTOCOL if PROTOCOL in offered else None)
+            code = await self._ended()
+            with _reaching():
+                await self._socket.close(code)
+
+    async def _ended(self) -> int:
+        """Serves until there is a reason to close, which is told; answers its code. Raises ClientDisconnected."""
         try:
             await self._serve()
         except ClientDisconnected:
-            return
+            raise
         except GatewayError as error:
             log_failure(error)
-            code = _CLOSED + KINDS[error.code].status
             if error is not self._counted:
                 self._count(error.code)
             await self._refuse(error.code, str(error), error)
+            return _CLOSED + KINDS[error.code].status
         except Exception as error:  # noqa: BLE001  # whatever nobody foresaw, like for a request
             log_bug(error)
-            code = _CLOSED + 500
             self._count("internal_error")
             await self._refuse("internal_error", "Something went wrong here.", None)
+            return _CLOSED + 500
         finally:
             self._newest.close()
-        await self._socket.close(code)
+        return 1000
 
     async def _serve(self) -> None:
         hall = self._hall
@@ -331,7 +340,21 @@ class Stream(Generic[_Options, _Result]):
         await self._say(self._problem(code, detail, error, None, 0, self._context.request_id))
 
     async def _say(self, message: FrameAnswer | FrameProblem) -> None:
-        await self._socket.send_text(message.model_dump_json(exclude_none=True))
+        with _reaching():
+            await self._socket.send_text(message.model_dump_json(exclude_none=True))
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """That nobody is there any more is told in one way: Litestar has an error of its own for it, and what a server
+    raises is an OSError, by ASGI. Which of them notices first, and whether before our reader, is chance.
+
+    Raises ClientDisconnected.
+    """
+    try:
+        yield
+    except (WebSocketDisconnect, OSError):
+        raise ClientDisconnected("The client closed the stream.") from None
 
 
 def stream_routes(dataplane: DataPlane, hall: Hall) -> Router:

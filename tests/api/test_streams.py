@@ -12,12 +12,13 @@ import pytest
 from exposition import Exposition
 from receiver import receiving
 from stack import Addresses, create_key
-from support.fake_triton import FakeTriton, Request, Response, answer, serving
+from support.fake_triton import CLASSIFIER, Behaviour, FakeTriton, Request, Response, answer, config, serving
 from support.pictures import encoded, photo
 from support.serving import Serve, served, until_ready
 from support.sockets import Closed, Refused, Socket, connected, opened
 
 PATH = "/v1/detect/stream"
+PATH_OF_CLASSES = "/v1/classify/stream"
 PICTURE = encoded(photo(20, 10), "JPEG")
 PAGE = "https://shop.example"
 
@@ -111,7 +112,7 @@ async def test_a_frame_is_a_trace_with_its_stages_and_joins_that_of_its_handshak
 
 async def test_images_are_classified_in_the_same_way(gateway: httpx.AsyncClient, triton: FakeTriton) -> None:
     triton.infer = FakeTriton.infer
-    async with streaming(gateway, "/v1/classify/stream") as stream:
+    async with streaming(gateway, PATH_OF_CLASSES) as stream:
         await stream.send_options(top_k=1)
         await stream.send(PICTURE)
         told = await stream.message()
@@ -121,14 +122,15 @@ async def test_images_are_classified_in_the_same_way(gateway: httpx.AsyncClient,
 class Gate:
     """A model that holds each call until it is opened."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Behaviour = one_dog) -> None:
+        self._model = model
         self.open = asyncio.Event()
         self.holding = asyncio.Event()
 
     async def infer(self, request: Request, context: grpc.aio.ServicerContext) -> Response:
         self.holding.set()
         await self.open.wait()
-        return await one_dog(request, context)
+        return await self._model(request, context)
 
 
 async def test_the_newest_frame_wins_and_the_next_answer_tells_how_many_went(
@@ -392,6 +394,28 @@ async def test_a_caller_who_leaves_gives_everything_back(
     gate.open.set()
     await until(gateway, "gateway_calls_in_flight", 0)
     await until(gateway, "gateway_requests_total", 1, route=PATH, code="499")
+
+
+async def test_who_leaves_while_its_answers_go_out_is_no_bug(triton: FakeTriton, serve: Serve) -> None:
+    """Each stream has an answer under way, larger than what lies between the two, and another behind it."""
+    long = {**CLASSIFIER, "gateway.labels": "\n".join(letter * 4_000_000 for letter in "abc")}
+    triton.models["wordy"] = (config("wordy", long, output=[3]), ["1"])
+    async with ready(triton, serve) as client:
+        for number in range(1, 7):
+            gate = Gate(FakeTriton.infer)
+            triton.infer = gate.infer
+            async with streaming(client, PATH_OF_CLASSES) as stream:
+                await stream.send_options(model="wordy")
+                await stream.send(PICTURE)
+                await gate.holding.wait()
+                await stream.send(PICTURE)
+                await stream.send(PICTURE)
+                await until(client, "gateway_stream_frames_dropped_total", number)
+                gate.open.set()
+                await until(client, "gateway_requests_total", 2 * number, route=PATH_OF_CLASSES, code="200")
+                await stream.leave()
+            await until(client, "gateway_streams", 0)
+        assert await total(client, "gateway_requests_total", code="500") == 0
 
 
 async def test_the_handshake_and_each_frame_count_as_requests(gateway: httpx.AsyncClient) -> None:

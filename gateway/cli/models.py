@@ -51,7 +51,9 @@ def show(client: AdminClient, model: str, as_json: bool) -> None:
 @models.command()
 @click.argument("model")
 @click.option("--config", metavar="JSON", help="Merged into its configuration until it is unloaded.")
-@click.option("--force", is_flag=True, help="Even a change that takes away what is needed, or that does not hold.")
+@click.option(
+    "--force", is_flag=True, help="Even a change that takes away what is needed, or that does not hold."
+)
 @as_json
 @click.pass_obj
 def load(client: AdminClient, model: str, config: str | None, force: bool, as_json: bool) -> None:

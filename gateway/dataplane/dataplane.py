@@ -111,7 +111,6 @@ class DataPlane:
         What fails before that is raised here, where a canary's failure still falls back.
         """
         job = self._attempts.admissible(self._attempts.assign(call, call.card, call.version))
-        ample = is_ample(job.deadline.remaining(self._deadlines.clock()), job.usual)
 
         async def begun(chosen: Job) -> tuple[Answers, float]:
             with _refusable():
@@ -120,9 +119,9 @@ class DataPlane:
         async with self._deadlines.until(job.deadline):
             job, answers = await self._attempts.serve(job, begun)
         life = job.choice.lives.get(job.target.version)
-        return TensorStream(job.target, life, self._told(job, answers, ample=ample))
+        return TensorStream(job.target, life, self._told(job, answers))
 
-    async def _told(self, job: Job, answers: Answers, *, ample: bool) -> AsyncIterator[Sequence[RawTensor]]:
+    async def _told(self, job: Job, answers: Answers) -> AsyncIterator[Sequence[RawTensor]]:
         """The answers. Whoever judges versions hears of an end that is none, unless the time that the caller gave, or a
         caller who does not read, brought it about.
         """
@@ -130,7 +129,7 @@ class DataPlane:
             async for outputs in answers:
                 yield outputs
         except (UpstreamError, DeadlineExceeded) as error:
-            if ample or isinstance(error, UpstreamError):
+            if isinstance(error, UpstreamError) or is_ample(answers.had, job.usual):
                 self._attempts.record(job, error)
             raise
         finally:

@@ -24,7 +24,12 @@ _Outcome = TypeVar("_Outcome")
 
 
 class Answers(Protocol):
-    """A call whose answers come one by one; `task` ends with it, whoever listens."""
+    """A call whose answers come one by one; `task` ends with it, whoever listens. `had` are the seconds that the model
+    had for it, since it began or its caller last made it wait.
+    """
+
+    @property
+    def had(self) -> float: ...
 
     @property
     def task(self) -> "asyncio.Future[None]": ...

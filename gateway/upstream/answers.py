@@ -20,7 +20,8 @@ class Answers:
     """`await answers.begin()`, then iterate once. `task` ends when the call does, with the error that it ended by.
 
     `left` tells the seconds until the call's deadline: so long a slow caller may keep Triton waiting, and no longer.
-    `came` hears of each answer.
+    `came` hears of each answer. `had` are the seconds that were left when the call began, or when the caller last made
+    it wait: if it ran out of those, that is no doing of the caller's.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Answers:
         self._read: asyncio.Queue[Piece | Exception | _Mark] = asyncio.Queue(_AHEAD)
         self._first: Piece | _Mark = _Mark.END
         self._left = False
+        self.had = left()
         self.task = asyncio.ensure_future(self._run(pieces))
 
     async def begin(self) -> None:
@@ -72,9 +74,12 @@ class Answers:
     async def _hand_over(self, found: Piece | Exception | _Mark) -> None:
         if self._left:
             return
+        waits = self._read.full()
         try:
             async with asyncio.timeout(max(self._seconds(), 0)):
                 await self._read.put(found)
         except TimeoutError:
             self.leave()
             self._read.put_nowait(StreamEnded("The answers were not read in time."))
+        if waits:
+            self.had = self._seconds()

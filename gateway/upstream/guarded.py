@@ -59,7 +59,6 @@ class GuardedTriton:
     def stream(self, call: InferCall) -> Answers:
         """The answers of a call, which begins now; it is not tried again. Raises OutOfService."""
         admitted = self._balancer.admit(call.target)
-        ample = self._is_ample(call)
         pieces = admitted.replica.triton.stream(call)
         answers = Answers(
             pieces,
@@ -69,7 +68,7 @@ class GuardedTriton:
 
         def ended(done: "asyncio.Future[None]") -> None:
             error = asyncio.CancelledError() if done.cancelled() else done.exception()
-            self._record(call, admitted, error, ample=ample)
+            self._record(call, admitted, error, seconds=answers.had)
 
         answers.task.add_done_callback(ended)
         return answers
@@ -92,30 +91,27 @@ class GuardedTriton:
 
     async def _attempt(self, call: InferCall, admitted: Admitted, send: _Send[_Answer]) -> _Answer:
         """One call, judged by its end."""
-        ample = self._is_ample(call)
+        seconds = call.deadline.remaining(self._clock())
         try:
             answer = await send(admitted.replica.triton, call)
         except BaseException as error:
-            self._record(call, admitted, error, ample=ample)
+            self._record(call, admitted, error, seconds=seconds)
             raise
-        self._record(call, admitted, None, ample=ample)
+        self._record(call, admitted, None, seconds=seconds)
         return answer
 
-    def _is_ample(self, call: InferCall) -> bool:
-        """Never for a mirrored call: it goes last and has little time, and callers would be turned away for it."""
-        if call.target.variant is Variant.SHADOW:
-            return False
-        return is_ample(call.deadline.remaining(self._clock()), call.usual)
-
     def _record(
-        self, call: InferCall, admitted: Admitted, error: BaseException | None, *, ample: bool
+        self, call: InferCall, admitted: Admitted, error: BaseException | None, *, seconds: float
     ) -> None:
-        """The end of a call, by this error or well."""
-        judgement = judge(error, ample=ample)
+        """The end of a call that had so many seconds, by this error or well. They are never ample for a mirrored call:
+        it goes last, and callers would be turned away for it.
+        """
+        mirrored = call.target.variant is Variant.SHADOW
+        judgement = judge(error, ample=not mirrored and is_ample(seconds, call.usual))
         if isinstance(error, BackendDied):
             self._died(call.target, admitted.replica.endpoint)
         self._balancer.record(admitted, call.target, error, judgement)
-        if call.target.variant is not Variant.SHADOW:
+        if not mirrored:
             self._budget.record(judgement.verdict)
 
     def _failure(self, error: UpstreamError, call: InferCall, admitted: Admitted) -> Failure:

@@ -109,6 +109,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     models: dict[str, tuple[model_config_pb2.ModelConfig, list[str]]] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     infer: Behaviour = prefers_the_first_class
+    answers: int = 2  # of a stream
     version: str = "2.51.0"
     index_error: tuple[grpc.StatusCode, str] | None = None
     requests: list[Request] = field(default_factory=list)
@@ -155,10 +156,10 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     async def ModelStreamInfer(  # noqa: N802
         self, requests: AsyncIterator[Request], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[object]:
-        """`infer` answers twice."""
+        """`infer` answers so many times."""
         async for request in requests:
             self.requests.append(request)
-            for _ in range(2):
+            for _ in range(self.answers):
                 reply = await self.infer(request, context)
                 yield service_pb2.ModelStreamInferResponse(infer_response=reply)
 

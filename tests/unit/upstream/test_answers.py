@@ -96,3 +96,34 @@ async def test_a_caller_who_does_not_read_keeps_the_call_until_its_deadline_only
         await answers.task
     with pytest.raises(StreamEnded):
         [outputs async for outputs in answers]
+
+
+async def test_a_caller_who_reads_leaves_the_model_all_of_its_time() -> None:
+    left = 10.0
+
+    async def slower() -> AsyncIterator[list[RawTensor]]:
+        nonlocal left
+        for number in range(40):
+            yield piece(number)
+            left -= 0.1
+            await asyncio.sleep(0)
+
+    answers = Answers(slower(), lambda: left, lambda: None)
+    await answers.begin()
+    assert len([outputs async for outputs in answers]) == 40
+    assert answers.had == 10.0
+
+
+async def test_a_caller_who_reads_late_leaves_the_model_the_time_from_then_on() -> None:
+    left = 10.0
+    answers = Answers(telling(40), lambda: left, lambda: None)
+    await answers.begin()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    left = 3.0
+    each = aiter(answers)
+    for _ in range(40):
+        await anext(each)
+    left = 1.0
+    assert [outputs async for outputs in each] == []
+    assert answers.had == 3.0

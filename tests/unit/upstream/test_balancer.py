@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 import numpy as np
@@ -16,6 +16,8 @@ from support.fake_triton import (
     CLASSIFIER,
     Behaviour,
     FakeTriton,
+    Request,
+    Response,
     config,
     failing,
     prefers_the_first_class,
@@ -36,10 +38,12 @@ from gateway.domain import (
 )
 from gateway.errors import ConnectionFailed, DeadlineExceeded, GatewayError, OutOfService
 from gateway.upstream import Balancer, Breakers, Endpoints, EveryTriton, GuardedTriton, Replicas, RetryBudget
+from gateway.upstream.answers import Answers
 from gateway.upstream.breaker import judge
 
 Code = grpc.StatusCode
 STABLE = ModelVersion("pets", "1", Variant.STABLE)
+CANARY = ModelVersion("pets", "2", Variant.CANARY)
 MODEL = ServedModel(
     "pets", ("1",), 4, (TensorSpec("images", "UINT8", (3, 8, 8)),), (TensorSpec("scores", "FP32", (3,)),), {}
 )
@@ -62,15 +66,21 @@ class Scene:
     upstream: GuardedTriton
 
     async def call(self, target: ModelVersion = STABLE) -> None:
-        images = Tensor("images", np.zeros((1, 3, 8, 8), np.uint8))
-        deadline = Deadline(time.monotonic() + 5)
-        await self.upstream.infer(
-            InferCall(target, MODEL, [images], deadline, Priority.STANDARD, "r", usual=5)
-        )
+        await self.upstream.infer(a_call(target, MODEL, seconds=5))
+
+    def stream(self, target: ModelVersion, seconds: float) -> Answers:
+        return self.upstream.stream(a_call(target, replace(MODEL, decoupled=True), seconds))
 
     @property
     def asked(self) -> list[int]:
         return [len(fake.requests) for fake in self.fakes]
+
+
+def a_call(target: ModelVersion, model: ServedModel, seconds: float) -> InferCall:
+    """A call that has the usual time."""
+    images = Tensor("images", np.zeros((1, 3, 8, 8), np.uint8))
+    deadline = Deadline(time.monotonic() + seconds)
+    return InferCall(target, model, [images], deadline, Priority.STANDARD, "r", usual=seconds)
 
 
 @asynccontextmanager
@@ -99,6 +109,40 @@ async def test_only_callers_who_ran_out_of_time_have_others_turned_away(
                 await here.call(ModelVersion("pets", "2", variant))
         with pytest.raises(OutOfService) if turned_away else nullcontext():
             here.upstream.check(ModelVersion("pets", "2", Variant.CANARY))
+
+
+async def test_a_stream_whose_answers_stop_has_others_turned_away() -> None:
+    began: list[grpc.aio.ServicerContext] = []
+
+    async def stops(request: Request, context: grpc.aio.ServicerContext) -> Response:
+        if context in began:
+            await asyncio.sleep(10)
+        began.append(context)
+        return await prefers_the_first_class(request, context)
+
+    async with scene(triton("1", "2")) as here:
+        here.fakes[0].infer = stops
+        streams = [here.stream(CANARY, seconds=0.5) for _ in range(5)]
+        for each in streams:
+            await each.begin()
+        assert await ends(streams) == {DeadlineExceeded}
+        with pytest.raises(OutOfService):
+            here.upstream.check(CANARY)
+
+
+async def test_callers_who_do_not_read_their_streams_have_nobody_turned_away() -> None:
+    async with scene(triton("1", "2")) as here:
+        here.fakes[0].answers = 1_000_000
+        streams = [here.stream(CANARY, seconds=0.5) for _ in range(5)]
+        for each in streams:
+            await each.begin()
+        assert await ends(streams) == {DeadlineExceeded}
+        here.upstream.check(CANARY)
+
+
+async def ends(streams: Sequence[Answers]) -> set[type[BaseException]]:
+    """What the calls ended by."""
+    return {type(end) for end in await asyncio.gather(*(one.task for one in streams), return_exceptions=True)}
 
 
 async def test_calls_are_spread_evenly_where_all_are_well() -> None:

@@ -75,7 +75,8 @@ def generate_routes(dataplane: DataPlane, intake: TensorIntake) -> Router:
         request: HttpRequest, model: FromPath[str], version: FromPath[str | None] = None
     ) -> Response[bytes]:
         call, stream = await begun(request, model, version)
-        body = generate.render(call.asked, stream.target, await _only(stream))
+        outputs = await while_connected(request, _only(stream))
+        body = generate.render(call.asked, stream.target, outputs)
         return Response(
             body, headers=version_headers(stream.target, stream.life), media_type="application/json"
         )

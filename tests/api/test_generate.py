@@ -60,6 +60,34 @@ async def test_a_stream_that_its_caller_gave_too_little_time_says_nothing_of_the
     assert metrics.total("gateway_attempts_total", model="teller", outcome="error") == 0
 
 
+async def test_a_caller_who_leaves_between_two_answers_is_noticed_at_once(
+    gateway: httpx.AsyncClient, triton: FakeTriton
+) -> None:
+    made, over = 0, asyncio.Event()
+
+    async def stuck(request: Request, _: grpc.aio.ServicerContext) -> Response:
+        nonlocal made
+        made += 1
+        if made > 1:
+            await over.wait()
+        return answer(request, np.array([[0.5, 0.3, 0.2]], np.float32))
+
+    triton.infer = stuck
+    triton.models["teller"] = (decoupled("teller"), ["1"])
+    await until_there(gateway, "teller")
+    call = asyncio.create_task(gateway.post("/v2/models/teller/generate", json={"images": [0] * 192}))
+    await until_counted(gateway, "gateway_attempts_total", model="teller", outcome="ok")
+    call.cancel()
+    await until_counted(gateway, "gateway_requests_total", model="teller", code="499")
+    over.set()
+
+
+async def until_counted(gateway: httpx.AsyncClient, metric: str, **labels: str) -> None:
+    async with asyncio.timeout(10):
+        while not Exposition((await gateway.get("/metrics")).text).total(metric, **labels):
+            await asyncio.sleep(0.02)
+
+
 async def until_there(gateway: httpx.AsyncClient, model: str) -> None:
     """The list of models is read every second."""
     async with asyncio.timeout(10):

@@ -25,7 +25,8 @@ def tracing(settings: Settings, metrics: Metrics) -> Traces:
     export = SpanExport(
         settings.trace_endpoint,
         service=settings.trace_service,
-        upstream=settings.triton_url.split(",")[0].removeprefix("dns:///"),
+        # Of several nobody says here which one was called.
+        upstream=None if "," in settings.triton_url else settings.triton_url.removeprefix("dns:///"),
         clock=time.monotonic,
         told=metrics.worker.spans,
     )

@@ -33,7 +33,7 @@ class SpanExport:
     """`with SpanExport(…) as spans: spans.send(request)`; opened inside the worker, for it starts a thread."""
 
     def __init__(
-        self, endpoint: str, *, service: str, upstream: str, clock: Callable[[], float], told: Told
+        self, endpoint: str, *, service: str, upstream: str | None, clock: Callable[[], float], told: Told
     ) -> None:
         self._endpoint = endpoint
         self._service = service

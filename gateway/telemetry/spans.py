@@ -54,20 +54,23 @@ class Prescribed(IdGenerator):
 
 
 class SpanMaker:
-    """Makes the spans of one request after another; `upstream` is host:port of Triton's gRPC."""
+    """Makes the spans of one request after another; `upstream` is host:port of Triton's gRPC, None where that is not
+    always the same.
+    """
 
     def __init__(
-        self, provider: TracerProvider, ids: Prescribed, *, upstream: str, clock: Callable[[], float]
+        self, provider: TracerProvider, ids: Prescribed, *, upstream: str | None, clock: Callable[[], float]
     ) -> None:
         self._tracer = provider.get_tracer(_SCOPE)
         self._ids = ids
         self._clock = clock
-        host, _, port = upstream.rpartition(":")
-        self._upstream: Attributes = {
-            server_attributes.SERVER_ADDRESS: host,
-            server_attributes.SERVER_PORT: int(port),
-            rpc.RPC_SYSTEM_NAME: "grpc",
-        }
+        self._upstream: Attributes = {rpc.RPC_SYSTEM_NAME: "grpc"}
+        if upstream is not None:
+            host, _, port = upstream.rpartition(":")
+            self._upstream |= {
+                server_attributes.SERVER_ADDRESS: host,
+                server_attributes.SERVER_PORT: int(port),
+            }
 
     def make(self, request: Traced) -> None:
         """Ends each span as soon as it is made, which hands it to the provider's processor."""

@@ -49,7 +49,7 @@ export class Stream extends EventTarget {
     for (;;) {
       const timer = setTimeout(() => dead.abort(), SILENCE);
       const { value, done } = await reader.read().finally(() => clearTimeout(timer));
-      if (done) return; // the gateway ends each stream after some minutes
+      if (done) return; // the gateway ends each stream after half a minute
       text += value.replaceAll("\r\n", "\n");
       const events = text.split("\n\n");
       text = events.pop();

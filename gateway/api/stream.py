@@ -214,9 +214,10 @@ class Stream(Generic[_Options, _Result]):
 
     def _read_options(self, text: str) -> _Options:
         """What holds for the frames that come after."""
-        if len(text) > _MAX_OPTIONS_BYTES:
+        document = text.encode()
+        if len(document) > _MAX_OPTIONS_BYTES:
             raise BodyTooLarge(f"A text message has at most {_MAX_OPTIONS_BYTES} bytes.")
-        return validated(self._options, load_json(text.encode()), strict=True)
+        return validated(self._options, load_json(document), strict=True)
 
     def _keep(self, data: bytes) -> None:
         self._frames += 1

@@ -175,8 +175,17 @@ async def test_options_hold_for_the_frames_after_them(gateway: httpx.AsyncClient
         ('{"colour": "red"}', "validation_failed", 4422),
         ('{"min_score": 7}', "validation_failed", 4422),
         ("x" * 5000, "body_too_large", 4413),
+        ("ß" * 2500, "body_too_large", 4413),
     ],
-    ids=["no JSON", "deep JSON", "no object", "an unknown option", "a wrong value", "too long"],
+    ids=[
+        "no JSON",
+        "deep JSON",
+        "no object",
+        "an unknown option",
+        "a wrong value",
+        "too long",
+        "too long in bytes alone",
+    ],
 )
 async def test_options_that_are_none_end_the_stream(
     gateway: httpx.AsyncClient, text: str, code: str, closed: int

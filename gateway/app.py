@@ -145,7 +145,7 @@ def build(
     )
     own = [traces.part, entry.part, routes.part, far.part, models.part, way.part, operators, watching]
     pages = Pages(settings.cors_origins)
-    application = _application(settings, entry.access, [*around, *own], readings, patience)
+    application = _application(entry.access, [*around, *own], readings, patience)
     return RequestContext(
         Preflights(Heads(Refusals(application)), pages),
         clock=time.monotonic,
@@ -156,9 +156,7 @@ def build(
     )
 
 
-def _application(
-    settings: Settings, access: Access, parts: Sequence[Part], readings: Readings, patience: float
-) -> Litestar:
+def _application(access: Access, parts: Sequence[Part], readings: Readings, patience: float) -> Litestar:
     """Litestar's part of it: the handlers of all parts behind `access`, and the lifespan that opens them."""
 
     @contextlib.asynccontextmanager

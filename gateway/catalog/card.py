@@ -97,12 +97,6 @@ class ModelCard(Card):
         assert isinstance(self.encoding, Preprocessing)  # noqa: S101  # the catalog finds by task
         return self.encoding
 
-    @property
-    def tokenization(self) -> Tokenization:
-        """Of a model for texts."""
-        assert isinstance(self.encoding, Tokenization)  # noqa: S101  # the catalog finds by task
-        return self.encoding
-
 
 def card_of(served: ServedModel) -> ModelCard | TensorCard:
     """The card of any model. Raises CardError."""

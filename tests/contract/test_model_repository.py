@@ -8,6 +8,7 @@ import pytest
 from google.protobuf import text_format
 from onnx import TensorProto
 from stack import ROOT
+from support.cards import tokenization
 from tritonclient.grpc import model_config_pb2
 
 from gateway.catalog import Passthrough, Task
@@ -166,10 +167,10 @@ async def test_a_model_for_texts_brings_a_tokenizer_whose_tokens_the_graph_knows
     await tokenizers.prepare(card)
     document = json.loads((folder / "tokenizer.json").read_text())
     known = max(document["model"]["vocab"].values()) + 1
-    assert len(tokenizers.of(folder.name).encode("a " * 1000).ids) == card.tokenization.max_tokens
+    assert len(tokenizers.of(folder.name).encode("a " * 1000).ids) == tokenization(card).max_tokens
     for version in versions(folder):
         graph = onnx.load(folder / version / "model.onnx").graph
         tables = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
         rows = {name.split(".")[-2]: dims[0] for name, dims in tables.items() if "embeddings" in name}
         assert rows["word_embeddings"] == known
-        assert rows["position_embeddings"] == card.tokenization.max_tokens
+        assert rows["position_embeddings"] == tokenization(card).max_tokens

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.catalog import ModelCard
+from gateway.catalog import ModelCard, Tokenization
 from gateway.catalog.card import read_card
 from gateway.domain import ServedModel, TensorSpec
 
@@ -62,6 +62,12 @@ def detector_card(classes: int = 3, **parameters: Any) -> ModelCard:
 
 def reader_card(classes: int = 3, **parameters: Any) -> ModelCard:
     return read_card(reader(classes, **parameters))
+
+
+def tokenization(card: ModelCard) -> Tokenization:
+    """Of a model for texts."""
+    assert isinstance(card.encoding, Tokenization)
+    return card.encoding
 
 
 def _labels(classes: int) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cards import TOKENS, classifier, detector, reader
+from support.cards import TOKENS, classifier, detector, reader, tokenization
 
 from gateway.catalog import Activation, Task
 from gateway.catalog.card import read_card, read_tensor_card
@@ -86,7 +86,7 @@ def test_every_key_of_a_detector_is_read() -> None:
 
 def test_a_model_for_texts_with_the_least_configuration_has_berts_defaults() -> None:
     card = read_card(reader(3))
-    to = card.tokenization
+    to = tokenization(card)
     assert (card.task, card.batch_limit) == (Task.TEXT_CLASSIFICATION, 8)
     assert (to.max_tokens, to.length) == (512, None)
     assert (to.ids, to.mask, to.types) == TOKENS
@@ -108,21 +108,21 @@ def test_every_key_of_a_model_for_texts_is_read() -> None:
             top_k="1",
         )
     )
-    to = card.tokenization
+    to = tokenization(card)
     assert (to.max_tokens, to.length, to.ids, to.mask, to.types) == (100, 128, ids, mask, types)
     expected = {"activation": "sigmoid", "top_k": 1}
     assert card.parameters.model_dump(include=set(expected)) == expected
 
 
 def test_a_model_for_texts_may_take_no_token_types() -> None:
-    assert read_card(reader(inputs=TOKENS[:2])).tokenization.types is None
+    assert tokenization(read_card(reader(inputs=TOKENS[:2]))).types is None
 
 
 @pytest.mark.parametrize("first", [1, -1])
 def test_a_model_for_texts_that_does_not_batch_takes_one_text_a_call(first: int) -> None:
     inputs = tuple(TensorSpec(spec.name, "INT64", (first, -1)) for spec in TOKENS)
     card = read_card(reader(2, inputs=inputs, output=TensorSpec("y", "FP32", (first, 2)), batch=0))
-    assert (card.batch_limit, card.tokenization.length) == (1, None)
+    assert (card.batch_limit, tokenization(card).length) == (1, None)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.cards import TOKENS, reader_card
+from support.cards import TOKENS, reader_card, tokenization
 
 from gateway.catalog import Tokenization
 from gateway.domain import TensorSpec
@@ -33,14 +33,14 @@ def test_a_network_that_fixes_the_length_gets_it() -> None:
 
 
 def test_a_network_without_token_types_gets_none() -> None:
-    tensors = stack([SHORT], reader_card(inputs=TOKENS[:2]).tokenization)
+    tensors = stack([SHORT], tokenization(reader_card(inputs=TOKENS[:2])))
     assert [tensor.name for tensor in tensors] == ["input_ids", "attention_mask"]
 
 
 @pytest.mark.parametrize(("datatype", "dtype"), [("INT64", np.int64), ("INT32", np.int32)])
 def test_tokens_have_the_datatype_that_the_model_declares(datatype: str, dtype: type) -> None:
     inputs = tuple(TensorSpec(spec.name, datatype, (-1,)) for spec in TOKENS)
-    tensors = stack([SHORT], reader_card(inputs=inputs).tokenization)
+    tensors = stack([SHORT], tokenization(reader_card(inputs=inputs)))
     assert [tensor.data.dtype for tensor in tensors] == [dtype] * 3
 
 

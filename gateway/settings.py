@@ -68,7 +68,10 @@ class Settings(BaseSettings):
         description="TOML file with tiers and token issuers; see docs/access.md. Without it: the built-in tiers.",
     )
     keys_grace: float = Field(
-        3600.0, ge=0, description="Seconds that the last good set of keys serves while Redis is away."
+        3600.0,
+        ge=0,
+        description="Seconds that the last good set of keys serves while Redis is away; that it is, a worker "
+        "notices within four.",
     )
     replicas: int = Field(
         1,

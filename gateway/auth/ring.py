@@ -1,7 +1,7 @@
 """Every worker's copy of the API keys: looked up in memory, kept true by the store's hints and by a poll.
 
-Where the store cannot be read, the last good copy holds for `grace` seconds; afterwards no key is accepted, because
-one that was revoked meanwhile could not be told from the others.
+Where the store cannot be read, the last good copy holds for `grace` seconds, and in any case until a poll has failed or
+is overdue; afterwards no key is accepted, because one that was revoked meanwhile could not be told from the others.
 
 A store that lost keys (emptied, restarted without its data, put back to an older state) does not take them from the
 workers. They keep what they had and write back what is missing. The merge has one rule (`ApiKey.outranks`), so it ends
@@ -152,7 +152,7 @@ class KeyRing:
 
     def _usable(self) -> bool:
         age = self._freshness.age
-        return age is not None and age <= self._grace
+        return age is not None and (age <= self._grace or self._freshness.fresh)
 
     def _note_failure(self, reason: str) -> None:
         if self._freshness.doubt(reason):

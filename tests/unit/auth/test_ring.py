@@ -1,5 +1,6 @@
 """A worker's copy of the keys: what it believes while the store changes, is away, or has forgotten."""
 
+import asyncio
 import json
 
 import pytest
@@ -67,6 +68,35 @@ async def test_the_last_good_set_holds_for_the_grace_and_then_no_key_is_accepted
     shelf.away = False
     await ring.refresh()
     assert ring.find(record.id) == record
+
+
+@pytest.mark.parametrize("grace", [0, 0.5])
+async def test_without_a_grace_keys_serve_while_the_store_answers_and_no_longer(grace: float) -> None:
+    _, record = api_key()
+    shelf, clock = Shelf(), Clock()
+    shelf.put(record)
+    ring = ring_of(shelf, clock, grace=grace)
+    await ring.refresh()
+    clock.now += 1  # until the next poll
+    assert ring.find(record.id) == record
+    shelf.away = True
+    await ring_fails(ring)
+    with pytest.raises(Overloaded):
+        ring.find(record.id)
+    shelf.away = False
+    await ring.refresh()
+    clock.now += 4  # of a poll that hangs
+    with pytest.raises(Overloaded):
+        ring.find(record.id)
+
+
+async def ring_fails(ring: KeyRing) -> None:
+    """A poll as `watch` makes it, of a store that is away."""
+    watch = asyncio.create_task(ring.watch())
+    while ring.status().fresh:
+        await asyncio.sleep(0)
+    watch.cancel()
+    await asyncio.wait([watch])
 
 
 async def test_an_emptied_store_takes_no_key_away_and_gets_them_back() -> None:

@@ -131,9 +131,19 @@ def issuers_of(path: Path | None) -> list[Issuer]:
         return []
     file = read_access_file(path)
     try:
-        return [entry.issuer(name, frozenset(file.tiers)) for name, entry in file.issuers.items()]
+        return _apart([entry.issuer(name, frozenset(file.tiers)) for name, entry in file.issuers.items()])
     except ValueError as error:
         raise AccessFileError(f"{path}: {error}") from None
+
+
+def _apart(issuers: list[Issuer]) -> list[Issuer]:
+    """Raises ValueError where the same tokens would be two issuers'."""
+    names: dict[tuple[str, str], str] = {}
+    for issuer in issuers:
+        first = names.setdefault((issuer.url, issuer.audience), issuer.name)
+        if first != issuer.name:
+            raise ValueError(f"issuers.{first} and issuers.{issuer.name}: one url and one audience for both")
+    return issuers
 
 
 def read_access_file(path: Path) -> AccessFile:

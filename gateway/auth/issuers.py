@@ -11,6 +11,7 @@ import httpx
 from gateway.auth.jwks import ALGORITHMS, KeySource, KeysStatus, RemoteKeys, StaticKeys, check_url
 from gateway.auth.record import is_tenant
 from gateway.auth.scopes import INFER, PIN_VERSION, covers, is_model_name, is_scope
+from gateway.auth.sessions import ISSUER
 from gateway.auth.tokens import Claims, Rules, invalid_token
 from gateway.domain import Principal, Priority
 
@@ -59,6 +60,7 @@ class Issuer:
         problems = {
             "name: 1 to 32 of a-z, 0-9 and '-'": not _NAME.fullmatch(self.name),
             "url and audience: both are needed": not self.url or not self.audience,
+            f"url: {ISSUER!r} stands in this gateway's own tokens": self.url == ISSUER,
             f"algorithms: some of {sorted(ALGORITHMS)}": not self.algorithms or self.algorithms - ALGORITHMS,
             "jwks_url, jwks: exactly one of them": (self.jwks_url is None) == (self.jwks is None),
             "tenant: not a tenant's name": self.tenant is not None and not is_tenant(self.tenant),

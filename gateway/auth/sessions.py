@@ -22,6 +22,7 @@ from gateway.errors import Forbidden, ValidationFailed
 MAX_TTL = 900.0  # seconds
 MAX_ORIGINS = 16
 TYPE = "gw-session+jwt"
+ISSUER = "gateway"  # who these tokens say they are by, and for
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +36,15 @@ class SessionToken:
 
 
 class SessionTokens:
-    """Makes these tokens, and is their issuer for the verifier. All workers share `secret`. `clock` is the wall clock.
+    """Makes these tokens, and is their issuer for the verifier. All workers share `secret`; `clock` is the wall's."""
 
-    `issuer` names this gateway in `iss` and `aud`.
-    """
-
-    def __init__(
-        self, *, secret: bytes, ring: KeyRing, clock: Callable[[], float], issuer: str = "gateway"
-    ) -> None:
+    def __init__(self, *, secret: bytes, ring: KeyRing, clock: Callable[[], float]) -> None:
         self._signer = Signer(secret, kind=TYPE, key_id="session")
         self._ring = ring
         self._clock = clock
         self._rules = Rules(
-            issuer=issuer,
-            audience=issuer,
+            issuer=ISSUER,
+            audience=ISSUER,
             algorithms=frozenset({ALGORITHM}),
             types=frozenset({TYPE}),
             lifetime=MAX_TTL,
@@ -84,8 +80,8 @@ class SessionTokens:
         now = self._clock()
         ends = now + ttl if principal.expires_at is None else min(now + ttl, principal.expires_at)
         claims: dict[str, Any] = {
-            "iss": self._rules.issuer,
-            "aud": self._rules.audience,
+            "iss": ISSUER,
+            "aud": ISSUER,
             "sub": principal.id,
             "secret_id": principal.secret_id,
             "jti": secrets.token_hex(8),

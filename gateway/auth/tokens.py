@@ -1,8 +1,8 @@
 """Checks signed tokens (JWT) as RFC 8725 asks for; nothing that a token says about itself is taken on trust.
 
-Its issuer, once looked up, fixes which algorithms, types, audience and lifetime are allowed, and its key is found by
-(issuer, key id, algorithm) among the issuer's own. PyJWT checks the signature and who it is by and for; times are
-checked here, against an injected clock and as numbers only.
+Its issuer, looked up by `iss` and `aud`, fixes which algorithms, types and lifetime are allowed, and its key is found
+by (key id, algorithm) among the issuer's own. PyJWT checks the signature and who it is by and for; times are checked
+here, against an injected clock and as numbers only.
 """
 
 import math
@@ -64,10 +64,10 @@ class Denied(Protocol):
 
 
 class TokenVerifier:
-    """`clock` is the wall clock."""
+    """`clock` is the wall clock. No two issuers have the same name and audience."""
 
     def __init__(self, issuers: Iterable[TokenIssuer], *, clock: Callable[[], float], denied: Denied) -> None:
-        self._issuers = {issuer.rules.issuer: issuer for issuer in issuers}
+        self._issuers = {(issuer.rules.issuer, issuer.rules.audience): issuer for issuer in issuers}
         self._clock = clock
         self._denied = denied
 
@@ -88,10 +88,12 @@ class TokenVerifier:
         return principal
 
     def _issuer(self, unverified: Claims) -> TokenIssuer:
-        name = unverified.get("iss")
-        issuer = self._issuers.get(name) if isinstance(name, str) else None
+        name, audience = unverified.get("iss"), unverified.get("aud")
+        issuer = None
+        if isinstance(name, str) and isinstance(audience, str):
+            issuer = self._issuers.get((name, audience))
         if issuer is None:
-            raise invalid_token("unknown issuer")
+            raise invalid_token("unknown issuer, or not for its audience")
         return issuer
 
 

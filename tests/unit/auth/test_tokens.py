@@ -283,6 +283,19 @@ async def test_one_issuers_key_does_not_sign_for_another() -> None:
         await verifier.verify(signed(claims(iss="https://other.example"), header()), None)
 
 
+async def test_one_login_with_two_audiences_is_two_issuers() -> None:
+    web, batch = issuer(name="web", audience="web"), issuer(name="batch", audience="batch")
+    verifier = TokenVerifier(
+        [ExternalIssuer(each, StaticKeys(key_set(), each.algorithms)) for each in (web, batch)],
+        clock=Clock(),
+        denied=Denials(),
+    )
+    for audience in ("web", "batch"):
+        assert (await verifier.verify(signed(claims(aud=audience)), None)).id == f"{audience}:user-1"
+    with pytest.raises(InvalidToken):
+        await verifier.verify(signed(claims(aud="other")), None)
+
+
 @pytest.mark.parametrize("name", ["gone", "example:user-1"], ids=["by its own id", "by its caller's id"])
 async def test_a_token_that_was_ended_is_refused(name: str) -> None:
     denied = Denials(frozenset({name}))
@@ -358,6 +371,7 @@ async def test_a_fixed_tenant_is_not_the_tokens_to_choose() -> None:
         ({"jwks_url": "http://id.example/jwks"}, "https"),
         ({"audience": ""}, "both are needed"),
         ({"url": ""}, "both are needed"),
+        ({"url": "gateway"}, "this gateway's own"),
         ({"name": "Not A Name"}, "name"),
         ({"tenant": "a b"}, "tenant"),
         ({"grants": frozenset({"everything"})}, "grants"),

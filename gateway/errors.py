@@ -25,7 +25,7 @@ GatewayError
 │   ├── Forbidden                   a scope is missing
 │   ├── RateLimited                 the caller's own quota
 │   ├── KeyNotFound
-│   ├── KeyConflict                 a revoked key cannot be changed
+│   ├── KeyConflict                 a key that is revoked, or cannot be read, cannot be changed
 │   ├── RouteConflict               the route cannot change like this now
 │   ├── PreflightFailed             the canary is not fit for traffic; carries the reasons
 │   ├── PreconditionRequired        a change without the generation that it changes

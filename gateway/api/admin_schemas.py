@@ -98,6 +98,9 @@ class NewKey(KeyInfo):
 
 class KeyList(_Admin):
     keys: list[KeyInfo]
+    unreadable: list[str] = Field(
+        description="Ids of keys that Redis holds and that cannot be read: they can only be revoked."
+    )
 
 
 class TokenRequest(_Admin):

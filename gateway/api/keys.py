@@ -13,9 +13,9 @@ from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import failures
 from gateway.api.operations import AdminOperation
 from gateway.api.parsing import read_json
-from gateway.auth import Grant, KeyRing
+from gateway.auth import ApiKey, Grant, KeyRing
 from gateway.auth.scopes import ADMIN_KEYS, is_administration, require_giving
-from gateway.auth.store import IssuedKey, KeyIsRevoked, KeyStore, KeyStoreAway, UnknownKey
+from gateway.auth.store import IssuedKey, KeyIsRevoked, KeyStore, KeyStoreAway, UnknownKey, UnreadableKey
 from gateway.domain import Tier
 from gateway.errors import KeyConflict, KeyNotFound, Overloaded, ValidationFailed
 from gateway.store import Area, Audit
@@ -58,9 +58,12 @@ def key_routes(
     @get("/", summary="List the keys, revoked ones too", responses=failures())
     async def listed() -> KeyList:
         with _translated():
-            return KeyList(keys=[KeyInfo(**key_fields(record)) for record in await store.records()])
+            found = await store.listing()
+        return KeyList(
+            keys=[KeyInfo(**key_fields(record)) for record in found.records], unreadable=found.unreadable
+        )
 
-    @get("/{key_id:str}", summary="Show a key", responses=failures(404))
+    @get("/{key_id:str}", summary="Show a key", responses=failures(404, 409))
     async def show(key_id: FromPath[str]) -> KeyInfo:
         with _translated():
             return KeyInfo(**key_fields(await store.get(key_id)))
@@ -85,10 +88,10 @@ def key_routes(
     @delete("/{key_id:str}", summary="Revoke a key", responses=failures(404))
     async def revoke(request: HttpRequest, key_id: FromPath[str]) -> None:
         with _translated():
-            grant = (await store.get(key_id)).grant
+            key = await _believed(key_id, store, ring)
             # Else the least of those who administer could shut out all others.
-            if any(map(is_administration, grant.scopes)):
-                _check_giving(request, grant)
+            if key is not None and any(map(is_administration, key.grant.scopes)):
+                _check_giving(request, key.grant)
             await store.revoke(key_id)
             await noted(request, "revoke", key_id)
             await ring.refresh()
@@ -99,6 +102,14 @@ def key_routes(
         opt={"scope": ADMIN_KEYS},
         tags=["keys"],
     )
+
+
+async def _believed(key_id: str, store: KeyStore, ring: KeyRing) -> ApiKey | None:
+    """The key: where the store's cannot be read, the one that still passes here, if any. Raises UnknownKey."""
+    try:
+        return await store.get(key_id)
+    except UnreadableKey:
+        return ring.find(key_id)
 
 
 def _check_giving(request: HttpRequest, grant: Grant) -> None:
@@ -112,6 +123,9 @@ def _translated() -> Iterator[None]:
         yield
     except UnknownKey:
         raise KeyNotFound("There is no key with this id.") from None
+    except UnreadableKey as error:
+        detail = "What Redis holds for this key cannot be read; it can only be revoked."
+        raise KeyConflict(detail, internal=str(error)) from None
     except KeyIsRevoked:
         raise KeyConflict("The key is revoked; make a new one.") from None
     except KeyStoreAway as error:

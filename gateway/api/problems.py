@@ -67,7 +67,11 @@ KINDS: Mapping[str, Kind] = {
     "model_not_found": Kind(404, "Model not found", "GET /v1/models lists the models that you may use."),
     "version_not_found": Kind(404, "Version not found", "GET /v1/models lists the versions that are loaded."),
     "key_not_found": Kind(404, "Key not found", "GET /admin/v1/keys lists the keys."),
-    "key_conflict": Kind(409, "Key conflict", "A revoked key stays revoked; make a new one."),
+    "key_conflict": Kind(
+        409,
+        "Key conflict",
+        "Make a new key: a revoked one stays so, and one that cannot be read can only be revoked.",
+    ),
     "route_conflict": Kind(409, "Route conflict", "GET the route; detail says what stands in the way."),
     "preflight_failed": Kind(409, "Pre-flight failed", "Mend what reasons names, then try again."),
     "model_in_use": Kind(

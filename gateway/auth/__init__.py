@@ -10,7 +10,15 @@ from gateway.auth.record import ApiKey, Grant
 from gateway.auth.ring import KeyRing, RingStatus
 from gateway.auth.scopes import has_scope, may_use, require_inference, require_scope
 from gateway.auth.sessions import SessionToken, SessionTokens
-from gateway.auth.store import IssuedKey, KeyIsRevoked, KeyStore, KeyStoreAway, KeyStoreError, UnknownKey
+from gateway.auth.store import (
+    IssuedKey,
+    KeyIsRevoked,
+    KeyStore,
+    KeyStoreAway,
+    KeyStoreError,
+    UnknownKey,
+    UnreadableKey,
+)
 from gateway.auth.throttle import FailureThrottle
 from gateway.auth.tiers import TierWatch, keys_without_tier
 from gateway.auth.tokens import TokenVerifier
@@ -43,6 +51,7 @@ __all__ = [
     "TokenVerifier",
     "TrustedIssuers",
     "UnknownKey",
+    "UnreadableKey",
     "has_scope",
     "keys_without_tier",
     "may_use",

@@ -147,6 +147,11 @@ _NO_HASH = secrets.token_hex(32)
 _NOBODY = ApiKey("", Grant("", frozenset(), "", Priority.BATCH), 0, secrets.token_hex(32), revoked_at=0)
 
 
+def tombstone(key_id: str, now: float) -> ApiKey:
+    """What stays of a key that was revoked when nothing but its id could be read: nothing makes it valid again."""
+    return replace(_NOBODY, id=key_id, revoked_at=now)
+
+
 def is_tenant(text: str) -> bool:
     """Whether `text` can name an owner."""
     return _TENANT.fullmatch(text) is not None

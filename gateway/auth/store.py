@@ -5,13 +5,13 @@ poll.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
 from gateway.auth.keys import KeyHasher, generate, new_id
-from gateway.auth.record import ApiKey, BrokenRecord, Grant, from_document, to_document
+from gateway.auth.record import ApiKey, BrokenRecord, Grant, from_document, to_document, tombstone
 from gateway.errors import ValidationFailed
 from gateway.store import Documents, Position, Snapshot, StoreAway, marks_of, script, translated
 
@@ -33,7 +33,11 @@ class KeyStoreAway(KeyStoreError, StoreAway):
 
 
 class UnknownKey(KeyStoreError):
-    """No key has this id, or what the store holds for it is none."""
+    """No key has this id."""
+
+
+class UnreadableKey(KeyStoreError):
+    """What the store holds for this id is no key, or none any more: all that can be done is to revoke it."""
 
 
 class KeyIsRevoked(KeyStoreError):
@@ -46,6 +50,14 @@ class IssuedKey:
 
     record: ApiKey
     secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """`records` are all keys, revoked ones too, oldest first; `unreadable` the ids of the documents that are none."""
+
+    records: list[ApiKey]
+    unreadable: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,32 +100,38 @@ class KeyStore:
                 return IssuedKey(record, secret)
         raise KeyStoreAway("no free id found")
 
-    async def records(self) -> list[ApiKey]:
-        """Every key, revoked ones too, oldest first; documents that are no keys are left out."""
-        records = readable((await self.read()).documents)
-        return sorted(records.values(), key=lambda record: record.created_at)
+    async def listing(self) -> Listing:
+        """Everything that the store holds."""
+        listing = Listing([], [])
+        for key_id, document in sorted((await self.read()).documents.items()):
+            try:
+                listing.records.append(from_document(document))
+            except BrokenRecord:
+                listing.unreadable.append(key_id)
+        listing.records.sort(key=lambda record: record.created_at)
+        return listing
 
     async def get(self, key_id: str) -> ApiKey:
-        """Raises UnknownKey."""
+        """Raises UnknownKey, UnreadableKey."""
         return _parsed(key_id, await self._document(key_id))
 
     async def rotate(self, key_id: str, *, overlap: float) -> IssuedKey:
         """A new secret under the same id; the old one holds for `overlap` seconds more.
 
-        Raises UnknownKey, KeyIsRevoked, ValidationFailed for an overlap that is negative or over 30 days.
+        Raises UnknownKey, UnreadableKey, KeyIsRevoked; ValidationFailed for an overlap below 0 or over 30 days.
         """
         if not 0 <= overlap <= MAX_OVERLAP:
             raise ValidationFailed.of("/overlap", f"0 to {MAX_OVERLAP:.0f} seconds.")
         secret = generate(self._environment, key_id)
         digest = self._hasher.digest(secret)
         record = await self._update(
-            key_id, lambda old: _unrevoked(old).rotated(digest, self._clock(), overlap)
+            key_id, lambda old: _unrevoked(_parsed(key_id, old)).rotated(digest, self._clock(), overlap)
         )
         return IssuedKey(record, secret)
 
     async def revoke(self, key_id: str) -> ApiKey:
-        """Ends the key at once; revoking it again changes nothing. Raises UnknownKey."""
-        return await self._update(key_id, lambda old: old.revoked(self._clock()))
+        """Ends the key at once, also one that cannot be read; revoking it again changes nothing. Raises UnknownKey."""
+        return await self._update(key_id, lambda old: _revoked(key_id, old, self._clock()))
 
     async def position(self) -> Position:
         """Cheap: what `ring` polls."""
@@ -148,10 +166,10 @@ class KeyStore:
         written = await self.write([change], until=now + _IN_TIME)
         return bool(written) or await self._documents.get(change.id) == change.document
 
-    async def _update(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
+    async def _update(self, key_id: str, change: Callable[[str], ApiKey]) -> ApiKey:
         for _ in range(_ATTEMPTS):
             before = await self._document(key_id)
-            record = change(_parsed(key_id, before))
+            record = change(before)
             document = to_document(record)
             if await self._made(Change(key_id, before, document)):
                 return record
@@ -164,22 +182,18 @@ class KeyStore:
         return found
 
 
-def readable(documents: Mapping[str, str]) -> dict[str, ApiKey]:
-    """The keys among the documents."""
-    records = {}
-    for key_id, document in documents.items():
-        try:
-            records[key_id] = from_document(document)
-        except BrokenRecord:
-            continue
-    return records
-
-
 def _parsed(key_id: str, document: str) -> ApiKey:
     try:
         return from_document(document)
     except BrokenRecord as error:
-        raise UnknownKey(f"{key_id}: {error}") from None
+        raise UnreadableKey(f"{key_id}: {error}") from None
+
+
+def _revoked(key_id: str, document: str, now: float) -> ApiKey:
+    try:
+        return from_document(document).revoked(now)
+    except BrokenRecord:
+        return tombstone(key_id, now)
 
 
 def _unrevoked(record: ApiKey) -> ApiKey:

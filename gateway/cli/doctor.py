@@ -92,7 +92,7 @@ async def _examine(settings: Settings, operator_url: str, *, probes: bool) -> Re
 async def _keys_without_tier(store: KeyStore, tiers: Collection[str]) -> Mapping[str, int]:
     """None where Redis cannot be used, which is a finding of its own."""
     try:
-        return keys_without_tier(await store.records(), tiers, time.time())
+        return keys_without_tier((await store.listing()).records, tiers, time.time())
     except KeyStoreAway:
         return {}
 

@@ -11,7 +11,17 @@ import click
 
 from gateway.access_file import tiers_of
 from gateway.api.admin_schemas import KeyInfo, key_fields, moment
-from gateway.auth import ApiKey, Grant, IssuedKey, KeyHasher, KeyIsRevoked, KeyStore, KeyStoreAway, UnknownKey
+from gateway.auth import (
+    ApiKey,
+    Grant,
+    IssuedKey,
+    KeyHasher,
+    KeyIsRevoked,
+    KeyStore,
+    KeyStoreAway,
+    UnknownKey,
+    UnreadableKey,
+)
 from gateway.cli.check_config import load_settings
 from gateway.cli.output import as_json as json_option
 from gateway.cli.output import print_json, print_table
@@ -74,11 +84,13 @@ def create(
 @json_option
 def list_(as_json: bool) -> None:
     """Show every key, without its secret."""
-    records = _with_store(lambda store, _: store.records())
+    found = _with_store(lambda store, _: store.listing())
     if as_json:
-        print_json({"keys": [{"state": _state(record), **_fields(record)} for record in records]})
+        shown = [{"state": _state(record), **_fields(record)} for record in found.records]
+        print_json({"keys": shown, "unreadable": found.unreadable})
     else:
-        print_table(_COLUMNS, map(_row, records))
+        unreadable = [[key_id, "unreadable"] for key_id in found.unreadable]
+        print_table(_COLUMNS, [*map(_row, found.records), *unreadable])
 
 
 @keys.command()
@@ -132,6 +144,10 @@ def _with_store(work: Callable[[KeyStore, Audit], Awaitable[_T]]) -> _T:
         raise click.ClickException(f"the store at GATEWAY_REDIS_URL {error.state}: {error}") from None
     except UnknownKey as error:
         raise click.ClickException(f"there is no key {error}") from None
+    except UnreadableKey as error:
+        raise click.ClickException(
+            f"it can only be revoked: Redis holds what is no key for {error}"
+        ) from None
     except KeyIsRevoked as error:
         raise click.ClickException(f"{error} is revoked; make a new key") from None
     except ValidationFailed as error:

@@ -7,11 +7,14 @@ import time
 import grpc
 import httpx
 import pytest
+import redis as blocking
 from stack import Addresses, create_key
 from support.fake_triton import CLASSIFIER, FakeTriton, config, failing, serving
 from support.hostile import assert_problem
 from support.pictures import encoded, photo
 from support.serving import Serve, until_ready
+
+from gateway.auth.store import KEYS
 
 PNG = encoded(photo(20, 10))
 RAW = {"content-type": "image/png"}
@@ -130,6 +133,30 @@ async def test_a_key_is_made_listed_rotated_and_revoked(gateway: httpx.AsyncClie
     assert await until(gateway, first, 401) < 2.0
     again = await gateway.post(f"/admin/v1/keys/{key_id}/rotate", json={}, headers=admin)
     assert (again.status_code, again.json()["code"]) == (409, "key_conflict")
+
+
+async def test_a_key_that_cannot_be_read_any_more_is_told_and_can_be_revoked(
+    gateway: httpx.AsyncClient, redis: Addresses, admin_key: str
+) -> None:
+    key_id, key = await new_key(gateway, admin_key)
+    admin = {"x-api-key": admin_key}
+    spoil(redis, key_id)
+    for method, path in (("GET", f"/admin/v1/keys/{key_id}"), ("POST", f"/admin/v1/keys/{key_id}/rotate")):
+        answer = await gateway.request(method, path, headers=admin)
+        assert_problem(answer, 409, "key_conflict")
+        assert "only be revoked" in answer.json()["detail"]
+    assert (await gateway.get("/admin/v1/keys", headers=admin)).json()["unreadable"] == [key_id]
+    assert (await gateway.delete(f"/admin/v1/keys/{key_id}", headers=admin)).status_code == 204
+    assert await until(gateway, key, 401) < 2.0
+    left = (await gateway.get("/admin/v1/keys", headers=admin)).json()
+    assert left["unreadable"] == []
+    assert key_id in [each["id"] for each in left["keys"] if each["revoked_at"]]
+
+
+def spoil(redis: Addresses, key_id: str) -> None:
+    """Cuts off what Redis holds of a key."""
+    client = blocking.Redis(redis.redis_address, port=redis.redis_port)
+    client.hset(KEYS, key_id, client.hget(KEYS, key_id)[:40])
 
 
 @pytest.mark.parametrize(
@@ -549,6 +576,8 @@ async def test_who_administers_is_not_shut_out_by_who_holds_less(
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert named in answer.json()["detail"]
     assert (await gateway.get(path, headers=strong)).json()["revoked_at"] is None
+    spoil(redis, made["id"])
+    assert (await gateway.delete(path, headers=weak)).status_code == 403
     assert (await gateway.delete(path, headers=strong)).status_code == 204
 
 

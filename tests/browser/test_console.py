@@ -13,11 +13,14 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 from processes import RunningStack, running_stack
+from redis import Redis
 from stack import ROOT, create_key
 from support import rehearsal
 from support.pages import DESKTOP, PHONE, Watched, barriers_in_both_themes, overflow, watched
 from support.rehearsal import Manner
 from traffic import END_USER, calling
+
+from gateway.auth.store import KEYS
 
 MODEL, DETECTOR = "rehearsal", "digits_detector"
 ROUTE = f"/admin/v1/canaries/{MODEL}"
@@ -379,6 +382,20 @@ def test_a_new_key_is_shown_once_and_revoked(stage: RunningStack, page: Page) ->
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
     expect(page.get_by_role("button", name=f"Revoke key {key_id}")).to_have_count(0)
     until_answered(stage, "/v1/models", {"x-api-key": secret}, 401)
+
+
+def test_a_key_that_cannot_be_read_is_shown_and_revoked(stage: RunningStack, page: Page) -> None:
+    key = create_key(stage.at, "damaged", "infer")
+    key_id = key.split("_")[2]
+    until_answered(stage, "/v1/models", {"x-api-key": key}, 200)
+    client = Redis(stage.at.redis_address, port=stage.at.redis_port)
+    client.hset(KEYS, key_id, client.hget(KEYS, key_id)[:40])
+    sign_in(page, stage, "#/keys")
+    expect(page.get_by_role("row", name=key_id)).to_contain_text("unreadable")
+    page.get_by_role("button", name=f"Revoke key {key_id}").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(page.get_by_role("button", name=f"Revoke key {key_id}")).to_have_count(0)
+    until_answered(stage, "/v1/models", {"x-api-key": key}, 401)
 
 
 def test_a_secret_stays_until_its_reader_has_it_and_is_selected_where_it_cannot_be_copied(

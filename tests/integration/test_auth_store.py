@@ -22,6 +22,7 @@ from gateway.auth import (
     KeyStore,
     KeyStoreAway,
     UnknownKey,
+    UnreadableKey,
 )
 from gateway.auth.record import accepts
 from gateway.auth.store import KEYS, Change
@@ -81,7 +82,7 @@ async def test_a_key_is_made_read_listed_rotated_and_revoked(server: Server) -> 
         key_id = issued.record.id
         assert issued.secret.startswith(f"gw_test_{key_id}_")
         assert await store.get(key_id) == issued.record
-        assert await store.records() == [issued.record, other.record]
+        assert (await store.listing()).records == [issued.record, other.record]
         rotated = await store.rotate(key_id, overlap=60)
         assert rotated.record.id == key_id
         assert rotated.secret != issued.secret
@@ -91,7 +92,7 @@ async def test_a_key_is_made_read_listed_rotated_and_revoked(server: Server) -> 
         assert await store.revoke(key_id) == revoked
         with pytest.raises(KeyIsRevoked):
             await store.rotate(key_id, overlap=60)
-        assert [record.revoked_at is None for record in await store.records()] == [False, True]
+        assert [record.revoked_at is None for record in (await store.listing()).records] == [False, True]
 
 
 async def test_what_does_not_exist_cannot_be_changed(server: Server) -> None:
@@ -101,6 +102,25 @@ async def test_what_does_not_exist_cannot_be_changed(server: Server) -> None:
             for change in (store.get(key_id), store.revoke(key_id), store.rotate(key_id, overlap=0)):
                 with pytest.raises((UnknownKey, ValueError)):
                     await change
+
+
+async def test_a_key_that_cannot_be_read_any_more_is_told_and_can_be_revoked(server: Server) -> None:
+    async with store_at(server.at) as store, worker(server.at) as ring:
+        issued, other = await store.create(GRANT), await store.create(GRANT)
+        key_id = issued.record.id
+        await until(lambda: passes(ring, issued))
+        admin = server.admin()
+        admin.hset(KEYS, key_id, admin.hget(KEYS, key_id)[:40])
+        for change in (store.get(key_id), store.rotate(key_id, overlap=0)):
+            with pytest.raises(UnreadableKey, match=key_id):
+                await change
+        listed = await store.listing()
+        assert (listed.records, listed.unreadable) == ([other.record], [key_id])
+        assert passes(ring, issued)
+        revoked = await store.revoke(key_id)
+        assert await store.revoke(key_id) == revoked == await store.get(key_id)
+        assert await until(lambda: not passes(ring, issued)) < PROMISED
+        assert (await store.listing()).unreadable == []
 
 
 async def test_a_wish_that_cannot_be_changes_nothing(server: Server) -> None:
@@ -128,7 +148,7 @@ async def test_the_store_holds_no_secret(server: Server) -> None:
 async def test_writers_at_the_same_moment_lose_nothing(server: Server) -> None:
     async with store_at(server.at) as one, store_at(server.at) as other:
         made = await asyncio.gather(*(store.create(GRANT) for store in (one, other) for _ in range(10)))
-        assert len(await one.records()) == 20
+        assert len((await one.listing()).records) == 20
         assert (await one.position()).version == 20
         key_id = made[0].record.id
         outcomes = await asyncio.gather(
@@ -260,7 +280,7 @@ async def test_what_was_given_up_is_not_done_afterwards(server: Server) -> None:
                 with pytest.raises(KeyStoreAway):
                     await change
         other = await store.create(GRANT)  # what was sent before this, Redis has read
-        assert await store.records() == [issued.record, other.record]
+        assert (await store.listing()).records == [issued.record, other.record]
         assert (await store.position()).version == 2
 
 

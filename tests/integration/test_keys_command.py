@@ -11,6 +11,8 @@ import pytest
 from stack import Addresses, create_key, free_addresses, store_environment
 from support.redis_server import serving
 
+from gateway.auth.store import KEYS
+
 
 @pytest.fixture(scope="module")
 def at() -> Iterator[Addresses]:
@@ -52,10 +54,26 @@ def test_the_list_says_of_each_key_when_it_was_made_and_until_when_it_holds(at: 
 
 
 def test_for_machines_it_is_what_the_administration_says(at: Addresses) -> None:
-    (key,) = json.loads(keys(at, "list", "--json").stdout)["keys"]
+    listed = json.loads(keys(at, "list", "--json").stdout)
+    (key,) = listed["keys"]
+    assert listed["unreadable"] == []
     assert (key["state"], key["tenant"], key["expires_at"]) == ("active", "shop", None)
     assert key["created_at"].startswith("20")
     assert "hash" not in key
+
+
+def test_a_key_that_cannot_be_read_is_listed_and_can_only_be_revoked() -> None:
+    with serving(free_addresses()) as server:
+        key_id = create_key(server.at, "shop", "infer").split("_")[2]
+        admin = server.admin()
+        admin.hset(KEYS, key_id, admin.hget(KEYS, key_id)[:40])
+        assert keys(server.at, "list").stdout.splitlines()[2].split() == [key_id, "unreadable"]
+        assert json.loads(keys(server.at, "list", "--json").stdout) == {"keys": [], "unreadable": [key_id]}
+        refused = keys(server.at, "rotate", key_id)
+        assert refused.returncode == 1
+        assert "it can only be revoked" in refused.stderr
+        assert keys(server.at, "revoke", key_id).stdout == f"{key_id} is revoked\n"
+        assert keys(server.at, "list").stdout.splitlines()[2].split()[:2] == [key_id, "revoked"]
 
 
 @pytest.mark.parametrize("words", [["list"], ["list", "--json"]])

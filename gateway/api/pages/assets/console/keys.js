@@ -27,11 +27,11 @@ export function keys(store, _, me) {
     h("section", { class: "card" },
       h("header", {}, h("label", { class: "check", for: "past" }, past, "Show revoked and expired keys")),
       h("div", { class: "body" }, table)));
-  let found = [];
+  let found = [], unreadable = [];
 
   async function load() {
     try {
-      found = (await read(KEYS)).keys;
+      ({ keys: found, unreadable = [] } = await read(KEYS)); // an older gateway beside this one does not say it
       fill(trouble);
       draw();
     } catch (problem) {
@@ -45,7 +45,7 @@ export function keys(store, _, me) {
     fill(table, h("table", {},
       h("thead", {}, h("tr", {}, ["Key", "Tenant", "Scopes", "Tier", "Made", "Expires", ""].map((text) =>
         h("th", { scope: "col" }, text || h("span", { class: "visually-hidden" }, "Actions"))))),
-      h("tbody", {}, shown.map((key) => row(key, me, load)))));
+      h("tbody", {}, unreadable.map((id) => unreadableRow(id, me, load)), shown.map((key) => row(key, me, load)))));
   }
 
   load();
@@ -67,7 +67,19 @@ function row(key, me, reload) {
         h("p", { class: "small muted" }, `old secret until ${format.moment(key.previous_until)}`)),
     h("td", {}, active && h("div", { class: "buttons tight" },
       h("button", { class: "button quiet", type: "button", "aria-label": `Rotate key ${key.id}`, onclick: () => rotate(key, me, reload) }, "Rotate"),
-      h("button", { class: "button quiet danger", type: "button", "aria-label": `Revoke key ${key.id}`, onclick: () => revoke(key, me, reload) }, "Revoke"))));
+      revokeButton(key, me, reload))));
+}
+
+/** What Redis holds for this key is none any more; workers that knew it still accept it. */
+function unreadableRow(id, me, reload) {
+  return h("tr", {},
+    h("th", { scope: "row" }, h("code", {}, id)),
+    h("td", { colspan: "5" }, h("span", { class: "badge bad" }, "unreadable"), " It may still work, and can only be revoked."),
+    h("td", {}, h("div", { class: "buttons tight" }, revokeButton({ id }, me, reload))));
+}
+
+function revokeButton(key, me, reload) {
+  return h("button", { class: "button quiet danger", type: "button", "aria-label": `Revoke key ${key.id}`, onclick: () => revoke(key, me, reload) }, "Revoke");
 }
 
 function create(me, reload) {
@@ -123,7 +135,7 @@ function revoke(key, me, reload) {
     title: `Revoke key ${key.id}`,
     confirm: "Revoke",
     danger: true,
-    content: [h("p", {}, `The key of ${key.tenant} stops working on all replicas within two seconds. This cannot be undone.`),
+    content: [h("p", {}, `The key${key.tenant ? ` of ${key.tenant}` : ""} stops working on all replicas within two seconds. This cannot be undone.`),
       key.id === me.key && notice("warn", "You are signed in with this key: your session ends too.")],
     act: async () => {
       await change("DELETE", `${KEYS}/${key.id}`);

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from gateway.canary.split import FULL
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+(?:\.\d{1,3})?s)?", re.ASCII)
+_DURATION = re.compile(r"(?:\d{1,12}d)?(?:\d{1,12}h)?(?:\d{1,12}m)?(?:\d{1,12}(?:\.\d{1,3})?s)?", re.ASCII)
 _PART = re.compile(r"([\d.]+)([dhms])", re.ASCII)
 
 

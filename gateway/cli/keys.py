@@ -30,6 +30,7 @@ from gateway.errors import ValidationFailed
 from gateway.store import Area, Audit, StoreAway, connect
 
 _ACTOR = "command line"
+_MAX_DAYS = 365_000  # no key may live as long, and seconds of it are still a number
 _COLUMNS = ("id", "state", "tenant", "tier", "scopes", "models", "made (UTC)", "expires (UTC)")
 
 _T = TypeVar("_T")
@@ -52,7 +53,7 @@ def keys() -> None:
     "--priority-ceiling", type=click.Choice([p.name.lower() for p in Priority]), help="The tier's without it."
 )
 @click.option("--rate", help="LIMIT/PERIOD[:BURST], for instance 50/1:100, in place of the tier's.")
-@click.option("--days", type=click.IntRange(min=1), help="How long it lives; for ever without it.")
+@click.option("--days", type=click.IntRange(1, _MAX_DAYS), help="How long it lives; for ever without it.")
 @click.option("--quiet", is_flag=True, help="Print the key and nothing else.")
 def create(
     tenant: str,

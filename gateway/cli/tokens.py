@@ -1,7 +1,9 @@
 """`gateway tokens`: end a token before its time, straight in the store, whatever the gateways are doing."""
 
 import asyncio
+import math
 import time
+from typing import Any
 
 import click
 
@@ -10,6 +12,16 @@ from gateway.auth.denylist import MAX_SECONDS, OUTLIVES_ALL
 from gateway.cli.check_config import load_settings
 from gateway.errors import ValidationFailed
 from gateway.store import StoreAway, connect
+
+
+class _Seconds(click.FloatRange):
+    """Which alone lets NaN pass: that is below no bound, and above none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = float(super().convert(value, param, ctx))
+        if math.isnan(found):
+            self.fail(f"{value} is not a number", param, ctx)
+        return found
 
 
 @click.group()
@@ -21,7 +33,7 @@ def tokens() -> None:
 @click.argument("token_id")
 @click.option(
     "--seconds",
-    type=click.FloatRange(1, MAX_SECONDS),
+    type=_Seconds(1, MAX_SECONDS),
     default=OUTLIVES_ALL,
     show_default=True,
     help="How long; the default outlives every token and session that exists now.",

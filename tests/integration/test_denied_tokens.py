@@ -94,15 +94,34 @@ async def test_something_else_in_its_place_is_an_outage(client: Redis) -> None:
         await DeniedTokens(client).end("gone", time.time() + 60)
 
 
+async def revoked(redis: Addresses, *words: str) -> tuple[int | None, str, str]:
+    """Exit code, output and errors of `gateway tokens revoke`."""
+    done = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-P", "-m", "gateway", "tokens", "revoke", *words],
+        env={**os.environ, **store_environment(redis)},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    printed, errors = await done.communicate()
+    return done.returncode, printed.decode(), errors.decode()
+
+
 async def test_the_command_line_ends_a_token(redis: Addresses, client: Redis) -> None:
-    command = [sys.executable, "-P", "-m", "gateway", "tokens", "revoke", "corp:https://id.example/7"]
+    name = "corp:https://id.example/7"
     async with worker(client) as copy:
-        done = await asyncio.create_subprocess_exec(
-            *command, env={**os.environ, **store_environment(redis)}, cwd=ROOT, stdout=subprocess.PIPE
-        )
-        printed, _ = await done.communicate()
-        assert printed == b"corp:https://id.example/7 is ended\n"
-        await until_denied("corp:https://id.example/7", copy)
+        assert await revoked(redis, name) == (0, f"{name} is ended\n", "")
+        await until_denied(name, copy)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "soon"])
+async def test_a_time_that_is_none_is_refused_in_a_sentence(
+    redis: Addresses, client: Redis, seconds: str
+) -> None:
+    status, printed, errors = await revoked(redis, "gone", "--seconds", seconds)
+    assert (status, printed) == (2, "")
+    assert f"Invalid value for '--seconds': {seconds}" in errors.replace(repr(seconds), seconds)
+    assert await client.zcard("gw:denied") == 0
 
 
 def test_while_redis_is_away_tokens_pass_on_the_copy_and_the_administration_is_closed(tmp_path: Path) -> None:

@@ -76,6 +76,22 @@ def test_a_key_that_cannot_be_read_is_listed_and_can_only_be_revoked() -> None:
         assert keys(server.at, "list").stdout.splitlines()[2].split()[:2] == [key_id, "revoked"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["create", "--tenant", "shop", "--days", str(10**400)],
+        ["create", "--tenant", "shop", "--rate", "5/nan"],
+        ["rotate", "abcdefgh", "--overlap", "nan"],
+    ],
+    ids=["a life too long to count", "a period that is no number", "an overlap that is none"],
+)
+def test_a_number_that_cannot_be_is_refused_in_a_sentence(at: Addresses, words: list[str]) -> None:
+    refused = keys(at, *words)
+    assert refused.returncode in (1, 2)
+    assert "Error: " in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 @pytest.mark.parametrize("words", [["list"], ["list", "--json"]])
 def test_an_output_that_cannot_be_written_is_told_in_one_line(at: Addresses, words: list[str]) -> None:
     told = keys(at, *words, stdout="/dev/full")

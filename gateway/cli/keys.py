@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -23,13 +22,13 @@ from gateway.auth import (
     UnreadableKey,
 )
 from gateway.cli.check_config import load_settings
+from gateway.cli.noted import note
 from gateway.cli.output import as_json as json_option
 from gateway.cli.output import print_json, print_table
 from gateway.domain import Priority, Quota
 from gateway.errors import ValidationFailed
-from gateway.store import Area, Audit, StoreAway, connect
+from gateway.store import Audit, connect
 
-_ACTOR = "command line"
 _MAX_DAYS = 365_000  # no key may live as long, and seconds of it are still a number
 _COLUMNS = ("id", "state", "tenant", "tier", "scopes", "models", "made (UTC)", "expires (UTC)")
 
@@ -122,8 +121,7 @@ def _changed(action: str, change: Callable[[KeyStore], Awaitable[_Changed]]) -> 
     async def work(store: KeyStore, audit: Audit) -> _Changed:
         made = await change(store)
         record = made.record if isinstance(made, IssuedKey) else made
-        with suppress(StoreAway):  # the change is done, and its secret must be shown
-            await audit.keep(_ACTOR, Area.KEYS, action, record.id)
+        await note(audit, action, record.id)
         return made
 
     return _with_store(work)

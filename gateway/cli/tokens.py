@@ -10,8 +10,9 @@ import click
 from gateway.auth import DeniedTokens
 from gateway.auth.denylist import MAX_SECONDS, OUTLIVES_ALL
 from gateway.cli.check_config import load_settings
+from gateway.cli.noted import note
 from gateway.errors import ValidationFailed
-from gateway.store import StoreAway, connect
+from gateway.store import Audit, StoreAway, connect
 
 
 class _Seconds(click.FloatRange):
@@ -47,6 +48,7 @@ def revoke(token_id: str, seconds: float) -> None:
     async def run() -> None:
         async with connect(settings.redis_url, timeout=2.0) as redis:
             await DeniedTokens(redis).end(token_id, time.time() + seconds)
+            await note(Audit(redis), "end", token_id)
 
     try:
         asyncio.run(run())

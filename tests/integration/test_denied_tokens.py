@@ -18,7 +18,7 @@ from support.guarded import corp_token, guarded
 
 from gateway.auth import DeniedTokens, DenyList
 from gateway.errors import ValidationFailed
-from gateway.store import StoreAway, connect
+from gateway.store import Area, Audit, StoreAway, connect
 
 PROMISED = 2.0  # seconds until an ended token is refused everywhere
 
@@ -107,11 +107,13 @@ async def revoked(redis: Addresses, *words: str) -> tuple[int | None, str, str]:
     return done.returncode, printed.decode(), errors.decode()
 
 
-async def test_the_command_line_ends_a_token(redis: Addresses, client: Redis) -> None:
+async def test_the_command_line_ends_a_token_and_notes_that_it_did(redis: Addresses, client: Redis) -> None:
     name = "corp:https://id.example/7"
     async with worker(client) as copy:
         assert await revoked(redis, name) == (0, f"{name} is ended\n", "")
         await until_denied(name, copy)
+    (note,) = await Audit(client).notes([Area.KEYS], limit=1)
+    assert (note.actor, note.action, note.subject) == ("command line", "end", name)
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "0", "soon"])

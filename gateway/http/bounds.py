@@ -101,7 +101,10 @@ def has_body(headers: Headers) -> bool:
 
 
 def body_length(headers: Headers) -> int:
-    """The bytes of a body without framing, whose length the parser has found well-formed; 0 for every other one."""
+    """The bytes of a body without framing, whose length the parser has found well-formed; 0 for every other one.
+
+    Raises ValueError for a length of thousands of digits, nearly all zeros: the parser only minds what they amount to.
+    """
     return sum(map(int, _values(headers, b"content-length")))
 
 

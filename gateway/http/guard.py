@@ -181,12 +181,12 @@ class Guard(HttpToolsProtocol):
             self.expect_100_continue = False  # by RFC 9110, 10.1.1: it would be taken for the answer
         if self.parser.should_upgrade():
             self._stop_for(self._upgrade_error())
+        self._left = body_length(self.headers)
         self._stop_waiting()
         self._unset_keepalive_if_required()
-        self._stage = _Stage.BODY
-        self._left = body_length(self.headers)
         self._expect_departure()
         super().on_headers_complete()
+        self._stage = _Stage.BODY  # last: what fails before it is told to this request, not to the one before
 
     def _expect_departure(self) -> None:
         expect_departure(cast("dict[str, Any]", self.scope), Departure(self.flow.resume_reading))

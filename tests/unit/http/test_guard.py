@@ -344,6 +344,39 @@ def test_a_refusal_waits_for_its_turn_and_what_follows_is_thrown_away(run: Calla
     run(mixed())
 
 
+@pytest.mark.parametrize("length", ["5" * 30, "0" * 5000 + "5", "-5", "5 5"], ids="{:.6}".format)
+@pytest.mark.parametrize("later", [0, 3], ids=["behind a request", "behind an answer"])
+def test_a_length_that_is_none_is_told_to_the_request_that_has_it(
+    run: Callable[..., Any], length: str, later: int
+) -> None:
+    async def behind_another() -> None:
+        server = Server()
+        server.app.seconds = 1
+        guard, wire = server.connect()
+        guard.data_received(GET)
+        await asyncio.sleep(later)
+        bad = f"POST /two HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\nhello"
+        guard.data_received(bad.encode())
+        await until_closed(wire)
+        assert told(wire) == [(200, b""), (400, b"malformed_http")]
+        assert [scope["path"] for scope in server.app.scopes] == ["/one", "/two"]
+
+    run(behind_another())
+
+
+def test_a_length_of_thousands_of_digits_is_refused_on_a_connection_of_its_own(
+    run: Callable[..., Any],
+) -> None:
+    async def alone() -> None:
+        guard, wire = Server().connect()
+        zeros = b"0" * 5000
+        guard.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + zeros + b"5\r\n\r\nhello")
+        await until_closed(wire)
+        assert told(wire) == [(400, b"malformed_http")]
+
+    run(alone())
+
+
 def test_trailers_are_not_headers(run: Callable[..., Any]) -> None:
     async def trailing() -> None:
         server = Server()

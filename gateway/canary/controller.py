@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from gateway.canary import ledger as ledgers
-from gateway.canary.analysis import Judgement, Verdict, judge
+from gateway.canary.analysis import Judgement, Verdict
 from gateway.canary.counts import KEPT, Reading
 from gateway.canary.ledger import Ledger
 from gateway.canary.lifecycle import Action, RefusedChange, due, perform, rollback
@@ -123,7 +123,7 @@ class Controller:
         route = live.route
         reading = await self._reader.read(route.model, KEPT)
         ledger = ledgers.continued(await self._store.load(route.model), route, reading)
-        judgement = judge(route.guard, ledgers.evidence(ledger, route, reading))
+        judgement = ledgers.judged(ledger, route, reading)
         await self._store.save(route.model, replace(ledger, judgement=judgement))
         await self._act(live, ledger, judgement, steps)
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
-from gateway.canary.analysis import Cause, Counts, Evidence, Judgement, Pair, Verdict, lately, windows
+from gateway.canary.analysis import Cause, Counts, Evidence, Judgement, Pair, Verdict, judge, lately, windows
 from gateway.canary.counts import KEPT, Bucket, Reading, Series, Tally
 from gateway.canary.histogram import EMPTY, Histogram
 from gateway.canary.outcomes import BREAKER
@@ -20,6 +20,10 @@ from gateway.domain import Variant
 
 _BREAKER_SECONDS = 3  # for which one refusal says that a breaker is open
 _NOTHING = Tally()
+_EVERYBODY = (
+    f"{FULL}/"  # how the mark begins of counts that were taken while the stable version answered nobody
+)
+_WHAT_HELPS = "At 100 % the stable version answers nobody: go back below (--steps 50%,100%), or promote."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,9 @@ class Ledger:
     """Sums since the weight, or the step, began.
 
     `rollout` and `mark` say which one that was, `since` is that of its route when it was last looked at. `began` is the
-    first second that counts, `second` the last that was added. `baseline` are the stable version's counts before it;
-    `compared`, `agreed` and `looks`, those that found the canary at work, count from the rollout's beginning.
-    `judgement` is the last one.
+    first second that counts, `second` the last that was added. `baseline` are the stable version's counts before it,
+    of when it last had a share of the callers; `compared`, `agreed` and `looks`, those that found the canary at work,
+    count from the rollout's beginning. `judgement` is the last one.
     """
 
     rollout: str
@@ -60,13 +64,14 @@ def continued(ledger: Ledger | None, route: Route, reading: Reading) -> Ledger:
     if undone:
         ledger = replace(ledger, compared=0, agreed=0)
     if undone or ledger.mark != mark:
+        stragglers = ledger.mark.startswith(_EVERYBODY) or not ledger.stable.requests
         ledger = replace(
             ledger,
             mark=mark,
             began=ledger.second + 1,
             stable=Counts(),
             canary=Counts(),
-            baseline=ledger.stable if ledger.stable.requests else ledger.baseline,
+            baseline=ledger.baseline if stragglers else ledger.stable,
             judgement=None,
         )
     return replace(ledger, since=route.since)
@@ -88,6 +93,15 @@ def evidence(ledger: Ledger, route: Route, reading: Reading) -> Evidence:
         looks=ledger.looks,
         refused=_refused(ledger, route, reading),
     )
+
+
+def judged(ledger: Ledger, route: Route, reading: Reading) -> Judgement:
+    """The guard's word. Where it waits for what cannot come, it says what would help."""
+    judgement = judge(route.guard, evidence(ledger, route, reading))
+    blind = route.weight == FULL and ledger.baseline.requests < route.guard.min_requests
+    if judgement.verdict is Verdict.INSUFFICIENT and blind:
+        return replace(judgement, sentence=f"{judgement.sentence} {_WHAT_HELPS}")
+    return judgement
 
 
 def to_document(ledger: Ledger) -> str:

@@ -1,14 +1,15 @@
 """The evidence of a rollout: what counts for whom and since when, and when an open breaker takes a canary back."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from gateway.canary import lifecycle
-from gateway.canary.analysis import Cause, judge
+from gateway.canary.analysis import Cause, Verdict, judge
 from gateway.canary.counts import KEPT, Bucket, Reading, Series, Tally
 from gateway.canary.histogram import Histogram, bucket
-from gateway.canary.ledger import Ledger, continued, evidence
+from gateway.canary.ledger import Ledger, continued, evidence, judged
 from gateway.canary.outcomes import BREAKER, FALLBACK
 from gateway.canary.route import Route, Step, default_route
 from gateway.canary.wanted import Wanted
@@ -96,10 +97,10 @@ class Watch:
         self.buckets: list[Bucket] = []
         self.ledger: Ledger | None = None
 
-    def spend(self, seconds: int, route: Route, tally: Tally) -> None:
+    def spend(self, seconds: int, route: Route, tally: Tally, stable: Tally = BUSY) -> None:
         for _ in range(seconds):
             self.buckets.append(
-                Bucket(self.now, {STABLE: BUSY, CANARY: tally, SHADOW: Tally(compared=10, agreed=5)})
+                Bucket(self.now, {STABLE: stable, CANARY: tally, SHADOW: Tally(compared=10, agreed=5)})
             )
             self.now += 1
             if route.under_way:
@@ -170,6 +171,56 @@ def test_a_pause_and_a_change_of_settings_keep_the_evidence() -> None:
     watch.spend(1, paused, BUSY)
     watch.spend(1, replace(paused, lease=1e9), BUSY)
     assert watch.counted(paused)[0] == 2100
+
+
+HALVES = (Step(5000, 60, 100), Step(10_000, 60, 100))
+STRAGGLING = Tally(requests=1, latency=Histogram.of({bucket(0.01): 1}).counts)
+
+
+def at_everybody(watch: Watch) -> Route:
+    """Half of the callers for a while, then all."""
+    half = lifecycle.put(default_route("digits", "1"), Wanted("1", "2", steps=HALVES), 1.0, "salt")
+    watch.spend(20, half, BUSY)
+    full = lifecycle.advance(half, 2.0)
+    watch.spend(3, full, BUSY, STRAGGLING)
+    return full
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(lambda route: lifecycle.resume(lifecycle.pause(route, 3.0), 4.0), id="a pause"),
+        pytest.param(lambda route: replace(route, mirror=500), id="another mirror share"),
+        pytest.param(lambda route: lifecycle.undo(lifecycle.promote(route, 3.0), route, 4.0), id="an undo"),
+    ],
+)
+def test_at_everybody_the_canary_is_compared_with_the_step_before_also_after(
+    changed: Callable[[Route], Route],
+) -> None:
+    watch = Watch()
+    full = at_everybody(watch)
+    after = changed(full)
+    watch.spend(20, after, BAD, Tally())
+    assert watch.ledger is not None
+    judgement = judged(watch.ledger, after, watch.reading())
+    assert (judgement.verdict, judgement.cause) == (Verdict.ROLL_BACK, Cause.ERRORS)
+
+
+def test_sums_that_were_lost_at_everybody_do_not_come_back_and_the_guard_says_what_helps() -> None:
+    watch = Watch()
+    full = at_everybody(watch)
+    watch.ledger = None
+    watch.buckets.clear()
+    watch.spend(20, full, BUSY, Tally())
+    assert watch.ledger is not None
+    blind = judged(watch.ledger, full, watch.reading())
+    assert (blind.verdict, blind.cause) == (Verdict.INSUFFICIENT, Cause.LATENCY)
+    assert "--steps 50%,100%" in blind.sentence
+    again = lifecycle.put(full, Wanted("1", "2", steps=(Step(2500, 60, 100), *HALVES)), 3.0, "-")
+    watch.spend(20, again, BUSY)
+    full = lifecycle.advance(lifecycle.advance(again, 4.0), 5.0)
+    watch.spend(20, full, BUSY, Tally())
+    assert judged(watch.ledger, full, watch.reading()).verdict is Verdict.HEALTHY
 
 
 @pytest.mark.parametrize("seconds", [5, 100, 10_000])

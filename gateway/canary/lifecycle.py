@@ -41,13 +41,16 @@ def new_salt() -> str:
 def put(route: Route, wanted: Wanted, now: float, salt: str) -> Route:
     """The route as wanted. `salt` is for a rollout that begins with this; a mere change of weight keeps its own.
 
-    What leaves versions, weight and plan as they are changes settings only, and a plan that runs goes on.
+    What leaves versions, weight and plan as they are changes settings only, and a plan that runs goes on. A weight that
+    is asked for takes over from it, also where it is that of the step.
     """
     _check_thawed(route)
-    _check_lease(wanted, now)
+    _check_lease(wanted.lease, now)
     if not _waits_as_before(route, wanted):
         _check_sighted(wanted.guard, wanted.mirror)
     if _keeps_course(route, wanted):
+        if wanted.lease is not None:
+            _check_under_way(route)
         return replace(route, **_settings(wanted))
     inherited = route.weight if _same_pair(route, wanted) else 0
     weight = inherited if wanted.weight is None else wanted.weight
@@ -144,6 +147,7 @@ def undo(route: Route, before: Route, now: float) -> Route:
     Its evidence begins anew: the ledger knows by `since`.
     """
     _check_thawed(route)
+    _check_lease(before.lease, now)
     if not before.follows_plan:
         return replace(before, since=now)
     reason = f"Undone, back at {percent(before.weight)}."
@@ -205,13 +209,13 @@ def _same_pair(route: Route, wanted: Wanted) -> bool:
 
 
 def _keeps_course(route: Route, wanted: Wanted) -> bool:
-    if not _same_pair(route, wanted):
+    if not _same_pair(route, wanted) or wanted.steps != route.steps:
         return False
-    if wanted.steps != route.steps or wanted.weight not in (None, route.weight):
-        return False
-    begins_plan = bool(wanted.steps) and wanted.weight is None and not route.follows_plan
-    begins_rollout = not route.under_way and (wanted.mirror > 0 or wanted.lease is not None)
-    return not begins_plan and not begins_rollout
+    if route.follows_plan:
+        return wanted.weight is None
+    begins_plan = bool(wanted.steps) and wanted.weight is None
+    begins_mirror = not route.under_way and wanted.mirror > 0
+    return wanted.weight in (None, route.weight) and not begins_plan and not begins_mirror
 
 
 def _salt(route: Route, wanted: Wanted, drawn: str) -> str:
@@ -251,6 +255,7 @@ def _ended(route: Route, phase: Phase, reason: str, now: float) -> Route:
         route,
         weight=0,
         mirror=0,
+        always=(),
         salt="",
         lease=None,
         phase=phase,
@@ -271,8 +276,8 @@ def _check_under_way(route: Route) -> None:
         raise RefusedChange("No rollout is under way.")
 
 
-def _check_lease(wanted: Wanted, now: float) -> None:
-    if wanted.lease is not None and wanted.lease <= now:
+def _check_lease(lease: float | None, now: float) -> None:
+    if lease is not None and lease <= now:
         raise RefusedChange("The lease would be over already.")
 
 

@@ -70,11 +70,11 @@ def read_wanted(text: str | bytes) -> Wanted:
 
 
 def wanted_of(route: Route) -> Wanted:
-    """What asks for the route as it stands."""
+    """What asks for the route as it stands: a plan that is followed leads by itself, so no weight is asked for."""
     return Wanted(
         stable=route.stable,
         canary=route.canary,
-        weight=route.weight,
+        weight=None if route.follows_plan else route.weight,
         sticky=route.sticky,
         mirror=route.mirror,
         guard=route.guard,

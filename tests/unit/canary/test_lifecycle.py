@@ -1,5 +1,6 @@
 """From one state of a route to the next: what passes, what is refused, and what the clock asks for."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -107,6 +108,7 @@ def test_an_end_takes_everybody_off_and_leaves_the_canary_named(change: str, pha
     route = CHANGES[change](plan_route(mirror=1000, lease=NOW + 60, always=("tenant-a",)))
     assert (route.stable, route.canary, route.weight, route.mirror) == ("1", "2", 0, 0)
     assert (route.phase, route.lease, route.step, route.under_way) == (phase, None, -1, False)
+    assert route.always == ()
     assert route.steps == PLAN
     assert route.reason
     assert route.since == LATER
@@ -270,6 +272,33 @@ def test_a_lease_is_renewed_while_the_plan_goes_on() -> None:
     assert renewed == replace(route, lease=NOW + 120)
 
 
+@pytest.mark.parametrize("make", [rolled_back, aborted])
+@pytest.mark.parametrize("wanted", [{"lease": LATER + 60}, {"lease": LATER + 60, "weight": 0}])
+def test_a_lease_alone_begins_no_rollout(make: Callable[[], Route], wanted: dict[str, object]) -> None:
+    with pytest.raises(RefusedChange, match="No rollout is under way"):
+        put(make(), amend(make(), json.dumps(wanted)), LATER, "r2")
+
+
+def test_a_lease_may_come_with_what_begins_a_rollout() -> None:
+    begun = {
+        "weight": put(rolled_back(), Wanted("1", "2", 5, lease=LATER + 60), LATER, "r2"),
+        "plan": put(rolled_back(), Wanted("1", "2", steps=PLAN, lease=LATER + 60), LATER, "r2"),
+        "mirror": put(rolled_back(), Wanted("1", "2", 0, mirror=100, lease=LATER + 60), LATER, "r2"),
+        "another canary": put(rolled_back(), Wanted("1", "3", lease=LATER + 60), LATER, "r2"),
+    }
+    assert {(route.salt, route.lease) for route in begun.values()} == {("r2", LATER + 60)}
+
+
+@pytest.mark.parametrize("make", [plan_route, paused])
+def test_the_weight_of_the_running_step_set_by_hand_ends_the_course_of_the_plan(
+    make: Callable[[], Route],
+) -> None:
+    route = make()
+    after = put(route, amend(route, '{"weight": 100}'), LATER, "r2")
+    assert (after.phase, after.weight, after.steps, after.salt) == (Phase.STEADY, 100, PLAN, "r1")
+    assert put(after, Wanted("1", "2", 100, steps=PLAN), LATER + 1, "r2") == after
+
+
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -300,6 +329,12 @@ def test_an_undone_rollback_brings_its_callers_back_but_its_plan_waits() -> None
     undone = lifecycle.undo(lifecycle.rollback(before, "errors", NOW), before, LATER)
     assert (undone.weight, undone.mirror, undone.salt, undone.phase) == (100, 1000, "r1", Phase.PAUSED)
     assert due(undone, LATER + 9999, served=10**6, healthy=True) is None
+
+
+def test_a_lease_that_is_over_is_not_undone() -> None:
+    leased = by_hand(lease=NOW + 60)
+    with pytest.raises(RefusedChange, match="lease would be over"):
+        lifecycle.undo(lifecycle.expire_lease(leased, LATER), leased, LATER)
 
 
 def test_an_undone_weight_is_the_weight_before() -> None:

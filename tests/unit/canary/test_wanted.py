@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from unit.canary.routes import PLAN, plan_route
+from unit.canary.routes import PLAN, by_hand, plan_route
 
 from gateway.canary.route import Guard, Life, Source, Step, Sticky, default_route
 from gateway.canary.wanted import Wanted, amend, read_wanted, wanted_of
@@ -73,9 +73,8 @@ def test_what_is_no_json_is_refused() -> None:
 
 def test_a_change_keeps_what_it_does_not_name() -> None:
     route = plan_route(always=("tenant-a",))
-    assert amend(route, '{"mirror": 50}') == Wanted(
-        "1", "2", 100, mirror=50, steps=PLAN, always=("tenant-a",)
-    )
+    assert amend(route, '{"mirror": 50}') == Wanted("1", "2", mirror=50, steps=PLAN, always=("tenant-a",))
+    assert amend(by_hand(), '{"mirror": 50}') == Wanted("1", "2", 500, mirror=50)
 
 
 def test_a_change_reaches_into_the_guard_and_null_gives_the_default_back() -> None:
@@ -91,10 +90,17 @@ def test_a_change_reaches_into_the_guard_and_null_gives_the_default_back() -> No
         ({"canary": "3"}, None),
         ({"steps": []}, None),
         ({"canary": "3", "weight": 5}, 5),
-        ({"always": ["key_1"]}, 100),
+        ({"always": ["key_1"]}, 500),
     ],
 )
 def test_another_pair_or_plan_does_not_inherit_the_weight(
+    change: dict[str, object], weight: int | None
+) -> None:
+    assert amend(by_hand(steps=PLAN), json.dumps(change)).weight == weight
+
+
+@pytest.mark.parametrize(("change", "weight"), [({"always": ["key_1"]}, None), ({"weight": 100}, 100)])
+def test_the_weight_of_a_plan_that_is_followed_is_asked_for_only_by_name(
     change: dict[str, object], weight: int | None
 ) -> None:
     assert amend(plan_route(), json.dumps(change)).weight == weight

@@ -176,7 +176,7 @@ def canary_routes(
     async def undo(request: HttpRequest, model: FromPath[str]) -> Response[RouteView]:
         cause = _cause(request, "undo", await desk.reason(request))
         with translated():
-            return desk.answer(await rollouts.undo(model, desk.clock(), cause, expected=_expected(request)))
+            return desk.answer(await rollouts.undo(model, desk.clock, cause, expected=_expected(request)))
 
     return Router(
         "/admin/v1/canaries",

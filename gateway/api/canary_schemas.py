@@ -98,6 +98,9 @@ class RouteView(RouteRequest):
     step_started_at: datetime | None
     reason: str
     since: datetime | None
+    unreadable: str | None = Field(
+        description="Why this release cannot read what stands; then the route is the one that it goes by instead."
+    )
 
 
 class RouteList(_Canary):
@@ -279,6 +282,7 @@ def route_view(live: Live[Route], now: float) -> RouteView:
         "lease": None if route.lease is None else round(max(0.0, route.lease - now), 1),
         "step_started_at": _moment(route.step_started_at),
         "since": _moment(route.since),
+        "unreadable": live.unreadable or None,
     }
     return RouteView.model_validate(fields)
 

@@ -130,18 +130,17 @@ class Controller:
     async def _act(
         self, live: Live[Route], ledger: Ledger, judgement: Judgement, steps: asyncio.TaskGroup
     ) -> None:
-        now = self._clock()
         if judgement.verdict is Verdict.ROLL_BACK:
-            await self._roll_back(live, judgement, now)
+            await self._roll_back(live, judgement)
             return
         healthy = judgement.verdict is Verdict.HEALTHY
-        action = due(live.route, now, served=ledger.canary.requests, healthy=healthy)
+        action = due(live.route, self._clock(), served=ledger.canary.requests, healthy=healthy)
         if action is Action.EXPIRE_LEASE:
-            await self._go_on(live, action, judgement, now)
+            await self._go_on(live, action, judgement)
         elif action is not None and self._may_step(live):
             model = live.route.model
             self._stepping.add(model)
-            step = steps.create_task(self._step(live, action, judgement, now))
+            step = steps.create_task(self._step(live, action, judgement))
             step.add_done_callback(lambda _: self._stepping.discard(model))
 
     def _may_step(self, live: Live[Route]) -> bool:
@@ -150,22 +149,26 @@ class Controller:
         rests = generation == live.generation and asyncio.get_running_loop().time() < at + _REST
         return live.route.model not in self._stepping and not rests
 
-    async def _step(self, live: Live[Route], action: Action, judgement: Judgement, now: float) -> None:
+    async def _step(self, live: Live[Route], action: Action, judgement: Judgement) -> None:
         with self._telling("canary_step_refused", live):
             try:
-                await self._go_on(live, action, judgement, now)
+                await self._go_on(live, action, judgement)
             except GatewayError:
                 self._refused[live.route.model] = live.generation, asyncio.get_running_loop().time()
                 raise
 
-    async def _roll_back(self, live: Live[Route], judgement: Judgement, now: float) -> None:
+    async def _roll_back(self, live: Live[Route], judgement: Judgement) -> None:
+        """By the route and not by its generation: the one that is applied is taken back also where the store has a
+        newer one that cannot be read.
+        """
+
+        def back(route: Route) -> Route:
+            if route != live.route:
+                raise RefusedChange("It is another route now.")
+            return rollback(route, judgement.sentence, self._clock())
+
         cause = Cause(ACTOR, "rollback", judgement.sentence)
-        after = await self._rollouts.change(
-            live.route.model,
-            lambda route: rollback(route, judgement.sentence, now),
-            cause,
-            expected=live.generation,
-        )
+        after = await self._rollouts.change(live.route.model, back, cause)
         self._rolled_back(live.route.model, judgement.cause or "")
         _log.warning(
             "canary_rolled_back",
@@ -176,10 +179,10 @@ class Controller:
             generation=after.generation,
         )
 
-    async def _go_on(self, live: Live[Route], action: Action, judgement: Judgement, now: float) -> None:
+    async def _go_on(self, live: Live[Route], action: Action, judgement: Judgement) -> None:
         after = await self._rollouts.change(
             live.route.model,
-            lambda route: perform(route, action, now),
+            lambda route: perform(route, action, self._clock()),
             Cause(ACTOR, action, "" if action is Action.EXPIRE_LEASE else judgement.sentence),
             expected=live.generation,
         )

@@ -8,8 +8,8 @@ from gateway.canary.lifecycle import undo
 from gateway.canary.preflight import Check
 from gateway.canary.route import BrokenRoute, Route, default_route, from_document, to_document
 from gateway.canary.store import Cause, Event, LostRace, RouteStore, Stored
-from gateway.canary.table import Live, RouteTable
-from gateway.errors import PreflightFailed, RouteConflict
+from gateway.canary.table import LOST, Live, RouteTable
+from gateway.errors import ModelNotFound, PreflightFailed, RouteConflict
 
 Transition = Callable[[Route], Route]
 
@@ -39,8 +39,8 @@ class Rollouts:
     changed: Callable[[str, Cause], None] = lambda *_: None
 
     async def standing(self, model: str) -> Live[Route]:
-        """The route as the store has it now, or the default one."""
-        return self._live(model, await self.store.get(model))
+        """The route as the store has it now, or the default one; the applied one where that is `unreadable`."""
+        return self._live(model, await self._stored(model))
 
     def applied(self, model: str) -> Live[Route]:
         """The route as this worker applies it. Raises ModelNotFound."""
@@ -51,6 +51,7 @@ class Rollouts:
     ) -> Live[Route]:
         """The route after the transition; `expected` is the generation that it is meant for, None for any.
 
+        The transition is made twice, before the pre-flight and after it: what it dates begins when traffic may flow.
         A change that gives a version more traffic is meant for the route that was read first: what somebody else has
         made of it meanwhile, nobody has looked at. Raises LostRace, RefusedChange, PreflightFailed; RouteConflict where
         the route moved under a change that says no generation.
@@ -61,6 +62,7 @@ class Rollouts:
                 raise LostRace(model, before.generation)
             after = transition(before.route)
             await self._check(before.route, after)
+            after = transition(before.route)
             try:
                 return await self._put(model, after, before.generation, cause)
             except LostRace as error:
@@ -70,10 +72,12 @@ class Rollouts:
                     raise _moved(error) from None
         raise AssertionError("the last attempt answers or raises")
 
-    async def undo(self, model: str, now: float, cause: Cause, *, expected: int | None = None) -> Live[Route]:
+    async def undo(
+        self, model: str, clock: Callable[[], float], cause: Cause, *, expected: int | None = None
+    ) -> Live[Route]:
         """The route as it was before the change that stands now, or that `expected` names; never before a later one.
 
-        Raises as `change`, and RouteConflict where nobody knows what was before.
+        `clock` is that of the store. Raises as `change`, and RouteConflict where nobody knows what was before.
         """
         standing = await self.standing(model)
         earlier = await self.store.before(model)
@@ -81,20 +85,28 @@ class Rollouts:
             earlier is None or earlier.generation + 1 < standing.generation
         ):  # routes that were written back have none
             raise RouteConflict("There is no change to undo.")
-        before = self._live(model, earlier).route
+        before = self._live(model, earlier)
+        if before.unreadable:
+            raise RouteConflict(f"What was before cannot be read ({before.unreadable}).")
         meant = standing.generation if expected is None else expected
         try:
-            return await self.change(model, lambda route: undo(route, before, now), cause, expected=meant)
+            return await self.change(
+                model, lambda route: undo(route, before.route, clock()), cause, expected=meant
+            )
         except LostRace as error:
             if expected is not None:
                 raise
             raise _moved(error) from None
 
     async def delete(self, model: str, cause: Cause, *, expected: int) -> None:
-        """Back to the default route. Raises LostRace, RouteConflict where the route is frozen."""
-        standing = await self.standing(model)
-        if standing.route.frozen:
-            raise RouteConflict("The route is frozen.")
+        """Back to the default route, also from one that cannot be read.
+
+        Raises LostRace, PreflightFailed, and RouteConflict where the route is frozen.
+        """
+        stored = await self._stored(model)
+        if stored.generation != expected:
+            raise LostRace(model, stored.generation)
+        await self._check_deletion(model, stored)
         await self.store.put(model, None, expected, cause)
         await self.table.refresh()
 
@@ -111,6 +123,25 @@ class Rollouts:
         if after.canary is not None and _has_more(after, before):
             _require(after.canary, await self.preflight.run(after.model, after.stable, after.canary))
 
+    async def _check_deletion(self, model: str, stored: Stored) -> None:
+        """The default route may have another stable version. Of a model that is not served nobody is moved."""
+        try:
+            before = self._live(model, stored).route
+            if before.frozen:
+                raise RouteConflict("The route is frozen.")
+            await self._check(before, default_route(model, self.stable_of(model)))
+        except ModelNotFound:
+            if stored.document is None:
+                raise
+
+    async def _stored(self, model: str) -> Stored:
+        """What the store has now. What it has lost, and this worker knows, it is told first."""
+        stored, known = await self.store.get(model), self.table.stored(model)
+        if stored.generation >= known.generation:
+            return stored
+        await self.store.restore({model: known}, LOST)
+        return await self.store.get(model)
+
     async def _put(self, model: str, route: Route, expected: int, cause: Cause) -> Live[Route]:
         generation = await self.store.put(model, to_document(route), expected, cause)
         self.changed(model, cause)
@@ -123,7 +154,7 @@ class Rollouts:
         try:
             return Live(from_document(stored.document), stored.generation)
         except BrokenRoute as error:
-            raise RouteConflict(f"What the store holds is no route ({error}); delete it.") from None
+            return Live(self.applied(model).route, stored.generation, unreadable=str(error))
 
 
 def _gives_more(before: Route, after: Route) -> bool:

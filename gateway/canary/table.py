@@ -20,6 +20,9 @@ _log = structlog.stdlib.get_logger("gateway.canary")
 
 T = TypeVar("T")
 
+LOST = "the store had lost it"
+"""Why a route was written back, for the log."""
+
 _NOTHING = Stored()
 
 
@@ -37,10 +40,13 @@ class Routes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Live(Generic[T]):
-    """A route as this worker applies it, and the generation that it is."""
+    """A route and the generation that it is. `unreadable` says why what the store has of this generation is no route to
+    this release: then the route is the one that is applied in its place.
+    """
 
     route: T
     generation: int
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,11 @@ class RouteTable(Generic[T]):
         """All of them by model."""
         return self._live
 
+    def stored(self, model: str) -> Stored:
+        """What the store had for the model, route or none, when this worker last could read it."""
+        entry = self._entries.get(model)
+        return entry.stored if entry else _NOTHING
+
     def status(self) -> TableStatus:
         """How true the copy is."""
         fresh = self._freshness
@@ -140,7 +151,7 @@ class RouteTable(Generic[T]):
             _log.error("routes_store_lost", missing=sorted(missing), kept=len(self._live))
         self._lost = True
         self._freshness.doubt("the store lost routes; they are kept and written back")
-        written = await self._store.restore(missing, "the store had lost it")
+        written = await self._store.restore(missing, LOST)
         _log.warning("routes_written_back", routes=written)
         return await self._store.read()
 

@@ -140,7 +140,7 @@ class Examination:
                     f"route {model}",
                     "route-unreadable",
                     f"this release cannot read it: {failure}",
-                    "Finish the deployment of the newer release, or set the route again.",
+                    f"Finish the deployment of the newer release, or set the route again: gateway canary set {model} …",
                 )
             ]
         return list(route_findings(model, route, ready))

@@ -16,6 +16,7 @@ import pytest
 from exposition import Exposition
 from stack import Addresses, create_key
 from support.fake_triton import CLASSIFIER, FakeTriton, Request, Response, answer, config, serving
+from support.newer_release import set_by_a_newer_release
 from support.pictures import encoded, photo
 from support.serving import Serve, served, until_ready
 from support.virtual_time import VirtualLoop
@@ -293,6 +294,17 @@ async def test_another_stable_version_has_to_be_fit_for_everybody(
     assert await variants(gateway, 2) == {("3", "stable"): 2}
 
 
+async def test_a_deleted_route_leaves_a_stable_version_that_is_fit(
+    gateway: httpx.AsyncClient, admin: httpx.AsyncClient, triton: FakeTriton
+) -> None:
+    assert (await put(admin, stable="3", canary=None)).status_code == 200
+    tag = (await admin.get(PATH)).headers["etag"]
+    triton.models["pets"] = (triton.models["pets"][0], ["2", "3"])
+    refused = await admin.delete(PATH, headers={"if-match": tag})
+    assert (refused.status_code, refused.json()["code"]) == (409, "preflight_failed")
+    assert await variants(gateway, 2) == {("3", "stable"): 2}
+
+
 async def test_a_preflight_can_be_run_alone(admin: httpx.AsyncClient) -> None:
     good = (await admin.post(f"{PATH}/check", json={"to": "2"})).json()
     assert good["passed"] is True
@@ -344,6 +356,50 @@ async def test_promote_pause_resume_freeze_rollback_and_undo(
     assert await variants(gateway, 2) == {("1", "stable"): 2}
     stale = await admin.post(f"{PATH}/promote", headers={"if-match": tag})
     assert stale.status_code == 412
+
+
+@pytest.mark.parametrize("mend", ["put", "patch", "delete", "rollback", "undo"])
+async def test_a_route_that_cannot_be_read_shows_what_it_takes_to_mend_it(
+    gateway: httpx.AsyncClient, admin: httpx.AsyncClient, redis: Addresses, mend: str
+) -> None:
+    await put(admin, weight=10_000)
+    tag = await set_by_a_newer_release(redis, "pets", (await admin.get(PATH)).headers["etag"])
+    shown = await admin.get(PATH)
+    assert (shown.headers["etag"], shown.json()["weight"]) == (tag, 10_000)
+    assert shown.json()["unreadable"] == "wrong or missing: colour"
+    listed = (await admin.get("/admin/v1/canaries")).json()["canaries"]
+    assert [(route["model"], route["unreadable"]) for route in listed] == [
+        ("cars", None),
+        ("pets", "wrong or missing: colour"),
+    ]
+    assert await variants(gateway, 2) == {("2", "canary"): 2}
+    headers = {"if-match": tag}
+    mended = {
+        "put": lambda: admin.put(PATH, json={"stable": "1"}, headers=headers),
+        "patch": lambda: admin.patch(PATH, json={"weight": 0}, headers=headers),
+        "delete": lambda: admin.delete(PATH, headers=headers),
+        "rollback": lambda: admin.post(f"{PATH}/rollback"),
+        "undo": lambda: admin.post(f"{PATH}/undo"),
+    }
+    reply = await mended[mend]()
+    assert reply.is_success, reply.text
+    assert (await admin.get(PATH)).json()["unreadable"] is None
+    answered = {("2", "canary"): 2} if mend == "undo" else {("1", "stable"): 2}
+    assert await variants(gateway, 2) == answered
+
+
+async def test_after_a_rollback_a_lease_brings_nobody_back(
+    gateway: httpx.AsyncClient, admin: httpx.AsyncClient
+) -> None:
+    await put(admin, weight=1, always=["tests"], lease=3600)
+    assert await variants(gateway, 2) == {("2", "canary"): 2}
+    await admin.post(f"{PATH}/rollback")
+    tag = (await admin.get(PATH)).headers["etag"]
+    renewed = await admin.patch(PATH, json={"lease": 3600}, headers={"if-match": tag})
+    assert (renewed.status_code, renewed.json()["code"]) == (409, "route_conflict")
+    again = await admin.patch(PATH, json={"weight": 1}, headers={"if-match": tag})
+    assert again.json()["always"] == []
+    assert await variants(gateway, 2) == {("1", "stable"): 2}
 
 
 async def test_every_change_stands_in_the_log(admin: httpx.AsyncClient) -> None:

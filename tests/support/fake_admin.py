@@ -160,7 +160,7 @@ class FakeAdmin:
         fields["lease"] = None if route.lease is None else round(route.lease - time.time(), 1)
         fields["since"] = _iso(route.since)
         fields["step_started_at"] = _iso(route.step_started_at) if route.step_started_at else None
-        return {**fields, "generation": generation}
+        return {**fields, "generation": generation, "under_way": route.under_way, "unreadable": None}
 
     def report(self, model: str) -> Json:
         route, generation = self.standing(model)

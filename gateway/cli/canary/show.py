@@ -7,7 +7,7 @@ import click
 
 from gateway.canary.lifecycle import percent
 from gateway.cli.admin_client import AdminClient, Document, printable, route_path
-from gateway.cli.canary.wording import NOTHING, agreement, changes, decision, moment, said, shown
+from gateway.cli.canary.wording import NOTHING, agreement, changes, decision, moment, said, shown, unreadable
 from gateway.cli.output import as_json, print_json, print_table
 
 _ROUTE_FIELDS = (
@@ -45,6 +45,8 @@ def show(client: AdminClient, model: str, as_json: bool) -> None:
         click.echo(f"  {name:8} {said(name, value)}")
     guard = ", ".join(f"{name} {said(f'guard.{name}', value)}" for name, value in route["guard"].items())
     click.echo(f"  guard    {guard}")
+    if route["unreadable"]:
+        click.echo(printable(unreadable(route)), err=True)
 
 
 @click.command()
@@ -130,7 +132,7 @@ def _row(route: Document) -> tuple[str, ...]:
         phase,
         NOTHING if route["lease"] is None else said("lease", route["lease"]),
         str(route["generation"]),
-        route["reason"],
+        unreadable(route) or route["reason"],
     )
 
 

@@ -36,6 +36,13 @@ def changes(before: Document, after: Document) -> list[tuple[str, str, str]]:
     ]
 
 
+def unreadable(route: Document) -> str:
+    """What is wrong where a route cannot be read, empty where it can."""
+    if not route["unreadable"]:
+        return ""
+    return f"what stands cannot be read ({route['unreadable']}); this is what the gateway goes by"
+
+
 def said(name: str, value: Any) -> str:
     """A field's value as the options take it."""
     if value is None or value in ([], {}):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog.testing
 from structlog.typing import EventDict
@@ -33,7 +33,8 @@ FINE, BAD = Tally(200, 0, latency=FAST), Tally(200, 100, latency=FAST)
 class Stage:
     """Routes, counts and changes of them, without Redis and without a Triton; it holds the lease.
 
-    Changes that give a canary more take `preflight` seconds, and fail where it is `unfit`.
+    Changes that give a canary more take `preflight` seconds, and fail where it is `unfit`. Where it is `unreadable`, a
+    newer release has made a change that cannot be read.
     """
 
     routes: dict[str, Live[Route]] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Stage:
     preflight: float = 0.0
     unfit: bool = False
     away: bool = False
+    unreadable: bool = False
     asked: list[float] = field(default_factory=list)
     running: int = 0
     held: bool = True
@@ -66,13 +68,15 @@ class Stage:
         after = transition(before.route)
         if after.weight > before.route.weight or after.stable != before.route.stable:
             await self._ask()
-        live = Live(after, self._standing(model, expected).generation + 1)
+        live = Live(transition(before.route), self._standing(model, expected).generation + 1)
         self.routes = {**self.routes, model: live}
         return live
 
     def _standing(self, model: str, expected: int | None) -> Live[Route]:
         live = self.routes[model]
-        if live.generation != expected:
+        if self.unreadable:
+            live = replace(live, generation=live.generation + 1, unreadable="wrong or missing: colour")
+        if expected not in (None, live.generation):
             raise LostRace(model, live.generation)
         return live
 
@@ -165,6 +169,17 @@ def test_a_step_is_made_once_however_long_its_preflight_takes() -> None:
     assert len(stage.asked) == 1
 
 
+def test_a_step_begins_after_its_preflight() -> None:
+    stage = Stage(preflight=20)
+
+    async def story() -> None:
+        await asyncio.sleep(28)
+        began = stage.routes["pets"].route.step_started_at
+        assert began == stage.asked[0] + 20
+
+    judged(stage, story, pets=plan("pets"))
+
+
 def test_a_preflight_ends_with_the_one_who_judges() -> None:
     stage = Stage(preflight=20)
 
@@ -206,6 +221,19 @@ def test_a_route_that_somebody_changed_since_is_tried_at_once() -> None:
         stage.routes = {"pets": Live(lifecycle.resume(paused, now()), live.generation + 2)}
         await asyncio.sleep(4)
         assert len(stage.asked) == 2
+
+    judged(stage, story, pets=plan("pets"))
+
+
+def test_under_a_route_that_cannot_be_read_a_bad_canary_is_taken_back_and_no_step_is_made() -> None:
+    stage = Stage(unreadable=True)
+
+    async def story() -> None:
+        await asyncio.sleep(5)
+        assert (stage.asked, stage.routes["pets"].route.weight) == ([], 500)
+        stage.bad.add("pets")
+        await asyncio.sleep(2)
+        assert phases(stage) == {"pets": Phase.ROLLED_BACK}
 
     judged(stage, story, pets=plan("pets"))
 

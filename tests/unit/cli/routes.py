@@ -35,11 +35,13 @@ def route(**fields: Any) -> Json:
         "always": [],
         "lives": {},
         "frozen": False,
+        "under_way": True,
         "phase": "steady",
         "step": -1,
         "step_started_at": None,
         "reason": "Set by hand to 5 %.",
         "since": "2027-01-01T00:00:00+00:00",
+        "unreadable": None,
         **fields,
     }
 

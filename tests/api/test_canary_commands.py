@@ -12,6 +12,7 @@ import httpx
 import pytest
 from stack import ROOT, Addresses, create_key
 from support.fake_triton import CLASSIFIER, FakeTriton, config
+from support.newer_release import set_by_a_newer_release
 from support.pictures import encoded, photo
 from tritonclient.grpc import model_config_pb2
 
@@ -125,6 +126,26 @@ async def test_a_file_is_applied_once(run: Run, admin: httpx.AsyncClient, tmp_pa
     assert (over.code, over.out) == (0, "pets: version 2 was rolled back: labels\n")
     restarted = await run("apply", "-f", str(path), "--yes", "--restart")
     assert "pets: progressing, stable 1, 1 % on 2" in restarted.out
+
+
+async def test_a_route_that_cannot_be_read_is_shown_and_set_again_as_the_runbook_says(
+    run: Run, admin: httpx.AsyncClient, redis: Addresses, tmp_path: Path
+) -> None:
+    begun = await run("set", "pets", "--canary", "2", "--weight", "5%")
+    assert begun.code == 0, begun.errors
+    tag = await set_by_a_newer_release(redis, "pets", (await admin.get(PATH)).headers["etag"])
+    wrong = "cannot be read (wrong or missing: colour)"
+    assert wrong in " ".join((await run("list")).out.split())
+    shown = await run("show", "pets")
+    assert (shown.code, wrong in shown.errors) == (0, True)
+    path = tmp_path / "routes.yaml"
+    path.write_text("routes: {pets: {stable: 1, canary: 2, weight: 5%}}\n")
+    dry = await run("apply", "-f", str(path), "--dry-run")
+    assert (dry.code, wrong in dry.out) == (2, True)
+    mended = await run("set", "pets", "--weight", "5%")
+    assert "unreadable  wrong or missing: colour -> none" in mended.out
+    assert (await admin.get(PATH)).headers["etag"] == f'"{int(tag.strip(chr(34))) + 1}"'
+    assert (await run("apply", "-f", str(path))).out == "pets: no change\n"
 
 
 async def test_the_live_stream_is_followed(admin: httpx.AsyncClient, environment: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ from gateway.canary.lifecycle import percent
 from gateway.canary.route import Phase
 from gateway.canary.wanted import Wanted, read_wanted
 from gateway.cli.admin_client import Answer, Document, printable
+from gateway.cli.canary.wording import unreadable
 
 _WANTED = TypeAdapter(Wanted)
 _FOLLOWS_PLAN = (Phase.PROGRESSING, Phase.PAUSED)
@@ -53,8 +54,9 @@ def compare(model: str, body: Document, standing: Answer, *, restart: bool) -> C
     if over and not restart:
         return Comparison(model, Standing.OVER, body, standing, note=printable(over))
     diff = tuple(_diff(model, route["generation"], shown, wanted))
-    state = Standing.DIFFERS if diff or over else Standing.SAME
-    return Comparison(model, state, body, standing, diff, printable(f"begins again: {over}") if over else "")
+    note = f"begins again: {over}" if over else unreadable(route)
+    state = Standing.DIFFERS if diff or note else Standing.SAME
+    return Comparison(model, state, body, standing, diff, printable(note))
 
 
 def _asked(body: Document) -> dict[str, Any]:
@@ -76,12 +78,23 @@ def _over(wanted: Document, route: Document) -> str:
         return ""
     if route["phase"] == Phase.PROMOTED and route["stable"] == wanted["canary"]:
         return f"version {wanted['canary']} was promoted; let the file say stable: {wanted['canary']}"
-    if (route["stable"], route["canary"]) != (wanted["stable"], wanted["canary"]):
-        return ""
+    same_pair = (route["stable"], route["canary"]) == (wanted["stable"], wanted["canary"])
+    return _ended(wanted, route) if same_pair else ""
+
+
+def _ended(wanted: Document, route: Document) -> str:
+    """The same of one with the versions that stand."""
     if route["phase"] == Phase.ROLLED_BACK:
         return f"version {wanted['canary']} was rolled back: {route['reason']}"
-    plan_ended = wanted["steps"] and "weight" not in wanted and route["phase"] not in _FOLLOWS_PLAN
-    if plan_ended and _plain(route["steps"]) == _plain(wanted["steps"]):
+    plan_leads = wanted["steps"] and "weight" not in wanted
+    if not route["under_way"]:
+        tried = plan_leads or any(wanted.get(name) for name in ("weight", "mirror", "lease", "always"))
+        return f"the rollout has ended: {route['reason']}" if tried else ""
+    if (
+        plan_leads
+        and route["phase"] not in _FOLLOWS_PLAN
+        and _plain(route["steps"]) == _plain(wanted["steps"])
+    ):
         return f"the plan does not run: {route['reason']}"
     return ""
 

@@ -8,7 +8,7 @@ from gateway.canary.lifecycle import undo
 from gateway.canary.preflight import Check
 from gateway.canary.route import BrokenRoute, Route, default_route, from_document, to_document
 from gateway.canary.store import Cause, Event, LostRace, RouteStore, Stored
-from gateway.canary.table import LOST, Live, RouteTable
+from gateway.canary.table import Live, RouteTable
 from gateway.errors import ModelNotFound, PreflightFailed, RouteConflict
 
 Transition = Callable[[Route], Route]
@@ -135,11 +135,11 @@ class Rollouts:
                 raise
 
     async def _stored(self, model: str) -> Stored:
-        """What the store has now. What it has lost, and this worker knows, it is told first."""
-        stored, known = await self.store.get(model), self.table.stored(model)
-        if stored.generation >= known.generation:
+        """What the store has now; what it has lost, and this worker knows, it learns again first."""
+        stored = await self.store.get(model)
+        if stored.generation >= self.table.generation(model):
             return stored
-        await self.store.restore({model: known}, LOST)
+        await self.table.refresh(doubted=True)
         return await self.store.get(model)
 
     async def _put(self, model: str, route: Route, expected: int, cause: Cause) -> Live[Route]:

@@ -20,9 +20,6 @@ _log = structlog.stdlib.get_logger("gateway.canary")
 
 T = TypeVar("T")
 
-LOST = "the store had lost it"
-"""Why a route was written back, for the log."""
-
 _NOTHING = Stored()
 
 
@@ -105,10 +102,10 @@ class RouteTable(Generic[T]):
         """All of them by model."""
         return self._live
 
-    def stored(self, model: str) -> Stored:
-        """What the store had for the model, route or none, when this worker last could read it."""
+    def generation(self, model: str) -> int:
+        """The last one of the model that could be read, also of a route that was deleted; 0 without any."""
         entry = self._entries.get(model)
-        return entry.stored if entry else _NOTHING
+        return entry.stored.generation if entry else 0
 
     def status(self) -> TableStatus:
         """How true the copy is."""
@@ -121,10 +118,11 @@ class RouteTable(Generic[T]):
         """Follows the store for ever; run as a task and cancel it to stop."""
         await follow(self.refresh, self._store.hints, interval=self._interval, failed=self._note_failure)
 
-    async def refresh(self) -> None:
-        """Reads the store once, where it changed. Raises StoreAway."""
+    async def refresh(self, *, doubted: bool = False) -> None:
+        """Reads the store once, where it changed, or is doubted. Raises StoreAway."""
         async with self._turn:
-            if await self._store.position() != self._position or not self._freshness.known:
+            known = self._freshness.known and not doubted
+            if not known or await self._store.position() != self._position:
                 await self._follow(await self._store.read())
             if self._freshness.confirm():
                 _log.info("routes_fresh", routes=len(self._live))
@@ -151,7 +149,7 @@ class RouteTable(Generic[T]):
             _log.error("routes_store_lost", missing=sorted(missing), kept=len(self._live))
         self._lost = True
         self._freshness.doubt("the store lost routes; they are kept and written back")
-        written = await self._store.restore(missing, LOST)
+        written = await self._store.restore(missing, "the store had lost it")
         _log.warning("routes_written_back", routes=written)
         return await self._store.read()
 

@@ -6,8 +6,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import pytest
+import structlog.testing
 from stack import Addresses, free_addresses
 from support.redis_server import Server, serving
 
@@ -15,7 +17,7 @@ from gateway.canary.lifecycle import abort, advance, freeze, promote, put, rollb
 from gateway.canary.preflight import Check
 from gateway.canary.rollouts import Rollouts, Transition
 from gateway.canary.route import BrokenRoute, Phase, Route, Step, from_document
-from gateway.canary.store import Cause, LostRace, RouteStore, Stored
+from gateway.canary.store import ROUTES, Cause, LostRace, RouteStore, Stored
 from gateway.canary.table import Live, RouteTable
 from gateway.canary.wanted import Wanted
 from gateway.errors import ModelNotFound, PreflightFailed, RouteConflict
@@ -232,12 +234,19 @@ async def test_a_route_of_a_model_that_is_not_served_can_be_deleted_also_where_i
 
 
 @pytest.mark.parametrize("change", [failed, canary("2", 5000)], ids=["rollback", "weight"])
+@pytest.mark.parametrize(
+    "forget",
+    [lambda redis: redis.flushall(), lambda redis: redis.hdel(ROUTES, "pets")],
+    ids=["all", "this one, which nothing tells"],
+)
 async def test_a_change_in_the_moment_after_the_store_lost_its_data_is_made_of_the_route_that_holds(
-    office: Office, server: Server, change: Transition
+    office: Office, server: Server, change: Transition, forget: Callable[[Any], object]
 ) -> None:
     before = await office.change(canary("2", 500))
-    server.admin().flushall()
-    after = await office.change(change)
+    forget(server.admin())
+    with structlog.testing.capture_logs() as lines:
+        after = await office.change(change)
+    assert lines[0]["missing"] == ["pets"]
     assert after == Live(change(before.route), before.generation + 1)
     await office.rollouts.table.refresh()
     assert office.rollouts.applied("pets") == after

@@ -37,23 +37,26 @@ def pack(datatype: str, values: Sequence[Any] | Array, shape: Sequence[int]) -> 
 
     `datatype` is a known one; an array has numbers of its kind. Raises ElementError.
     """
-    if isinstance(values, np.ndarray):
-        return _packed(datatype, _flat(values, shape))
-    flat = _flatten(values, shape)
+    try:
+        if isinstance(values, np.ndarray):
+            return _pack_numbers(datatype, _flat(values, shape))
+        return _pack_list(datatype, _flatten(values, shape))
+    except OverflowError:
+        raise _out_of_range(datatype) from None
+
+
+def _pack_list(datatype: str, flat: Sequence[Any]) -> bytes:
     kinds = set(map(type, flat))
     if not kinds <= _KINDS.get(datatype, _NUMBER):
         raise ElementError(f"an element is not of {datatype}")
     if datatype == BYTES:
         return _pack_strings(flat)
     whole = float in kinds and datatype not in _FLOATS
-    return _packed(datatype, _whole(datatype, flat) if whole else flat)
+    return _pack_numbers(datatype, _whole(datatype, flat) if whole else flat)
 
 
-def _packed(datatype: str, flat: Sequence[Any] | Array) -> bytes:
-    try:
-        array = _floats(datatype, flat) if datatype in _FLOATS else _integers(datatype, flat)
-    except OverflowError:
-        raise _out_of_range(datatype) from None
+def _pack_numbers(datatype: str, flat: Sequence[Any] | Array) -> bytes:
+    array = _floats(datatype, flat) if datatype in _FLOATS else _integers(datatype, flat)
     return array.tobytes()
 
 
@@ -142,7 +145,10 @@ def _pack_strings(texts: Sequence[str]) -> bytes:
 
 
 def _whole(datatype: str, flat: Sequence[Any]) -> Array:
-    """Numbers of which some are written with a point or an exponent. Raises ElementError where one is not whole."""
+    """Numbers of which some are written with a point or an exponent.
+
+    Raises ElementError where one is not whole, OverflowError where one is larger than every float.
+    """
     wide = np.array(flat, np.float64)
     if not (np.abs(wide) <= _EXACT).all() or (wide != np.floor(wide)).any():
         raise ElementError(f"an element is not of {datatype}")
@@ -154,7 +160,11 @@ def _integers(datatype: str, flat: Sequence[Any] | Array) -> Array:
     if datatype == "BOOL":
         return np.array(flat, np.bool_)
     dtype = DTYPES[datatype]
-    wide: Array = np.asarray(flat, np.uint64 if datatype == "UINT64" else np.int64)
+    wide: Array = (
+        flat  # as wide as it was read: one that is cast here would wrap around where a list raises
+        if isinstance(flat, np.ndarray)
+        else np.array(flat, np.uint64 if datatype == "UINT64" else np.int64)
+    )
     bounds = np.iinfo(dtype.name)
     if wide.min() < bounds.min or wide.max() > bounds.max:
         raise _out_of_range(datatype)

@@ -121,6 +121,28 @@ def test_an_integer_beyond_its_datatype_is_refused(datatype: str) -> None:
             pack(datatype, [value], [1])
 
 
+@pytest.mark.parametrize("datatype", INTEGERS)
+def test_an_integer_written_with_a_point_is_held_to_the_same_bounds(datatype: str) -> None:
+    bounds = np.iinfo(DTYPES[datatype])
+    beyond = [value for value in (int(bounds.min) - 1, int(bounds.max) + 1) if abs(value) <= 2**53]
+    for value in beyond:
+        for values in ([float(value)], [float(value), 0], [0.0, value]):
+            with pytest.raises(ElementError, match="out of range"):
+                pack(datatype, values, [len(values)])
+    for value in (2.0**53, -(2.0**53), 2.0**63, -(2.0**63), 2.0**64, float(bounds.max)):
+        if not bounds.min <= value <= bounds.max or abs(value) > 2**53:
+            with pytest.raises(ElementError):
+                pack(datatype, [value], [1])
+        else:
+            assert pack(datatype, [value], [1]) == pack(datatype, [int(value)], [1])
+
+
+@pytest.mark.parametrize("datatype", [*INTEGERS, *FLOATS])
+def test_a_whole_number_beyond_every_float_is_refused_beside_a_decimal_too(datatype: str) -> None:
+    with pytest.raises(ElementError, match="out of range"):
+        pack(datatype, [1.0, 10**400], [2])
+
+
 @pytest.mark.parametrize(
     ("datatype", "value"), [("FP16", 1e5), (BF16, 3.4e38), ("FP32", 1e39), ("FP64", 10**400)]
 )

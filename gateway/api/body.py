@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Collection, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 class BodyReader:
     """Holds at most `budget` bytes of bodies at once; one body has at most `limit` bytes and `seconds` to arrive.
 
-    While bodies arrive one tenant holds at most half of it, or one body, so that nobody fills it alone.
+    One tenant holds at most half of it, or one body, so that nobody fills it alone.
     """
 
     def __init__(self, *, limit: int, budget: int, seconds: float) -> None:
@@ -55,14 +55,13 @@ class BodyReader:
         return self.read(request, limit=min(self._limit, MAX_DOCUMENT_BYTES))
 
     @contextmanager
-    def holding(self, size: int) -> Iterator[None]:
-        """Counts bytes that a body has become beside those that were read. Raises Overloaded."""
-        self._check_budget(size)
-        self._held += size
+    def holding(self, tenant: str, size: int) -> Iterator[None]:
+        """Counts bytes beside those that were read, such as fetched images. Raises Overloaded."""
+        self.take(tenant, size)
         try:
             yield
         finally:
-            self._held -= size
+            self.give_back(tenant, size)
 
     async def collect(self, request: HttpRequest, tenant: str, chunks: list[bytes], limit: int) -> None:
         """The body's pieces, which count from when they are there."""
@@ -77,25 +76,22 @@ class BodyReader:
                         raise too_large(limit)
                     if self._held + len(chunk) > self._budget:
                         await _drain(request, limit, more)
-                    self._check_budget(len(chunk))
-                    self._check_share(tenant, len(chunk))
-                    self._held += len(chunk)
-                    self._held_by[tenant] += len(chunk)
+                    self.take(tenant, len(chunk))
                     chunks.append(chunk)
         except TimeoutError:
             raise BodyTimeout("The body did not arrive in time.") from None
 
-    def _check_budget(self, size: int) -> None:
+    def take(self, tenant: str, size: int) -> None:
+        """Room for so many bytes. Raises Overloaded."""
         if self._held + size > self._budget:
             raise Overloaded("Too many bodies are being received.", retry_after=1)
-
-    def _check_share(self, tenant: str, size: int) -> None:
         if self._held_by[tenant] + size > self._share:
             raise Overloaded("Too many of your bodies are being received.", retry_after=1)
+        self._held += size
+        self._held_by[tenant] += size
 
-    def give_back(self, tenant: str, chunks: Sequence[bytes]) -> None:
-        """Pieces of a body that are needed no longer."""
-        size = sum(map(len, chunks))
+    def give_back(self, tenant: str, size: int) -> None:
+        """Room that is needed no longer."""
         self._held -= size
         self._held_by[tenant] -= size
         if not self._held_by[tenant]:
@@ -119,9 +115,15 @@ class Reading:
             with context_of(self._request).timeline.stage(Stage.BODY):
                 await self._reader.collect(self._request, self._tenant, self._chunks, self._limit)
         except BaseException:
-            self._reader.give_back(self._tenant, self._chunks)
+            self._give_back()
             raise
         return self._joined()
+
+    def become(self, whole: bytes) -> None:
+        """What the body was unpacked into takes its place. Raises Overloaded."""
+        self._give_back()
+        self._reader.take(self._tenant, len(whole))
+        self._chunks = [whole]
 
     def _joined(self) -> bytes:
         """The pieces make way for the whole, so a body is held, and counted, once."""
@@ -132,7 +134,11 @@ class Reading:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reader.give_back(self._tenant, self._chunks)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        self._reader.give_back(self._tenant, sum(map(len, self._chunks)))
+        self._chunks = []
 
 
 def _tenant(request: HttpRequest) -> str:

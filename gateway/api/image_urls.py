@@ -44,7 +44,9 @@ class Fetching:
         await self._access.charge_more(context, len(inputs) - 1)
         left = None if within is None else context.started + within - context.timeline.clock()
         with ExitStack() as room:
-            work = self._in_place(inputs, lambda size: room.enter_context(self._bodies.holding(size)))
+            work = self._in_place(
+                inputs, lambda size: room.enter_context(self._bodies.holding(context.caller.tenant, size))
+            )
             try:
                 async with asyncio.timeout(left):
                     with context.timeline.stage(Stage.FETCH):

@@ -223,7 +223,7 @@ class Stream(Generic[_Options, _Result]):
         self._frames += 1
         frame = Frame(self._frames, data)
         try:
-            frame.held.enter_context(self._hall.bodies.holding(len(data)))
+            frame.held.enter_context(self._hall.bodies.holding(self._context.caller.tenant, len(data)))
         except Overloaded:
             self._newest.drop()
             self._hall.requests.dropped(1)

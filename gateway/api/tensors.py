@@ -169,8 +169,9 @@ class TensorIntake:
         async with sent as body:
             # On a thread, however few they are: a thousand times as many may come of them.
             unpacked = await self._pool.run(inflate, body, coding, self._bounds.body)
-            with self._bodies.holding(len(unpacked)):
-                yield unpacked
+            del body  # makes way
+            sent.become(unpacked)
+            yield unpacked
 
     async def _parsed(self, body: bytes, header_length: int | None, card: Card) -> InferRequest:
         """The request, in whichever of its forms."""

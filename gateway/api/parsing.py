@@ -41,8 +41,10 @@ _Model = TypeVar("_Model", bound=BaseModel)
 _MAX_MEMBERS = 10_000
 _MAX_OPTIONS = 1000  # in one query; each class may be one
 _MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
-_MAX_PARTS = 64
-_MAX_PART_HEADER = 16 * 1024
+_MAX_PART_HEADERS = 8
+_MAX_PART_HEADER = (
+    2 * 1024
+)  # bytes of one header of a part; a file's name has at most 255 bytes, or thrice as many escaped
 _REQUESTS: Mapping[type, type[ClassifyRequest | DetectRequest]] = {
     ClassifyOptions: ClassifyRequest,
     DetectOptions: DetectRequest,
@@ -72,11 +74,9 @@ def parse(
     if kind == "application/json":
         return _parse_json(body, query, options, max_inputs)
     asked = read_query(query, options)
-    images: Inputs = (
-        [body] if kind != "multipart/form-data" else list(_parts(body, parameters.get("boundary", "")))
-    )
-    _check_count(len(images), max_inputs)
-    return images, asked
+    if kind != "multipart/form-data":
+        return [body], asked
+    return list(_parts(body, parameters.get("boundary", ""), max_inputs)), asked
 
 
 def _parse_json(
@@ -202,7 +202,7 @@ def _check_count(count: int, limit: int) -> None:
         raise ValidationFailed.of("/inputs", f"At most {limit} inputs in one request.")
 
 
-def _parts(body: bytes, boundary: str) -> list[bytes]:
+def _parts(body: bytes, boundary: str, most: int) -> list[bytes]:
     """The content of every `image` part; file names and the parts' own content types are not believed."""
     if not 0 < len(boundary) <= _MAX_BOUNDARY or not boundary.isascii():
         raise MalformedMultipart("The Content-Type needs a boundary of 1 to 70 characters.")
@@ -210,7 +210,7 @@ def _parts(body: bytes, boundary: str) -> list[bytes]:
     try:
         with PushMultipartParser(
             boundary,
-            max_segment_count=_MAX_PARTS,
+            max_header_count=_MAX_PART_HEADERS,
             max_header_size=_MAX_PART_HEADER,
             header_charset="latin-1",  # reads any file name; none is used
             strict=True,
@@ -221,8 +221,11 @@ def _parts(body: bytes, boundary: str) -> list[bytes]:
                 elif event is not None:
                     _check_part(event.name, event.content_type, event.header("Content-Transfer-Encoding"))
                     images.append(bytearray())
+                    _check_count(len(images), most)  # before those that come behind are looked at
     except ParserLimitReached:
-        raise BodyTooLarge(f"A form has at most {_MAX_PARTS} parts with headers of 16 KiB.") from None
+        raise BodyTooLarge(
+            f"A part of a form has at most {_MAX_PART_HEADERS} headers of {_MAX_PART_HEADER} bytes."
+        ) from None
     except MultipartError:
         if _is_empty_form(body, boundary):
             raise ImageMissing("The form has no part named image.") from None

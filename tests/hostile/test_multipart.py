@@ -94,20 +94,30 @@ def test_a_batch_of_bad_parts_answers_the_first_ones_problem(client: httpx.Clien
     assert_problem(post(client, form(b"", b"GIF89a of some kind")), 422, "image_empty")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(form(*[b"x"] * 17), id="17 parts"),
+        pytest.param(form(*[b"x"] * 1001), id="1,001 parts"),
+        pytest.param(
+            form(*[b"x"] * 17, Part(b"x", b"Content-Type: image/png")), id="17 parts before a broken one"
+        ),
+    ],
+)
 def test_more_parts_than_one_request_may_have_images_fail_validation(
-    client: httpx.Client, digit: bytes
+    client: httpx.Client, body: bytes
 ) -> None:
-    assert_problem(post(client, form(*[digit] * 17)), 422, "validation_failed")
+    assert_problem(post(client, body), 422, "validation_failed")
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(form(*[b"x"] * 1001), id="1,001 parts"),
         pytest.param(
             form(Part(b"x", DISPOSITION + b"\r\nX-Note: " + b"y" * MIB)), id="a part header of 1 MB"
         ),
         pytest.param(form(Part(b"x", DISPOSITION + b"\r\nX-Note: y" * 1000)), id="1,000 headers in a part"),
+        pytest.param(form(Part(b"x", DISPOSITION + b";a=b" * 3900)), id="3,900 parameters of a disposition"),
         pytest.param(form(bytes(11 * MIB)), id="a part of 11 MB"),
         pytest.param(form(bytes(20 * MIB)), id="a part of 20 MB"),
     ],
@@ -127,7 +137,7 @@ def test_a_form_that_is_too_much_is_refused_before_it_costs_memory(
         pytest.param(b"../../etc/passwd", id="a path upwards"),
         pytest.param(rb"C:\windows\win.ini", id="a path of Windows"),
         pytest.param(b"digit\x00.png", id="a NUL"),
-        pytest.param(b"x" * 10_000, id="10 kB"),
+        pytest.param(b"x" * 1_000, id="1 kB"),
         pytest.param("gnp.\u202edigit".encode(), id="text that runs from right to left"),
         pytest.param(b"\xff\xfe", id="bytes that are not UTF-8"),
         pytest.param(b"", id="nothing"),

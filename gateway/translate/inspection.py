@@ -25,6 +25,13 @@ _MAX_PARTS = (
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # restarts and stuffed bytes belong to a scan's data
+# Before the frame no scan has begun: a marker stands where a segment ends, but for a few odd or filling bytes.
+_JPEG_MOST_ODD = 4096
+_JPEG_NEXT_MARKER = re.compile(
+    rb"[^\xff]{0,%d}+\xff{1,%d}+[^\x00\xd0-\xd7\xff]" % (_JPEG_MOST_ODD, _JPEG_MOST_ODD)
+)
+_JPEG_MOST_BEFORE_FRAME = 1000  # segments; of profiles and notes, which fill 64 KiB each, a file has dozens
+_JPEG_STEP = 256 * 1024  # bytes that are searched before others get the interpreter
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {
     0xC4,
     0xC8,
@@ -123,13 +130,19 @@ def stored_size(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    for marker, segment in _jpeg_segments(data):
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", segment, 5)
-            return width, height
-        if marker == _JPEG_SCAN:
+    """From the frame, which is looked for in the event loop: so it stands among the first segments."""
+    at = len(_JPEG_START)
+    for _ in range(_JPEG_MOST_BEFORE_FRAME):
+        found = _JPEG_NEXT_MARKER.match(data, at)
+        if found is None and len(data) - at < _JPEG_MOST_ODD:
+            raise ImageTruncated("The JPEG ends before its frame.")
+        if found is None or data[found.end() - 1] in (_JPEG_SCAN, _JPEG_LAST):
             break
-    raise ImageUndecodable("The JPEG has no frame.")
+        if data[found.end() - 1] in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, found.end() + 3)
+            return width, height
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    raise ImageUndecodable("The JPEG has no frame among its first segments.")
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
@@ -141,21 +154,20 @@ def _png_size(data: bytes) -> tuple[int, int]:
 
 
 def _inspect_jpeg(data: bytes) -> Anatomy:
-    sizes: list[tuple[int, int]] = []
-    exif, scans = b"", 0
+    width, height = _jpeg_size(data)
+    exif, frames, scans = b"", 0, 0
     kept: list[bytes | memoryview] = [_JPEG_START]
     for marker, segment in _jpeg_segments(data):
         if marker in _JPEG_FRAMES:
-            sizes.append(struct.unpack_from(">HH", segment, 5))
+            frames += 1
         elif marker == _JPEG_SCAN:
             scans += 1
         elif marker == _JPEG_EXIF and segment[4:10] == _EXIF_PREFIX:
             exif = exif or bytes(segment[4:])
         if marker not in _JPEG_METADATA:
             kept.append(segment)
-    if len(sizes) != 1:
-        raise ImageUndecodable("The JPEG has no frame, or more than one.")
-    (height, width), *_ = sizes
+    if frames != 1:
+        raise ImageUndecodable("The JPEG has more than one frame.")
     return Anatomy("JPEG", width, height, _orientation(exif), scans, b"".join([*kept, _JPEG_END]))
 
 
@@ -165,7 +177,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
     What follows the end is left out: phones and archivers append to JPEGs.
     """
     view = memoryview(data)
-    found = _JPEG_MARKER.search(data, len(_JPEG_START))
+    found = _jpeg_marker(data, len(_JPEG_START))
     for _ in range(_MAX_PARTS):
         if found is None:
             raise ImageTruncated("The JPEG has no end.")
@@ -173,11 +185,19 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
         if marker == _JPEG_LAST:
             return
         end = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
-        found = _JPEG_MARKER.search(data, end)
+        found = _jpeg_marker(data, end)
         if marker == _JPEG_SCAN and found is not None:
             end = found.start()
         yield marker, view[start:end]
     raise ImageUndecodable("The JPEG has too many segments.")
+
+
+def _jpeg_marker(data: bytes, at: int) -> re.Match[bytes] | None:
+    """The next one from `at` on."""
+    for start in range(at, len(data), _JPEG_STEP):
+        if found := _JPEG_MARKER.search(data, start, start + _JPEG_STEP + 1):
+            return found
+    return None
 
 
 def _inspect_png(data: bytes) -> Anatomy:

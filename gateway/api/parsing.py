@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
-import jiter
 from multipart import MultipartError, ParserLimitReached, PushMultipartParser, parse_options_header
 from pydantic import BaseModel
 
@@ -32,12 +31,14 @@ from gateway.schemas import (
     ImageInput,
     validated,
 )
+from gateway.strict_json import holds_more, load
 
 Inputs = list[Content | ImageUrl | InputError]
 _Options = TypeVar("_Options", ClassifyOptions, DetectOptions)
 _Model = TypeVar("_Model", bound=BaseModel)
 
-# In one JSON document. Commas between base64 are few, and a million small members would cost gigabytes to check.
+# In one JSON document; what can be asked for is flat. Commas between base64 are few, and a million small members would
+# cost gigabytes to check.
 _MAX_MEMBERS = 10_000
 _MAX_OPTIONS = 1000  # in one query; each class may be one
 _MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
@@ -84,8 +85,11 @@ def _parse_json(
 ) -> tuple[Inputs, _Options]:
     if query:
         raise ValidationFailed.of("?", "With a JSON body the options stand in the body, not in the query.")
-    request = validated(_REQUESTS[options], load_json(body), strict=True)
-    _check_count(len(request.inputs), max_inputs)
+    document = load_json(body)
+    inputs = document.get("inputs") if isinstance(document, dict) else None
+    if isinstance(inputs, list):
+        _check_count(len(inputs), max_inputs)  # before each of them is looked at
+    request = validated(_REQUESTS[options], document, strict=True)
     asked = options.model_construct(**{name: getattr(request, name) for name in options.model_fields})
     contents = [_content(item, position) for position, item in enumerate(request.inputs)]
     if len({isinstance(content, str) for content in contents}) > 1:
@@ -117,12 +121,12 @@ def load_json(body: bytes) -> object:
 
     Raises MalformedJson, BodyTooLarge.
     """
-    if body.count(b",") >= _MAX_MEMBERS:
-        raise BodyTooLarge(f"A JSON body has at most {_MAX_MEMBERS} members.")
+    if any(holds_more(body, mark, _MAX_MEMBERS - 1) for mark in (b",", b"[", b"{")):
+        raise BodyTooLarge(f"A JSON body has at most {_MAX_MEMBERS} members, lists and objects of each.")
     try:
-        document = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
+        document = load(body)
     except ValueError as error:
-        raise MalformedJson(f"The body is not valid JSON: {_reason(error)}.") from None
+        raise MalformedJson(f"The body is not valid JSON: {error}.") from None
     if _holds_infinity(document):
         raise MalformedJson("The body is not valid JSON: a number is out of range.")
     return document
@@ -135,16 +139,6 @@ def _holds_infinity(value: object) -> bool:
     if isinstance(value, list):
         return any(_holds_infinity(item) for item in value)
     return isinstance(value, float) and math.isinf(value)
-
-
-def _reason(error: ValueError) -> str:
-    """jiter's sentence without a duplicate key's name, which is the caller's text."""
-    text = str(error)
-    return (
-        f"duplicate key{text[text.rindex(' at line') :]}"
-        if text.startswith("Detected duplicate key")
-        else text
-    )
 
 
 def _content(item: ImageInput, position: int) -> Content | ImageUrl | InputError:

@@ -7,9 +7,9 @@ Python numbers of them, on the way in or out. Those that come as JSON become arr
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
-import jiter
 import orjson
 
+from gateway import strict_json
 from gateway.datatypes import BYTES, SIZES
 from gateway.domain import Buffer, ModelVersion, Parameter, RawTensor, WantedOutput
 from gateway.errors import BodyTooLarge, MalformedJson, ValidationFailed
@@ -18,7 +18,9 @@ from gateway.translate import elements, protocol, typed_json
 from gateway.translate.elements import ElementError
 from gateway.value import value
 
-_MAX_CONTAINERS = 100_000  # lists or objects in one document: small ones take many times their text in memory
+# In the JSON of one request. Each of them becomes an object while no other thread gets on, and small ones take many
+# times their text in memory; a key takes as long as twenty numbers.
+_MAX_VALUES, _MAX_CONTAINERS, _MAX_KEYS = 500_000, 100_000, 50_000
 _MAX_JSON_ELEMENTS = 2_000_000  # of one output
 
 
@@ -112,19 +114,28 @@ def render(request: InferRequest, target: ModelVersion, outputs: Sequence[RawTen
 
 
 def load_json(text: bytes) -> object:
-    """Strict JSON: UTF-8, no duplicate keys, no NaN, bounded depth. Raises MalformedJson, BodyTooLarge."""
-    if text.count(b"[") > _MAX_CONTAINERS or text.count(b"{") > _MAX_CONTAINERS:
-        raise BodyTooLarge(f"A request has at most {_MAX_CONTAINERS} lists in its JSON.")
+    """Strict JSON, and not too much of it. Raises MalformedJson, BodyTooLarge."""
+    _check_count(text)
     try:
-        return jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
+        return strict_json.load(text)
     except ValueError as error:
-        raise MalformedJson(f"The request is not valid JSON: {_reason(error)}.") from None
+        raise MalformedJson(f"The request is not valid JSON: {error}.") from None
 
 
-def _reason(error: ValueError) -> str:
-    """The parser's sentence without a duplicate key's name, which is the caller's text."""
-    text = str(error)
-    return text if not text.startswith("Detected duplicate key") else "duplicate key"
+def _check_count(text: bytes) -> None:
+    """Raises BodyTooLarge. What parts values and begins lists counts in strings too; a key has a colon, and a comma or
+    a brace as well, so that neither texts full of times nor long lists pass for keys.
+    """
+    commas, lists, objects, colons = map(text.count, (b",", b"[", b"{", b":"))
+    if (
+        commas > _MAX_VALUES
+        or max(lists, objects) > _MAX_CONTAINERS
+        or min(colons, commas + objects) > _MAX_KEYS
+    ):
+        raise BodyTooLarge(
+            f"The JSON of a request has at most {_MAX_VALUES} values, {_MAX_CONTAINERS} lists, as many objects and "
+            f"{_MAX_KEYS} keys: send large tensors to infer, as binary data."
+        )
 
 
 def _inputs(inputs: Sequence[protocol.TensorInput], behind: memoryview) -> list[RawTensor]:

@@ -136,6 +136,14 @@ def test_what_is_refused(document: dict[str, Any]) -> None:
         (b'{"id": "\xff"}', MalformedJson),
         (b"[" * 5000, MalformedJson),
         (b"[" * 200_000, BodyTooLarge),
+        (b"{" + b",".join(b'"k%d":1' % key for key in range(60_000)) + b"}", BodyTooLarge),
+        (
+            b'{"inputs":[],"parameters":{' + b",".join(b'"k%d" :1' % key for key in range(60_000)) + b"}}",
+            BodyTooLarge,
+        ),
+        (b'{"inputs":[{}' + b',{"a":1}' * 60_000 + b"]}", BodyTooLarge),
+        (b'{"inputs":[],"parameters":{"a":[' + b"1," * 600_000 + b"1]}}", BodyTooLarge),
+        (b'{"inputs":[{"data":["",' + b"1," * 600_000 + b"1]}]}", BodyTooLarge),
         (b"[]", ValidationFailed),
         (b"7", ValidationFailed),
     ],
@@ -145,8 +153,24 @@ def test_what_is_no_request_at_all(body: bytes, kind: type[GatewayError]) -> Non
         parse(body, None)
 
 
+LARGE: dict[str, tuple[str, list[int], list[Any]]] = {
+    "a million numbers": ("FP32", [1_000_000], [0.5] * 1_000_000),
+    "a picture of 224 by 224 pixels, channels last": ("UINT8", [224, 224, 3], [[[1, 2, 3]] * 224] * 224),
+    "forty thousand addresses": ("BYTES", [40_000], ["https://example.com/a,b"] * 40_000),
+    "forty thousand lines of a log": ("BYTES", [40_000], ["12:30:59 ready"] * 40_000),
+    "a long text of dialogue": ("BYTES", [1], ["she: yes " * 100_000]),
+}
+
+
+@pytest.mark.parametrize(("datatype", "shape", "data"), LARGE.values(), ids=LARGE)
+def test_large_tensors_of_honest_callers_are_read(datatype: str, shape: list[int], data: list[Any]) -> None:
+    one = {"name": "x", "datatype": datatype, "shape": shape, "data": data}
+    (found,) = parse(text({"inputs": [one]}), None).inputs
+    assert found.shape == tuple(shape)
+
+
 def test_a_key_that_stands_twice_is_not_repeated_to_the_caller() -> None:
-    with pytest.raises(MalformedJson, match=r"duplicate key\.$"):
+    with pytest.raises(MalformedJson, match=r"duplicate key at line 1 column \d+\.$"):
         parse(b'{"<script>": 1, "<script>": 2}', None)
 
 

@@ -107,8 +107,19 @@ def check_size(datatype: str, data: Buffer, shape: Sequence[int]) -> None:
             raise ElementError(
                 f"{len(data)} bytes, where {datatype}{list(shape)} has {count * SIZES[datatype]}"
             )
-    elif len(data) < count * _LENGTH.size or sum(1 for _ in strings(data)) != count:
+    elif not _are_strings(data, count):
         raise ElementError(f"the bytes are not {count} strings, each behind its length")
+
+
+def _are_strings(data: Buffer, count: int) -> bool:
+    """Whether these bytes are so many strings and nothing more; of more, none is looked at."""
+    at = 0
+    try:
+        for _ in range(count):
+            at += _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
+    except struct.error:  # there is no length any more
+        return False
+    return at == len(data)
 
 
 def one_string(data: Buffer) -> bytes:

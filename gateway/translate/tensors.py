@@ -4,6 +4,7 @@ Tensors that come as bytes stay the bytes that they are, as views on the body: n
 Python numbers of them, on the way in or out. Those that come as JSON become arrays in one step.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
@@ -18,8 +19,8 @@ from gateway.translate import elements, protocol, typed_json
 from gateway.translate.elements import ElementError
 from gateway.value import value
 
-# In the JSON of one request. Each of them becomes an object while no other thread gets on, and small ones take many
-# times their text in memory; a key takes as long as twenty numbers.
+# In one request. Each value, list, object and key of its JSON becomes an object while no other thread gets on; small
+# lists take many times their text in memory, and a key takes as long as twenty numbers. Strings are values in any form.
 _MAX_VALUES, _MAX_CONTAINERS, _MAX_KEYS = 500_000, 100_000, 50_000
 _MAX_JSON_ELEMENTS = 2_000_000  # of one output
 
@@ -139,7 +140,9 @@ def _check_count(text: bytes) -> None:
 
 
 def _inputs(inputs: Sequence[protocol.TensorInput], behind: memoryview) -> list[RawTensor]:
-    """The inputs, those in binary from the bytes behind the JSON, in order. Raises ValidationFailed."""
+    """The inputs, those in binary from the bytes behind the JSON, in order. Raises ValidationFailed, BodyTooLarge."""
+    if sum(math.prod(item.shape) for item in inputs if item.datatype == BYTES) > _MAX_VALUES:
+        raise BodyTooLarge(f"A request has at most {_MAX_VALUES} strings.")  # they are walked one by one
     tensors, at = [], 0
     for index, item in enumerate(inputs):
         size = item.parameters.binary_data_size or 0

@@ -1,6 +1,7 @@
 """Requests and answers of the Open Inference Protocol: both forms, what is refused, and how often bytes are copied."""
 
 import json
+import time
 import tracemalloc
 from typing import Any
 
@@ -178,6 +179,41 @@ def test_a_key_that_stands_twice_is_not_repeated_to_the_caller() -> None:
 def test_bytes_behind_the_json_are_exactly_those_of_the_inputs(behind: bytes) -> None:
     with pytest.raises(ValidationFailed):
         parse(*binary([2, 3], behind))
+
+
+def strings(*counts: int, empty: int) -> tuple[bytes, int]:
+    """Inputs whose shapes say so many strings, and `empty` ones in the bytes of each."""
+    inputs = [
+        {
+            "name": f"x{i}",
+            "datatype": "BYTES",
+            "shape": [count],
+            "parameters": {"binary_data_size": 4 * empty},
+        }
+        for i, count in enumerate(counts)
+    ]
+    header = text({"inputs": inputs})
+    return header + bytes(4 * empty * len(counts)), len(header)
+
+
+def test_strings_as_bytes_may_be_many() -> None:
+    (found,) = parse(*strings(400_000, empty=400_000)).inputs
+    assert found.shape == (400_000,)
+
+
+def test_millions_of_strings_are_refused_before_one_is_looked_at() -> None:
+    for counts in ((8_000_000,), (300_000, 300_000)):
+        body = strings(*counts, empty=100)
+        with pytest.raises(BodyTooLarge, match="500000 strings"):
+            parse(*body)
+
+
+def test_of_more_strings_than_the_shape_says_none_is_looked_at() -> None:
+    body = strings(1, empty=2_000_000)
+    began = time.process_time()
+    with pytest.raises(ValidationFailed):
+        parse(*body)
+    assert time.process_time() - began < 0.1  # a walk through all of them takes five times as long, or more
 
 
 def test_a_header_longer_than_the_body_is_refused() -> None:

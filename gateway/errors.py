@@ -337,7 +337,11 @@ class ModelUnavailable(UpstreamError):
 
 
 class BackendDied(ModelUnavailable):
-    """The process that runs the model is gone; Triton starts it again only when the model is loaded again."""
+    """The process that runs the model is gone; Triton starts it again only when the model is loaded again. `process` is
+    Triton's name for it; of an ensemble it is that of a step.
+    """
+
+    process = ""
 
 
 class UpstreamFailed(UpstreamError):

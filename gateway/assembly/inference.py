@@ -25,7 +25,6 @@ from gateway.assembly.rollouts import Routing
 from gateway.canary import Mirror, Router
 from gateway.canary.shadow import MirrorPolicy
 from gateway.dataplane import DataPlane, Deadlines, Lane
-from gateway.domain import ModelVersion
 from gateway.fetch import ImageUrls
 from gateway.pool import WorkerPool
 from gateway.priority import PriorityPolicy
@@ -65,10 +64,10 @@ def path(
     far: FarSide,
     routing: Routing,
     *,
-    died: Callable[[ModelVersion, str], None],
+    died: Callable[[str, str], None],
     tracing: Tracer | None,
 ) -> Path:
-    """`died` hears of each call that failed because the model's process is gone, and of the endpoint."""
+    """`died` hears of each model whose process was found to be gone, and of the endpoint."""
     clock = time.monotonic
     upstream = GuardedTriton(
         far.balancer,

@@ -231,6 +231,12 @@ class Catalog:
         """The ensembles of which this model is a step."""
         return sorted(card.name for card in self._snapshot.callable.values() if name in card.served.steps)
 
+    def with_steps(self, name: str) -> list[str]:
+        """The models that an ensemble is made of, each before what it is a step of, and itself; another one alone."""
+        card = self._snapshot.callable.get(name)
+        steps = () if card is None else card.served.steps
+        return [*dict.fromkeys(part for step in steps for part in self.with_steps(step)), name]
+
     def callable(self, name: str, allowed: Callable[[str], bool]) -> Card:
         """The model of this name, with or without a task; raises what `find` does for a name."""
         if not allowed(name):

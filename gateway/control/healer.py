@@ -8,7 +8,6 @@ import structlog
 from redis.asyncio import Redis
 
 from gateway.control.models import ModelControl
-from gateway.domain import ModelVersion
 from gateway.errors import GatewayError
 from gateway.store import Area, Audit, StoreAway, translated
 
@@ -74,9 +73,9 @@ class Healer:
         self._dead: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         self._known: set[tuple[str, str]] = set()
 
-    def died(self, target: ModelVersion, endpoint: str) -> None:
+    def died(self, model: str, endpoint: str) -> None:
         """Takes note; costs nothing more while it is known already."""
-        dead = target.model, endpoint
+        dead = model, endpoint
         if dead not in self._known:
             self._known.add(dead)
             self._dead.put_nowait(dead)

@@ -176,10 +176,15 @@ class ModelControl:
     async def heal(self, name: str, *, only: str | None = None) -> ModelState:
         """Unloads and loads it at once: what starts a process again that died. Its callers get 503 in between.
 
-        Of several Tritons one after the other does so, and the others answer meanwhile; or one `only`.
-
-        Raises ModelNotFound, ModelNotLoaded, ControlDisabled.
+        An ensemble has no process: its steps are healed before it. Raises ModelNotFound, ModelNotLoaded,
+        ControlDisabled.
         """
+        for each in self.catalog.with_steps(name):
+            state = await self._healed(each, only)
+        return state
+
+    async def _healed(self, name: str, only: str | None) -> ModelState:
+        """Of several Tritons one after the other does so, and the others answer meanwhile; or one `only`."""
         async with self._turn:
             await self._at_rest(name)
             outcomes: dict[str, GatewayError | None] = {}

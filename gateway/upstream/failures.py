@@ -33,6 +33,7 @@ from gateway.errors import (
 )
 
 _LONGEST_SAID = 500
+_STUB = re.compile(r"Stub process '([^']*)' is not healthy\.?")
 _PATH = re.compile(r"(?:/[\w.@-]+){2,}/?")
 
 
@@ -78,7 +79,7 @@ _BY_SENTENCE: Mapping[grpc.StatusCode, tuple[tuple[re.Pattern[str], _Meaning], .
         (_says("Request for unknown model: .* is not at ready state"), _NOT_READY),
         (_says("This protocol is restricted.*"), _LOCKED_OUT),
     ),
-    grpc.StatusCode.INTERNAL: ((_says(r"Stub process '[^']*' is not healthy\.?"), _DEAD),),
+    grpc.StatusCode.INTERNAL: ((_says(_STUB.pattern), _DEAD),),
     # Only models that the catalog holds are ever called, so this is a model that has just gone, or a draining server.
     grpc.StatusCode.NOT_FOUND: ((_says("Request for unknown model: .*"), _NOT_READY),),
 }
@@ -144,6 +145,8 @@ def translate(code: grpc.StatusCode, message: str) -> GatewayError:
     error = meaning.error(meaning.detail, retry_after=meaning.retry_after, internal=f"{code.name}: {message}")
     if isinstance(error, UpstreamContractViolation):
         error.said = _first_line(message)
+    elif isinstance(error, BackendDied):
+        error.process = "".join(_STUB.findall(message))
     return error
 
 

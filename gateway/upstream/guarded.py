@@ -1,10 +1,11 @@
 """Calls to one of the Tritons, behind breakers and a budget for second tries: what the data plane calls."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from gateway.domain import Array, InferCall, ModelVersion, RawTensor, Variant, is_ample
+from gateway.domain import Array, InferCall, ModelVersion, RawTensor, ServedModel, Variant, is_ample
 from gateway.errors import BackendDied, UpstreamError
 from gateway.upstream.answers import Answers
 from gateway.upstream.balancer import Admitted, Balancer
@@ -17,8 +18,8 @@ _Send = Callable[[TritonClient, InferCall], Awaitable[_Answer]]
 
 
 class GuardedTriton:
-    """One budget for all replicas. `retried` hears of each second try, `died` of each call that failed because the
-    model's process is gone, with the endpoint of the replica.
+    """One budget for all replicas. `retried` hears of each second try, `died` of each call that failed because a
+    model's process is gone: of which model, and the endpoint of the replica.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class GuardedTriton:
         *,
         clock: Callable[[], float],
         retried: Callable[[ModelVersion], None] = lambda _: None,
-        died: Callable[[ModelVersion, str], None] = lambda *_: None,
+        died: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self._balancer = balancer
         self._budget = budget
@@ -109,7 +110,7 @@ class GuardedTriton:
         mirrored = call.target.variant is Variant.SHADOW
         judgement = judge(error, ample=not mirrored and is_ample(seconds, call.usual))
         if isinstance(error, BackendDied):
-            self._died(call.target, admitted.replica.endpoint)
+            self._died(_dead(error, call.model), admitted.replica.endpoint)
         self._balancer.record(admitted, call.target, error, judgement)
         if not mirrored:
             self._budget.record(judgement.verdict)
@@ -122,3 +123,12 @@ class GuardedTriton:
             remaining=call.deadline.remaining(self._clock()),
             typical=call.typical,
         )
+
+
+def _dead(error: BackendDied, called: ServedModel) -> str:
+    """The model whose process is gone: a step of the ensemble that was called, where the process's name says so.
+
+    Triton numbers the groups of a model's instances, and the instances of a group, unless the group has a name.
+    """
+    named = (step for step in called.steps if re.fullmatch(rf"{re.escape(step)}_\d+_\d+", error.process))
+    return next(named, called.name)

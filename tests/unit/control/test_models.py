@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from support.cards import classifier
 from support.virtual_time import VirtualLoop
 
 from gateway.catalog import Catalog, Inventory
 from gateway.control import ModelControl
-from gateway.domain import RepositoryEntry, WantedConfig
+from gateway.domain import RepositoryEntry, ServedModel, WantedConfig
 from gateway.errors import (
     ConnectionFailed,
     DeadlineExceeded,
@@ -33,26 +34,27 @@ class Triton:
     done: list[str] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     endpoints: Sequence[str] = (HERE,)
+    served: tuple[ServedModel, ...] = ()
 
     async def inventory(self) -> Inventory:
-        return Inventory((), {})
+        return Inventory(self.served, {})
 
     async def repository(self) -> list[RepositoryEntry]:
         state = self.states.pop(0) if self.states else "READY"
         self.done += [state] if state != "READY" else []
-        return [RepositoryEntry("pets", "1", state, "", HERE)]
+        return [RepositoryEntry(name, "1", state, "", HERE) for name in ("pets", "sizes", "cuts")]
 
     async def statistics(self, model: str, version: str) -> Sequence[Mapping[str, Any]]:
         return []
 
     async def unload(self, model: str, *, only: str | None = None) -> Mapping[str, GatewayError | None]:
-        self.done.append("unload")
+        self.done.append("unload" if model == "pets" else f"unload {model}")
         return {HERE: self.said}
 
     async def load(
         self, model: str, config: str | None = None, *, only: str | None = None
     ) -> Mapping[str, GatewayError | None]:
-        self.done.append("load")
+        self.done.append("load" if model == "pets" else f"load {model}")
         return {HERE: None}
 
     async def merged_config(self, model: str, change: Mapping[str, Any]) -> WantedConfig:
@@ -72,6 +74,15 @@ async def test_a_model_that_may_be_unloaded_is_loaded_again(said: GatewayError |
     triton = Triton(said)
     await control(triton).heal("pets")
     assert triton.done == ["unload", "load"]
+
+
+async def test_to_heal_an_ensemble_heals_its_steps_and_theirs() -> None:
+    inner = replace(classifier(name="sizes"), steps=("cuts", "cuts"))
+    triton = Triton(None, served=(inner, replace(classifier(name="pets"), steps=("sizes", "cuts"))))
+    models = control(triton)
+    await models.catalog.refresh()
+    assert (await models.heal("pets")).name == "pets"
+    assert triton.done == ["unload cuts", "load cuts", "unload sizes", "load sizes", "unload", "load"]
 
 
 async def test_what_triton_refused_to_unload_is_left_as_it_is() -> None:

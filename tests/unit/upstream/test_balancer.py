@@ -64,9 +64,10 @@ class Scene:
     replicas: Replicas
     balancer: Balancer
     upstream: GuardedTriton
+    dead: list[str]
 
-    async def call(self, target: ModelVersion = STABLE) -> None:
-        await self.upstream.infer(a_call(target, MODEL, seconds=5))
+    async def call(self, target: ModelVersion = STABLE, model: ServedModel = MODEL) -> None:
+        await self.upstream.infer(a_call(target, model, seconds=5))
 
     def stream(self, target: ModelVersion, seconds: float) -> Answers:
         return self.upstream.stream(a_call(target, replace(MODEL, decoupled=True), seconds))
@@ -93,8 +94,14 @@ async def scene(*fakes: FakeTriton) -> AsyncIterator[Scene]:
         balancer = Balancer(
             replicas, Breakers(clock=time.monotonic, uniform=random.uniform), draw=random.Random(1).random
         )
-        upstream = GuardedTriton(balancer, RetryBudget(uniform=lambda low, _: low), clock=time.monotonic)
-        yield Scene(fakes, urls, replicas, balancer, upstream)
+        dead: list[str] = []
+        upstream = GuardedTriton(
+            balancer,
+            RetryBudget(uniform=lambda low, _: low),
+            clock=time.monotonic,
+            died=lambda model, _: dead.append(model),
+        )
+        yield Scene(fakes, urls, replicas, balancer, upstream, dead)
 
 
 @pytest.mark.parametrize(("variant", "turned_away"), [(Variant.CANARY, True), (Variant.SHADOW, False)])
@@ -319,6 +326,26 @@ async def test_a_process_that_died_is_left_alone_however_often_its_triton_says_t
         await here.replicas.inventory()
         with pytest.raises(OutOfService):
             await here.call()
+
+
+@pytest.mark.parametrize(
+    ("process", "dead"),
+    [
+        ("pets_0_0", "pets"),
+        ("cut_0_1", "cut"),
+        ("cut_0_0_1", "cut_0"),
+        ("a group of its own_0", "pets"),
+        ("elsewhere_0_0", "pets"),
+    ],
+    ids=["its own", "a step's", "of the step with the longer name", "of nobody knows which", "no step's"],
+)
+async def test_the_model_is_told_of_whose_process_died(process: str, dead: str) -> None:
+    fake = triton()
+    fake.infer = failing(Code.INTERNAL, f"in ensemble 'pets', Stub process '{process}' is not healthy.")
+    async with scene(fake) as here:
+        with pytest.raises(GatewayError):
+            await here.call(model=replace(MODEL, steps=("cut", "cut_0")))
+        assert here.dead == [dead]
 
 
 class Names:

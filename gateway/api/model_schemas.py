@@ -21,7 +21,8 @@ class UnloadRequest(_Control):
 class LoadRequest(_Control):
     config: dict[str, Any] | None = Field(
         default=None,
-        description="Merged into the model's configuration (RFC 7396) until the model is unloaded.",
+        description="Merged into the model's configuration (RFC 7396) until the model is unloaded. How it is "
+        "scheduled, and gateway.* parameters; nothing that names a file, a program or another model.",
         examples=[{"dynamic_batching": {"max_queue_delay_microseconds": 2000}}],
     )
     force: bool = Field(

@@ -9,6 +9,7 @@ from gateway.canary import Route
 from gateway.canary.table import Live
 from gateway.catalog import Card, CardError, Catalog, ModelCard, card_of
 from gateway.catalog.policy import kept
+from gateway.control.changes import refused
 from gateway.control.needs import reasons_against, reasons_to_keep, shortcomings, stable_version
 from gateway.domain import RepositoryEntry, WantedConfig
 from gateway.errors import (
@@ -200,6 +201,10 @@ class ModelControl:
     async def _config(self, state: ModelState, change: Mapping[str, Any], *, force: bool) -> str:
         if change.get("name", state.name) != state.name:
             raise ValidationFailed.of("/config/name", "The name of a model is that of its folder.")
+        if wrong := refused(change):
+            raise ValidationFailed(
+                "A change is for how a model is scheduled, and for gateway.* parameters.", wrong
+            )
         if not state.serves:
             raise ModelNotLoaded(
                 "Its configuration can be changed only while it is loaded: load it as it is first."

@@ -174,8 +174,16 @@ def test_a_change_of_the_configuration_holds_until_the_model_is_unloaded(admin: 
             id="a default version that is not there",
         ),
         pytest.param({"file:1/model.py": "aGFoYQ=="}, 422, "validation_failed", id="files"),
+        pytest.param({"config": {"backend": "none_such"}}, 422, "validation_failed", id="a backend"),
         pytest.param(
-            {"config": {"backend": "none_such"}}, 409, "model_not_loaded", id="a backend that is not"
+            {"config": {"default_model_filename": "../../other/1/model.py"}, "force": True},
+            *(422, "validation_failed"),
+            id="another file to run",
+        ),
+        pytest.param(
+            {"config": {"instance_group": [{"kind": "KIND_GPU", "gpus": [99]}]}},
+            *(409, "model_not_loaded"),
+            id="what Triton refuses",
         ),
     ],
 )

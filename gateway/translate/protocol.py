@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, WrapValidator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator, model_validator
 
 from gateway.domain import Parameter
 
@@ -54,17 +54,21 @@ class OutputParameters(_TensorParameters):
     classification: Annotated[int, Field(ge=0, le=MAX_CLASSES)] = 0
 
 
+# Clients whose optional fields serialise as null say so of a tensor's; of a request's Triton refuses it as well.
+_NullIsNone = BeforeValidator(lambda value: {} if value is None else value)
+
+
 class TensorInput(_Part):
     name: _Name
     datatype: Annotated[str, Field(max_length=16)]
     shape: Annotated[list[_Dimension], Field(max_length=16)]
-    parameters: InputParameters = InputParameters()
+    parameters: Annotated[InputParameters, _NullIsNone] = InputParameters()
     data: _Elements | None = None
 
 
 class TensorOutput(_Part):
     name: _Name
-    parameters: OutputParameters = OutputParameters()
+    parameters: Annotated[OutputParameters, _NullIsNone] = OutputParameters()
 
 
 class InferParameters(BaseModel):

@@ -82,6 +82,12 @@ def test_what_is_asked_beside_the_tensors() -> None:
     assert found.parameters == {"mine": 7}
 
 
+def test_a_tensor_whose_parameters_are_null_has_none() -> None:
+    plain, null = request(outputs=[{"name": "y"}]), request(outputs=[{"name": "y", "parameters": None}])
+    null["inputs"] = [{**each, "parameters": None} for each in null["inputs"]]
+    assert parse(text(null), None) == parse(text(plain), None)
+
+
 def test_parameters_keep_their_kinds() -> None:
     given = {"a": True, "b": 1, "c": 1.5, "d": "text"}
     found = parse(text(request(parameters=given)), None).parameters

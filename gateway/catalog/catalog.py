@@ -254,9 +254,9 @@ class Catalog:
             return self._default(task, allowed)
         if not allowed(name):
             raise self._unknown()
-        card = self._snapshot.cards.get(name)
-        if card is None:
-            raise self._absent(name)
+        card = self.named(name)
+        if not isinstance(card, ModelCard):
+            raise ValidationFailed.of("/model", "This model has no gateway.task: it is called on /v2.")
         if card.task is not task:
             raise ValidationFailed.of("/model", f"This model does {card.task}, not {task}.")
         return card

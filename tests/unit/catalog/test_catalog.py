@@ -226,8 +226,10 @@ async def test_a_model_without_a_task_can_be_called_with_tensors_only() -> None:
     assert [card.name for card in catalog.cards()] == ["pets"]
     assert [card.name for card in catalog.callable_cards()] == ["pets", "tensors"]
     assert catalog.named("tensors").served == TENSORS
-    with pytest.raises(ModelNotFound):
+    with pytest.raises(ValidationFailed, match="called on /v2"):
         catalog.find(Task.IMAGE_CLASSIFICATION, "tensors", anything)
+    with pytest.raises(ModelNotFound):
+        catalog.find(Task.IMAGE_CLASSIFICATION, "tensors", lambda _: False)
 
 
 async def test_a_model_without_a_task_makes_the_catalog_useful_too() -> None:

@@ -11,8 +11,11 @@ from litestar.params import FromPath
 from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import operation_id, protocol_failures
 from gateway.auth import may_use
+from gateway.canary import Route
+from gateway.canary.table import Live
 from gateway.catalog import Card, Catalog
-from gateway.errors import OutOfService, VersionNotFound
+from gateway.control.needs import stable_version
+from gateway.errors import ModelUnavailable, OutOfService, VersionNotFound
 from gateway.upstream.breaker import State
 
 # By Triton's names; perf_analyzer asks for a configuration and for statistics only where they are listed.
@@ -42,6 +45,7 @@ CONFIG_FIELDS = (
     "model_transaction_policy",
     "response_cache",
 )
+_FILES = ("label_filename", "data_file")  # at any depth of them
 _MODEL = "/v2/models/{model:str}"
 _VERSION = _MODEL + "/versions/{version:str}"
 _TAGS = ["Open Inference Protocol"]
@@ -85,8 +89,13 @@ def protocol_health_routes(catalog: Catalog) -> Router:
     return Router("/", route_handlers=[live, ready], opt={"public": True})
 
 
-def protocol_routes(catalog: Catalog, triton: Described, state: Callable[[str, str], State]) -> Router:
-    """`state` is that of a version's breakers."""
+def protocol_routes(
+    catalog: Catalog,
+    triton: Described,
+    state: Callable[[str, str], State],
+    route: Callable[[str], Live[Route] | None],
+) -> Router:
+    """`state` is that of a version's breakers, `route` that of a model."""
 
     @get(
         "/v2",
@@ -127,8 +136,11 @@ def protocol_routes(catalog: Catalog, triton: Described, state: Callable[[str, s
         request: HttpRequest, model: FromPath[str], version: FromPath[str | None] = None
     ) -> dict[str, object]:
         card = _found(request, catalog, model, version)
-        asked = card.served.versions if version is None else [version]
-        if all(state(card.name, each) is State.OPEN for each in asked):
+        live = route(card.name)
+        answering = version or stable_version(card, live.route if live else None)
+        if answering not in card.served.versions:
+            raise ModelUnavailable("This model cannot be served at the moment.", retry_after=2)
+        if state(card.name, answering) is State.OPEN:
             raise OutOfService("The model's calls fail, and it is left alone for a moment.", retry_after=1)
         return {"name": card.name, "ready": True}
 
@@ -144,7 +156,7 @@ def protocol_routes(catalog: Catalog, triton: Described, state: Callable[[str, s
     ) -> dict[str, Any]:
         card = _found(request, catalog, model, version)
         known = await triton.config(card.name, version or "")
-        return {name: known[name] for name in CONFIG_FIELDS if name in known}
+        return {name: _without_files(known[name]) for name in CONFIG_FIELDS if name in known}
 
     @get(
         ["/v2/models/stats", f"{_MODEL}/stats", f"{_VERSION}/stats"],
@@ -171,3 +183,9 @@ def _found(request: HttpRequest, catalog: Catalog, model: str, version: str | No
     if version is not None and version not in card.served.versions:
         raise VersionNotFound("This version of the model is not loaded.")
     return card
+
+
+def _without_files(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_files(inner) for name, inner in value.items() if name not in _FILES}
+    return [_without_files(inner) for inner in value] if isinstance(value, list) else value

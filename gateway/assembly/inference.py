@@ -149,7 +149,7 @@ def _doors(
         model_routes(far.catalog),
         tensor_routes(dataplane, tensor_intake),
         generate_routes(dataplane, tensor_intake),
-        protocol_routes(far.catalog, far.triton, far.balancer.state),
+        protocol_routes(far.catalog, far.triton, far.balancer.state, routing.table.route),
         protocol_health_routes(far.catalog),
     ]
 

@@ -503,9 +503,13 @@ async def test_a_configuration_comes_without_what_operators_wrote_for_themselves
 ) -> None:
     triton.models["echo"][0].parameters["PASSWORD"].string_value = "hunter2"
     triton.models["echo"][0].default_model_filename = "/srv/models/secret.onnx"
+    triton.models["echo"][0].output[0].label_filename = "secret.txt"
+    state = triton.models["echo"][0].sequence_batching.state.add(input_name="kept")
+    state.initial_state.add(data_file="secret.bin")
     reply = await gateway.get("/v2/models/echo/config")
     assert reply.json()["max_batch_size"] == 4
     assert reply.json()["input"][0]["data_type"] == "TYPE_FP32"
+    assert reply.json()["sequence_batching"]["state"][0]["input_name"] == "kept"
     assert "hunter2" not in reply.text
     assert "secret" not in reply.text
 
@@ -541,7 +545,8 @@ async def test_a_model_without_a_task_is_for_tensors_only(gateway: httpx.AsyncCl
     names = [model["name"] for model in (await gateway.get("/v1/models")).json()["models"]]
     assert names == ["files", "pets"]
     reply = await gateway.post("/v1/classify?model=echo", content=b"x", headers={"content-type": "image/png"})
-    assert reply.status_code == 404
+    assert (reply.status_code, reply.json()["code"]) == (422, "validation_failed")
+    assert "no gateway.task: it is called on /v2" in reply.json()["detail"]
 
 
 async def test_a_model_whose_process_died_is_not_ready_while_it_is_left_alone(
@@ -554,5 +559,6 @@ async def test_a_model_whose_process_died_is_not_ready_while_it_is_left_alone(
     await gateway.post("/v2/models/pets/infer", json={"inputs": [picture]})
     answers += [await gateway.get("/v2/models/pets/versions/1/ready")]
     answers += [await gateway.get("/v2/models/pets/versions/2/ready")]
-    answers += [await gateway.get("/v2/models/pets/ready")]
-    assert [answer.status_code for answer in answers] == [200, 503, 200, 200]
+    assert [answer.status_code for answer in answers] == [200, 503, 200]
+    unpinned = await gateway.get("/v2/models/pets/ready")
+    assert unpinned.status_code == 503, "who asks for no version is sent to the first"

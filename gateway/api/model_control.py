@@ -1,5 +1,8 @@
 """/admin/v1/models: what Triton has loaded, and how it does; models are loaded, unloaded and healed here."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from litestar import Router, get, post
 from litestar.params import FromPath
 
@@ -11,7 +14,7 @@ from gateway.api.operations import AdminOperation
 from gateway.api.parsing import read_json
 from gateway.auth.scopes import ADMIN_MODELS
 from gateway.control import ModelControl
-from gateway.errors import ModelNotLoaded
+from gateway.errors import DeadlineExceeded, ModelNotLoaded, UpstreamError
 from gateway.store import Area, Audit
 
 _CHANGES = (404, 408, 409, 413, 415, 422, 502, 504)
@@ -21,8 +24,22 @@ _LOOKS = (404, 502, 504)
 def model_control_routes(control: ModelControl, bodies: BodyReader, audit: Audit) -> Router:
     """The handlers, bound to their collaborators. Every one needs the scope admin:models."""
 
-    async def noted(request: HttpRequest, action: str, model: str) -> None:
-        await audit.note(context_of(request).caller.id, Area.MODELS, action, model)
+    @asynccontextmanager
+    async def noted(request: HttpRequest, action: str, model: str) -> AsyncIterator[None]:
+        """Notes what came of the block. What it refuses before Triton is told has changed nothing."""
+
+        async def note(outcome: str = "") -> None:
+            await audit.note(context_of(request).caller.id, Area.MODELS, action + outcome, model)
+
+        try:
+            yield
+        except ModelNotLoaded:
+            await note(", in vain")
+            raise
+        except (DeadlineExceeded, UpstreamError):
+            await note(", outcome unknown")
+            raise
+        await note()
 
     @get("/", summary="List the models of the repository", responses=failures(*_LOOKS))
     async def listed() -> RepositoryView:
@@ -43,12 +60,8 @@ def model_control_routes(control: ModelControl, bodies: BodyReader, audit: Audit
     async def load(request: HttpRequest, model: FromPath[str]) -> ModelView:
         async with bodies.document(request) as body:
             wanted = read_json(request, body or b"{}", LoadRequest)
-        try:
+        async with noted(request, "load", model):
             state = await control.load(model, wanted.config, force=wanted.force)
-        except ModelNotLoaded:
-            await noted(request, "load, in vain", model)
-            raise
-        await noted(request, "load", state.name)
         return model_view(state)
 
     @post(
@@ -62,8 +75,8 @@ def model_control_routes(control: ModelControl, bodies: BodyReader, audit: Audit
     async def unload(request: HttpRequest, model: FromPath[str]) -> ModelView:
         async with bodies.document(request) as body:
             wanted = read_json(request, body or b"{}", UnloadRequest)
-        state = await control.unload(model, force=wanted.force)
-        await noted(request, "unload", state.name)
+        async with noted(request, "unload", model):
+            state = await control.unload(model, force=wanted.force)
         return model_view(state)
 
     @post(
@@ -74,8 +87,8 @@ def model_control_routes(control: ModelControl, bodies: BodyReader, audit: Audit
         responses=failures(*_CHANGES),
     )
     async def heal(request: HttpRequest, model: FromPath[str]) -> ModelView:
-        state = await control.heal(model)
-        await noted(request, "heal", state.name)
+        async with noted(request, "heal", model):
+            state = await control.heal(model)
         return model_view(state)
 
     return Router(

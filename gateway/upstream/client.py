@@ -7,6 +7,7 @@ call and hide the status code in a string.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from itertools import starmap
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -15,8 +16,8 @@ import grpc.aio
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from gateway.catalog import Inventory
-from gateway.domain import Array, InferCall, RawTensor, RepositoryEntry, WantedConfig
-from gateway.errors import DeadlineExceeded, UpstreamInvalidResponse
+from gateway.domain import Array, InferCall, RawTensor, RepositoryEntry, ServedModel, WantedConfig
+from gateway.errors import DeadlineExceeded, ModelUnavailable, UpstreamInvalidResponse
 from gateway.upstream import codec, described
 from gateway.upstream.described import as_json
 from gateway.upstream.failures import translate, translate_message
@@ -25,6 +26,7 @@ _T = TypeVar("_T")
 
 _CONTROL_TIMEOUT = 2.0  # seconds, for reading the index and the configurations
 _LOAD_TIMEOUT = 120.0  # seconds: a large network is read from a disk and laid out on a GPU
+_UNKNOWN = "Request for unknown model"  # Triton's words for one that is not there, and no others' fault
 _DEADLINE_MARGIN = 0.02  # seconds kept back to decode and send an answer that arrives just in time
 _CANCELS_SAFELY = (
     2,
@@ -232,15 +234,22 @@ class TritonClient:
     async def _described(
         self, ready: Mapping[str, Sequence[str]], unavailable: Mapping[str, str]
     ) -> Inventory:
-        """Of a newer Triton one model may have what no other has: it alone is then not served."""
-        configs = await asyncio.gather(*(self._config(name, v[-1]) for name, v in ready.items()))
-        served, broken = [], {}
-        for (name, versions), config in zip(ready.items(), configs, strict=True):
-            try:
-                served.append(codec.served_model(config, versions))
-            except ValueError as error:
-                broken[name] = str(error)
-        return Inventory(tuple(served), {n: r for n, r in unavailable.items() if n not in ready} | broken)
+        found = await asyncio.gather(*starmap(self._served, ready.items()))
+        served = tuple(model for model in found if isinstance(model, ServedModel))
+        broken = {name: why for name, why in zip(ready, found, strict=True) if isinstance(why, str)}
+        return Inventory(served, {n: r for n, r in unavailable.items() if n not in ready} | broken)
+
+    async def _served(self, name: str, versions: Sequence[str]) -> ServedModel | str:
+        """The model, or why it alone is not served: it went since the index was read, or is of a newer Triton."""
+        try:
+            # Without a version: one of them may have gone, and the configuration is that of all.
+            return codec.served_model(await self._config(name, ""), versions)
+        except ModelUnavailable as error:
+            if _UNKNOWN not in error.internal:
+                raise
+            return "UNLOADING"
+        except ValueError as error:
+            return str(error)
 
     async def _config(self, model: str, version: str) -> model_config_pb2.ModelConfig:
         request = service_pb2.ModelConfigRequest(name=model, version=version)

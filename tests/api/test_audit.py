@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 
+import grpc
 import httpx
 import pytest
 from stack import Addresses, create_key
+from support.fake_triton import FakeTriton
 
 from gateway.api.audit import Change, newest
 from gateway.store import Area, Audit, connect
@@ -22,6 +24,38 @@ async def operator(gateway: httpx.AsyncClient, redis: Addresses) -> AsyncIterato
         while (await client.get(LOG)).status_code != 200:  # until this worker has heard of the key
             pass
         yield client
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "outcome"),
+    [
+        (None, 200, ""),
+        (grpc.StatusCode.INTERNAL, 409, ", in vain"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, 504, ", outcome unknown"),
+        (grpc.StatusCode.UNAVAILABLE, 503, ", outcome unknown"),
+    ],
+    ids=["it is done", "Triton refuses", "no answer in time", "no answer"],
+)
+async def test_what_came_of_an_order_to_triton_is_noted(
+    triton: FakeTriton,
+    operator: httpx.AsyncClient,
+    code: grpc.StatusCode | None,
+    status: int,
+    outcome: str,
+) -> None:
+    triton.order_error = code and (code, "Socket closed")
+    for action in ("load", "unload", "heal"):
+        answer = await operator.post(f"/admin/v1/models/pets/{action}", json={"force": True})
+        assert answer.status_code == status, answer.text
+        (found,) = await changes(operator, "?limit=1")
+        assert (found["action"], found["subject"]) == (action + outcome, "pets")
+
+
+async def test_what_is_refused_before_triton_is_told_is_no_change(operator: httpx.AsyncClient) -> None:
+    before = await changes(operator, "?limit=1")
+    assert (await operator.post("/admin/v1/models/pets/unload")).status_code == 409
+    assert (await operator.post("/admin/v1/models/nothing/load")).status_code == 404
+    assert await changes(operator, "?limit=1") == before
 
 
 async def changes(client: httpx.AsyncClient, query: str = "", **headers: str) -> list[dict[str, object]]:
@@ -72,10 +106,11 @@ async def test_each_sees_the_changes_of_what_it_may_administer(
 ) -> None:
     tag = (await operator.get(ROUTE)).headers["etag"]
     await operator.put(ROUTE, json={"stable": "1"}, headers={"if-match": tag})
+    await operator.post("/admin/v1/models/pets/load")
     for scope, areas in (
         ("admin:keys", {"keys"}),
         ("admin:canary", {"canaries"}),
-        ("admin:models", set()),
+        ("admin:models", {"models"}),
     ):
         key = create_key(redis, "one", scope)
         while (await operator.get(LOG, headers={"x-api-key": key})).status_code != 200:

@@ -34,6 +34,14 @@ DETECTOR = {
 }
 
 
+_NO_TIMES = service_pb2.InferStatistics(
+    **{
+        name: service_pb2.StatisticDuration()
+        for name in ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+    }
+)
+
+
 def config(
     name: str,
     parameters: Mapping[str, str],
@@ -112,6 +120,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     answers: int = 2  # of a stream
     version: str = "2.51.0"
     index_error: tuple[grpc.StatusCode, str] | None = None
+    order_error: tuple[grpc.StatusCode, str] | None = (grpc.StatusCode.UNIMPLEMENTED, "no such call")
+    config_errors: dict[str, tuple[grpc.StatusCode, str]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
 
     async def RepositoryIndex(self, _: object, context: grpc.aio.ServicerContext) -> object:  # noqa: N802
@@ -128,9 +138,26 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     async def ServerMetadata(self, _: object, __: object) -> object:  # noqa: N802
         return service_pb2.ServerMetadataResponse(name="triton", version=self.version)
 
-    async def ModelConfig(self, request: object, _: object) -> object:  # noqa: N802
-        message, _versions = self.models[request.name]  # type: ignore[attr-defined]
+    async def ModelConfig(self, request: object, context: grpc.aio.ServicerContext) -> object:  # noqa: N802
+        name: str = request.name  # type: ignore[attr-defined]
+        if name in self.config_errors:
+            await context.abort(*self.config_errors[name])
+        message, _versions = self.models[name]
         return service_pb2.ModelConfigResponse(config=message)
+
+    async def RepositoryModelLoad(  # noqa: N802
+        self, _: object, context: grpc.aio.ServicerContext
+    ) -> object:
+        if self.order_error:
+            await context.abort(*self.order_error)
+        return service_pb2.RepositoryModelLoadResponse()
+
+    async def RepositoryModelUnload(  # noqa: N802
+        self, _: object, context: grpc.aio.ServicerContext
+    ) -> object:
+        if self.order_error:
+            await context.abort(*self.order_error)
+        return service_pb2.RepositoryModelUnloadResponse()
 
     async def ModelMetadata(self, request: object, _: object) -> object:  # noqa: N802
         message, versions = self.models[request.name]  # type: ignore[attr-defined]
@@ -146,7 +173,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         answer = service_pb2.ModelStatisticsResponse()
         name: str = request.name  # type: ignore[attr-defined]
         for model in [name] if name else self.models:
-            answer.model_stats.add(name=model, version="1", inference_count=7)
+            answer.model_stats.add(name=model, version="1", inference_count=7, inference_stats=_NO_TIMES)
         return answer
 
     async def ModelInfer(self, request: Request, context: grpc.aio.ServicerContext) -> Response:  # noqa: N802

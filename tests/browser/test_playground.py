@@ -80,6 +80,21 @@ def test_a_text_gets_its_language(bench: Page) -> None:
     expect(bench.locator(".quote")).to_have_text("Estados Unidos, Suíça e Áustria")
 
 
+def test_every_model_can_be_chosen_and_asked(bench: Page, client: httpx.Client) -> None:
+    for model in client.get("/v1/models").json()["models"]:
+        choose(bench, model["name"])
+        expect(bench.locator("#compare option")).to_have_text(["nothing", *model["versions"]])
+        for said in (model["input"] or {"": "as it comes"}).values():
+            expect(bench.locator("#model-hint")).to_contain_text(str(said))
+        if model["task"] == "text-classification":
+            bench.get_by_label("Text", exact=True).fill("Suomi")
+            bench.get_by_role("button", name="Classify").click()
+        else:
+            drop(bench, DIGIT)
+        expect(bench.locator("#results:not([aria-busy]) .result h2")).to_have_text(model["name"])
+        expect(bench.locator("#snippet-text")).to_contain_text(model["name"])
+
+
 def test_two_versions_are_compared_side_by_side(bench: Page, client: httpx.Client) -> None:
     choose(bench, "digits_detector")
     bench.get_by_label("Compare with").select_option("2")

@@ -94,8 +94,7 @@ function choose(model) {
   if (!model) return;
   state.model = model;
   $("model").value = model.name;
-  const size = model.input.max_tokens ? `Reads up to ${model.input.max_tokens} tokens.` : `Sees ${model.input.width} × ${model.input.height} pixels.`;
-  $("model-hint").textContent = `${TASKS[model.task] ?? ""} ${size}`;
+  $("model-hint").textContent = `${TASKS[model.task] ?? ""} ${reach(model.input)}`;
   const versions = model.versions.map((version) => h("option", { value: version }, version));
   fill($("version"), h("option", { value: "" }, "as routed"), versions.map((option) => option.cloneNode(true)));
   fill($("compare"), h("option", { value: "" }, "nothing"), versions);
@@ -106,6 +105,12 @@ function choose(model) {
   if (readsText()) closeCamera();
   $("stream").textContent = model.task === "object-detection" ? "Start live detection" : "Start live labels";
   clear();
+}
+
+/** How much of an input a model takes in; null where it sees to that itself. */
+function reach(input) {
+  if (input === null) return "Takes it as it comes.";
+  return input.max_tokens ? `Reads up to ${input.max_tokens} tokens.` : `Sees ${input.width} × ${input.height} pixels.`;
 }
 
 function options(version) {

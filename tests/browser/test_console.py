@@ -541,6 +541,13 @@ def test_a_model_is_unloaded_which_is_shown_and_loaded_again(stage: RunningStack
     expect(card.locator("header")).to_contain_text("answers")
 
 
+def test_an_answer_that_cannot_be_read_is_told_in_words(stage: RunningStack, page: Page) -> None:
+    sign_in(page, stage, "#/models")
+    page.route("**/admin/v1/models", lambda request: request.fulfill(body='{"models": ['), times=1)
+    expect(page.get_by_role("alert")).to_contain_text("The answer broke off, or it is not the gateway's")
+    expect(page.get_by_role("alert")).to_have_count(0)  # the next one is read
+
+
 def test_the_workers_say_which_generation_they_apply(
     stage: RunningStack, operator: httpx.Client, page: Page, route: Callable[..., None]
 ) -> None:

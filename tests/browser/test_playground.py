@@ -6,13 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 from processes import RunningStack
 from stack import create_key
 from support.pages import PHONE, Watched, barriers_in_both_themes, overflow, watched
@@ -309,6 +310,40 @@ def test_what_is_no_image_is_told_so(watched_page: Watched, stack: RunningStack,
     broken.write_bytes(DIGIT.read_bytes()[:2000])
     drop(page, broken)
     expect(page.get_by_role("alert").get_by_role("link", name="What image_truncated means")).to_be_visible()
+
+
+def test_an_answer_that_cannot_be_read_is_told_so_in_place_of_the_one_before(bench: Page) -> None:
+    drop(bench, DIGIT)
+    expect(bench.locator(".bars .name").first).to_have_text("7")
+    bench.route("**/v1/classify?*", lambda route: route.fulfill(body='{"id": "x", "mod'), times=1)
+    drop(bench, DIGIT)
+    alert = bench.get_by_role("alert")
+    expect(alert).to_contain_text("The answer cannot be read")
+    expect(bench.locator("#results")).to_be_hidden()
+    alert.get_by_role("button", name="Try again").click()
+    expect(bench.locator(".bars .name").first).to_have_text("7")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        pytest.param(lambda route: route.abort(), "The gateway does not answer", id="nobody answers"),
+        pytest.param(lambda route: route.fulfill(status=500), "HTTP 500", id="the gateway fails"),
+    ],
+)
+def test_a_sample_that_cannot_be_fetched_is_told_so(
+    watched_page: Watched, stack: RunningStack, answer: Callable[[Route], None], told: str
+) -> None:
+    watched_page.expected += [REFUSED, "net::ERR"]
+    page = watched_page.page
+    sign_in(page, stack.url, stack.key)
+    page.route("**/assets/samples/digit.png", answer, times=1)
+    page.get_by_role("button", name="One digit, large").click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text(told)
+    alert.get_by_role("button", name="Try again").click()
+    expect(page.locator(".bars .name").first).to_have_text("7")
+    expect(alert).to_have_count(0)
 
 
 def test_a_spent_quota_counts_down(watched_page: Watched, stack: RunningStack) -> None:

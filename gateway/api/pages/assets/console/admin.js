@@ -1,6 +1,6 @@
 // The admin API as the console asks it: by its session, never with a key.
 
-import { send } from "../shared/http.js";
+import { readJson, send } from "../shared/http.js";
 
 /** Whom the page shows as signed in, as the gateway told it; null where nobody is. */
 let me = null;
@@ -29,19 +29,19 @@ function over(code) {
 }
 
 export async function read(path, options) {
-  return (await ask("GET", path, options)).json();
+  return readJson(await ask("GET", path, options));
 }
 
 /** The answer's JSON, null where it has none. */
 export async function change(method, path, options) {
   const response = await ask(method, path, options);
-  return response.status === 204 ? null : response.json();
+  return response.status === 204 ? null : readJson(response);
 }
 
 /** Who is signed in, null where nobody is. */
 export async function whoami() {
   try {
-    me = await (await send("GET", "/console/session", { headers: asConsole() })).json();
+    me = await readJson(await send("GET", "/console/session", { headers: asConsole() }));
     return me;
   } catch (problem) {
     if ([401, 403].includes(problem.status)) return null;
@@ -51,7 +51,7 @@ export async function whoami() {
 
 /** The key goes out once, in a header, and is kept nowhere. */
 export async function signIn(key) {
-  me = await (await send("POST", "/console/session", { headers: { Authorization: `Bearer ${key}` } })).json();
+  me = await readJson(await send("POST", "/console/session", { headers: { Authorization: `Bearer ${key}` } }));
   return me;
 }
 

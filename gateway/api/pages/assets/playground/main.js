@@ -2,7 +2,7 @@
 
 import { copy } from "../shared/clipboard.js";
 import { fill, h } from "../shared/dom.js";
-import { keyOf } from "../shared/http.js";
+import { keyOf, readBlob, send } from "../shared/http.js";
 import { answerCard, bars, verdict } from "./answer.js";
 import { Live } from "./live.js";
 import { redraw, sizeOf, typed } from "./picture.js";
@@ -169,7 +169,7 @@ async function ask() {
     fill($("notice"));
     showAnswers(answers);
   } catch (problem) {
-    if (problem.name === "AbortError") return;
+    if (mine.signal.aborted) return;
     if (problem.name !== "Problem") throw problem;
     if (problem.code === "invalid_token") return leave(trouble(problem));
     fill($("results"));
@@ -330,8 +330,13 @@ function wireDropping() {
 }
 
 async function sample(name) {
-  const blob = await (await fetch(`/assets/samples/${name}`)).blob();
-  take(new File([blob], name, { type: blob.type }));
+  try {
+    const blob = await readBlob(await send("GET", `/assets/samples/${name}`));
+    take(new File([blob], name, { type: blob.type }));
+  } catch (problem) {
+    if (problem.name !== "Problem") throw problem;
+    fill($("notice"), trouble(problem, () => sample(name)));
+  }
 }
 
 function wireInputs() {

@@ -1,5 +1,7 @@
 // What is asked, once, for everything that shows it or does it: the page's own call and the snippets.
 
+import { readJson } from "../shared/http.js";
+
 /** `input` is `{file}` or `{text}`; `options` has `version`, `min_score` and `top_k`, each where it is set. */
 export function requestOf(model, input, options) {
   const verb = model.task === "object-detection" ? "detect" : "classify";
@@ -15,6 +17,6 @@ export async function perform(session, request, signal) {
     ? { json: request.json }
     : { body: request.file, headers: { "Content-Type": request.file.type } };
   const response = await session.send("POST", request.path, { ...sent, signal });
-  const data = await response.json();
+  const data = await readJson(response);
   return { data, headers: response.headers, elapsed: performance.now() - began };
 }

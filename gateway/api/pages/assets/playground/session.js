@@ -1,6 +1,6 @@
 // A key becomes a token for this page, and only the token stays: in memory, for at most 15 minutes.
 
-import { send } from "../shared/http.js";
+import { readJson, send } from "../shared/http.js";
 
 const PIN = "pin-version";
 
@@ -31,7 +31,7 @@ export class Session {
   }
 
   async models() {
-    return (await (await this.send("GET", "/v1/models")).json()).models;
+    return (await readJson(await this.send("GET", "/v1/models"))).models;
   }
 
   /** A WebSocket; its token travels as a subprotocol, which is the one place that a page can put it. */
@@ -45,7 +45,7 @@ export class Session {
 async function exchange(key, scopes) {
   const json = { origins: [location.origin], ...(scopes && { scopes }) };
   const response = await send("POST", "/v1/tokens", { json, headers: { "X-API-Key": key } });
-  const made = await response.json();
+  const made = await readJson(response);
   // By the gateway's clock alone: this machine's may be wrong.
   return { ...made, lives: Date.parse(made.expires_at) - Date.parse(response.headers.get("Date")) };
 }

@@ -1,7 +1,7 @@
 // Requests to the gateway. What it refuses comes as a Problem (RFC 9457) with a sentence for the reader.
 
 export class Problem extends Error {
-  /** `status` is 0 where nobody answered, null where nothing was sent. `code` is the stable name; `reasons` and `errors` are lists, maybe empty. */
+  /** `status` is 0 where nobody answered, null where nothing was sent or no answer of the gateway came. `code` is the stable name; `reasons` and `errors` are lists, maybe empty. */
   constructor({ status, code, title, detail, reasons, errors, request_id, retryAfter }) {
     super(detail || title);
     this.name = "Problem";
@@ -27,6 +27,13 @@ const UNREADABLE = {
   code: "unreadable_file",
   title: "This file cannot be read",
   detail: "This browser cannot read it: it may be a folder, or it was changed or moved since it was chosen.",
+};
+
+const DAMAGED = {
+  status: null,
+  code: "damaged_answer",
+  title: "The answer cannot be read",
+  detail: "The answer broke off, or it is not the gateway's: something in between may have sent it.",
 };
 
 const NO_KEY = {
@@ -62,6 +69,15 @@ export async function send(method, path, { json, body, headers, signal } = {}) {
   });
   if (!response.ok) throw await problemOf(response);
   return response;
+}
+
+/** What an answer carries. Throws Problem where it broke off or is no JSON; an abort stays an AbortError. */
+export const readJson = (response) => response.json().catch(damaged);
+export const readBlob = (response) => response.blob().catch(damaged);
+
+function damaged(error) {
+  if (error.name === "AbortError") throw error;
+  throw new Problem(DAMAGED);
 }
 
 const isReadable = (blob) => blob.slice(0, 1).arrayBuffer().then(() => true, () => false);

@@ -434,6 +434,46 @@ def test_a_moment_that_is_none_is_refused_in_words(stage: RunningStack, page: Pa
     )
 
 
+def test_many_changes_while_the_page_was_away_leave_no_hole_in_the_log(
+    stage: RunningStack, watched_page: Watched, route: Callable[..., None]
+) -> None:
+    watched_page.expected.append("ERR_INTERNET_DISCONNECTED")
+    page = sign_in(watched_page.page, stage, "#/audit")
+    route(canary="2", weight=100)
+    log = page.locator(".log li")
+    expect(log.first).to_contain_text("weight 0 % → 1 %")
+    page.context.set_offline(True)
+    expect(page.get_by_role("alert").first).to_be_visible()
+    for weight in range(200, 4200, 100):
+        route(canary="2", weight=weight)
+    page.context.set_offline(False)
+    expect(log.first).to_contain_text("→ 41 %")
+    page.get_by_role("button", name="Earlier changes").click()
+    expect(log.nth(39)).to_be_visible()
+    steps = [re.search(r"→ (\d+) %", text) for text in log.all_inner_texts()]
+    assert [int(step[1]) for step in steps[:40] if step] == list(range(41, 1, -1))
+
+
+@pytest.mark.parametrize(("view", "page_size"), [("#/audit", 25), (f"#/rollouts/{MODEL}", 12)])
+def test_earlier_changes_come_once_however_often_they_are_asked_for(
+    stage: RunningStack, page: Page, route: Callable[..., None], view: str, page_size: int
+) -> None:
+    for weight in range(100, 2 * page_size * 100, 100):
+        route(canary="2", weight=weight)
+    sign_in(page, stage, view)
+    asked: list[Route] = []
+
+    def hold(request: Route) -> None:
+        asked.append(request)
+
+    page.route("**before=*", hold)
+    page.get_by_role("button", name="Earlier changes").dblclick()
+    page.wait_for_function("() => document.querySelector('.log + .button[aria-busy]')")
+    asked[0].continue_()
+    expect(page.locator(".log li")).to_have_count(2 * page_size)
+    assert len(asked) == 1
+
+
 def test_what_has_the_focus_keeps_it_while_lists_are_drawn_anew(
     stage: RunningStack, operator: httpx.Client, page: Page, route: Callable[..., None]
 ) -> None:

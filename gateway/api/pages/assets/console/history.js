@@ -3,14 +3,14 @@
 import { fill, h } from "../shared/dom.js";
 import { routes } from "./admin.js";
 import * as format from "./format.js";
-import { problemNotice } from "./parts.js";
+import { problemNotice, workButton } from "./parts.js";
 
 const PAGE = 12;
 
 export function history(store, model) {
   const list = h("ol", { class: "log" });
   const trouble = h("div", {});
-  const more = h("button", { class: "button quiet", type: "button", hidden: true, onclick: () => load(events.at(-1)?.id) }, "Earlier changes");
+  const more = workButton({ class: "quiet", hidden: true }, "Earlier changes", () => load(events.at(-1).id));
   const element = h("section", { class: "card", "aria-label": "Log" },
     h("header", {}, h("h2", {}, "Log")), h("div", { class: "body stack" }, trouble, list, more));
   let events = [];
@@ -26,6 +26,7 @@ export function history(store, model) {
   async function load(before) {
     try {
       const found = (await routes.log(model, { before, limit: PAGE })).events;
+      if (before && events.at(-1)?.id !== before) return; // meanwhile the list began anew
       events = before ? [...events, ...found] : found;
       store.logs.set(model, events);
       store.changed();

@@ -243,6 +243,52 @@ def test_a_canary_that_fails_is_seen_to_be_taken_back(
     expect(page.get_by_role("region", name="Log")).to_contain_text("guard")
 
 
+AT_EACH_CARRIAGE_RETURN = """(() => {
+  const asked = window.fetch;
+  const split = () => new TransformStream({
+    transform(chunk, controller) {
+      for (let from = 0; from < chunk.length;) {
+        const at = chunk.indexOf(13, from);
+        const to = at < 0 ? chunk.length : at + 1;
+        controller.enqueue(chunk.slice(from, to));
+        from = to;
+      }
+    },
+  });
+  window.fetch = async (path, options) => {
+    const answer = await asked(path, options);
+    if (!path.startsWith("/admin/v1/events")) return answer;
+    return new Response(answer.body.pipeThrough(split()), { status: answer.status });
+  };
+})()"""
+
+
+def test_events_are_whole_wherever_the_network_cuts_them(
+    stage: RunningStack, page: Page, route: Callable[..., None]
+) -> None:
+    page.add_init_script(AT_EACH_CARRIAGE_RETURN)
+    sign_in(page, stage)
+    route(canary="2", weight=2500)
+    expect(page.get_by_role("img", name="Version 1 75 %, version 2 25 %")).to_be_visible()
+
+
+def test_a_stream_that_ends_at_once_is_opened_again_with_longer_and_longer_pauses(
+    stage: RunningStack, page: Page
+) -> None:
+    """So does a gateway that is about to stop."""
+    began: list[float] = []
+
+    def end(request: Route) -> None:
+        began.append(time.monotonic())
+        request.fulfill(content_type="text/event-stream", body="")
+
+    page.route("**/admin/v1/events", end)
+    sign_in(page, stage, "#/rollouts")
+    while len(began) < 4:
+        page.wait_for_timeout(100)
+    assert began[3] - began[0] > 2  # 0.5, 1 and 2 seconds
+
+
 def test_disagreements_show_the_picture_and_both_answers(
     stage: RunningStack, page: Page, route: Callable[..., None]
 ) -> None:

@@ -4,6 +4,7 @@ import { ask } from "./admin.js";
 
 const FIRST_WAIT = 500; // ms before the stream is tried again, doubled each time
 const LONGEST_WAIT = 5000;
+const SETTLED = 5000; // ms after which a stream counts as one that worked: a gateway that stops ends each at once
 const SILENCE = 20_000; // ms without a byte, after which the connection counts as dead; the gateway speaks each 15 s
 const HEALTH_INTERVAL = 3000;
 
@@ -26,23 +27,24 @@ export class Stream extends EventTarget {
   async #run(path) {
     let wait = FIRST_WAIT;
     while (!this.#stop.signal.aborted) {
+      const began = performance.now();
       try {
-        await this.#follow(path, () => { wait = FIRST_WAIT; });
+        await this.#follow(path);
       } catch (problem) {
         if (this.#stop.signal.aborted) return;
         this.#say("connection", false);
         if (problem.status === 401) return;
-        await new Promise((resolve) => setTimeout(resolve, wait));
-        wait = Math.min(2 * wait, LONGEST_WAIT);
       }
+      if (performance.now() - began > SETTLED) wait = FIRST_WAIT;
+      await new Promise((resolve) => setTimeout(resolve, wait));
+      wait = Math.min(2 * wait, LONGEST_WAIT);
     }
   }
 
-  async #follow(path, began) {
+  async #follow(path) {
     const dead = new AbortController();
     const signal = AbortSignal.any([this.#stop.signal, dead.signal]);
     const response = await ask("GET", path, { signal });
-    began();
     this.#say("connection", true);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
@@ -50,15 +52,15 @@ export class Stream extends EventTarget {
       const timer = setTimeout(() => dead.abort(), SILENCE);
       const { value, done } = await reader.read().finally(() => clearTimeout(timer));
       if (done) return; // the gateway ends each stream after half a minute
-      text += value.replaceAll("\r\n", "\n");
-      const events = text.split("\n\n");
+      text += value;
+      const events = text.split(/\r?\n\r?\n/);
       text = events.pop();
       events.forEach((event) => this.#take(event));
     }
   }
 
   #take(text) {
-    const fields = Object.fromEntries(text.split("\n").map((line) => line.split(/: ?(.*)/s)));
+    const fields = Object.fromEntries(text.split(/\r?\n/).map((line) => line.split(/: ?(.*)/s)));
     if (fields.event && fields.data) this.#say(fields.event, JSON.parse(fields.data));
   }
 

@@ -45,7 +45,7 @@ def watched(browser: Browser, **options: Any) -> Iterator[Watched]:
     page.on("pageerror", lambda error: found.errors.append(str(error)))
     try:
         yield found
-        assert found.unexpected == []
+        assert found.unexpected == [], found.unexpected
     finally:
         context.close()
 

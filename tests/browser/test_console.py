@@ -634,6 +634,33 @@ def test_an_answer_that_cannot_be_read_is_told_in_words(stage: RunningStack, pag
     expect(page.get_by_role("alert")).to_have_count(0)  # the next one is read
 
 
+def test_a_model_that_is_unloaded_is_offered_no_more_until_it_is_back(
+    stage: RunningStack, operator: httpx.Client, watched_page: Watched
+) -> None:
+    watched_page.expected += ["404", "503"]  # the log of a model that a worker knows no more, or not yet
+
+    def order(action: str) -> None:
+        answer = operator.post(f"/admin/v1/models/{DETECTOR}/{action}", json={"force": True})
+        assert answer.status_code == 200, answer.text
+
+    page = sign_in(watched_page.page, stage, f"#/rollouts/{DETECTOR}")
+    heading, link = page.get_by_role("heading", level=1), page.get_by_role("link", name=DETECTOR)
+    for _ in range(2):
+        expect(heading).to_have_text(DETECTOR)
+        order("unload")
+        expect(page.get_by_role("main")).to_contain_text(f"There is no model {DETECTOR} here.")
+        expect(link).to_have_count(0)
+        order("load")
+    expect(heading).to_have_text(DETECTOR)
+    page.get_by_role("link", name=MODEL).click()
+    expect(heading).to_have_text(MODEL)
+    order("unload")
+    expect(link).to_have_count(0)
+    order("load")
+    expect(link).to_be_visible()
+    expect(heading).to_have_text(MODEL)
+
+
 def test_the_workers_say_which_generation_they_apply(
     stage: RunningStack, operator: httpx.Client, page: Page, route: Callable[..., None]
 ) -> None:

@@ -29,13 +29,18 @@ export function rollouts(store, [wanted]) {
     stream.addEventListener("report", ({ detail }) => store.report(detail));
     stream.addEventListener("traffic", ({ detail }) => store.addTraffic(detail));
     view = name ? rollout(store, name, (of) => store.models[of] ?? []) : null;
-    fill(place, view ? view.element : h("p", { class: "empty muted", role: "status" }, "Looking for models…"));
+    refill(place, { name }, () => view?.element ?? h("p", { class: "empty muted", role: "status" }, "Looking for models…"));
   }
 
   function update() {
-    const routes = [...store.routes.values()].sort((one, other) => one.model.localeCompare(other.model));
+    const routes = store.served.sort((one, other) => one.model.localeCompare(other.model));
+    const isServed = (name) => routes.some((route) => route.model === name);
+    if (model && !isServed(model)) {
+      wanted = model; // it was unloaded, and may come back
+      open(null);
+    }
     if (!model && areAllKnown(store)) {
-      if (wanted && !store.routes.has(wanted)) refill(place, wanted, () => notice("warn", `There is no model ${wanted} here. Choose another one.`));
+      if (wanted && !isServed(wanted)) refill(place, wanted, () => notice("warn", `There is no model ${wanted} here. Choose another one.`));
       else open(wanted || (routes.find((route) => route.under_way) ?? routes[0]).model);
     }
     if (drawn.size !== routes.length || routes.some((route) => !drawn.has(route.model))) {

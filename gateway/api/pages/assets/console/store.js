@@ -20,6 +20,11 @@ export class Store {
     return () => this.#listeners.delete(draw);
   }
 
+  /** The routes of the models that are loaded; the others are kept, as they are told again only when they change. */
+  get served() {
+    return [...this.routes.values()].filter(({ model }) => Object.hasOwn(this.models, model));
+  }
+
   set(fields) {
     Object.assign(this, fields);
     this.changed();

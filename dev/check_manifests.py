@@ -19,6 +19,7 @@ PUBLIC = {"/v1", "/v2", "/classify", "/detect", "/docs", "/problems", "/assets",
 SCHEMAS = (
     ROOT / "k8s" / "schemas"
 )  # of the kinds that Kubernetes itself does not know, as far as they are used
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _OF_IMAGES = (Path("/app"), Path("/opt"), Path("/usr"))  # what stands in them is run, and never written
 
 Manifest = dict[str, Any]
@@ -75,12 +76,23 @@ def _of_container(container: Manifest) -> Iterator[str]:
         yield "its root file system can be written, or it may gain privileges"
     if security.get("capabilities") != {"drop": ["ALL"]}:
         yield "it keeps capabilities"
-    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+    for probe in _PROBES:
         if probe not in container:
             yield f"it has no {probe}"
     for bound in ("requests", "limits"):
         if not {"cpu", "memory"} <= container["resources"][bound].keys():
             yield f"its {bound} leave something open"
+
+
+def _without_one_model(manifests: Sequence[Manifest]) -> Iterator[str]:
+    """Triton is ready, as it sees it, when every model of its repository is: one that does not load would end it."""
+    for workload in _workloads(manifests):
+        for container in workload["spec"]["template"]["spec"]["containers"]:
+            yield from (
+                f"{_name(workload)}: its {probe} fails for good where one model does not load"
+                for probe in _PROBES
+                if container.get(probe, {}).get("httpGet", {}).get("path") == "/v2/health/ready"
+            )
 
 
 def _mounted(manifests: Sequence[Manifest]) -> Iterator[str]:
@@ -164,6 +176,7 @@ def _one_scaler(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 _POLICIES: Sequence[Callable[[Sequence[Manifest]], Iterator[str]]] = (
     _locked_down,
+    _without_one_model,
     _mounted,
     _outlives_a_drain,
     _no_secrets,

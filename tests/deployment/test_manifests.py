@@ -60,6 +60,11 @@ def _unprobed(manifests: Sequence[Manifest]) -> None:
     del container(manifests)["startupProbe"]
 
 
+def _waits_for_every_model(manifests: Sequence[Manifest]) -> None:
+    triton = the(manifests, "StatefulSet", "triton")["spec"]["template"]["spec"]["containers"][0]
+    triton["startupProbe"]["httpGet"]["path"] = "/v2/health/ready"
+
+
 def _left_to_the_image(manifests: Sequence[Manifest]) -> None:
     del container(manifests)["args"]
 
@@ -124,6 +129,7 @@ def _numbered(manifests: Sequence[Manifest]) -> None:
         (_writable, "can be written"),
         (_unbounded, "limits leave something open"),
         (_unprobed, "no startupProbe"),
+        (_waits_for_every_model, "triton: its startupProbe fails for good where one model does not load"),
         (_left_to_the_image, "left to its image"),
         (_nowhere, "/run/metrics is not mounted"),
         (_told_to_write, "/run/state is not mounted"),

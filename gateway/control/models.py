@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from gateway.canary import Route
 from gateway.canary.table import Live
@@ -24,6 +25,7 @@ from gateway.errors import (
     UpstreamUnavailable,
     ValidationFailed,
 )
+from gateway.schemas import is_model_name
 from gateway.upstream.breaker import State
 
 READY = "READY"
@@ -33,6 +35,11 @@ _LOOK, _LOOKS = 0.1, 300  # seconds between two looks at what is under way by an
 _FAILING = "its calls have failed, and none was answered since; heal starts a process that died"
 _FOLDER_GONE = "Triton serves it on, and its folder is gone: callers get 404"
 _DISABLED = "explicit model load / unload is not allowed"
+_UNREAD = (
+    "Its config.pbtxt is missing, cannot be read, or names another model than its folder: "
+    "Triton's log says which."
+)
+_NOT_FOUND = "failed to poll from model repository"  # or found, and its configuration is none
 
 
 Outcomes = Mapping[str, GatewayError | None]
@@ -77,6 +84,7 @@ class ModelState:
 
     `reason` is why it cannot be called although Triton serves it, or what of its configuration does not hold.
     `ensembles` are those of which it is a step; `default` is the model that answers for its task where none is named.
+    `listed`: Triton's index has it.
     """
 
     name: str
@@ -86,6 +94,7 @@ class ModelState:
     ensembles: tuple[str, ...]
     reason: str = ""
     default: str | None = None
+    listed: bool = True
 
     @property
     def serves(self) -> bool:
@@ -121,7 +130,7 @@ class ModelControl:
     catalog: Catalog
     routes: Callable[[], Mapping[str, Live[Route]]]
     breaker: Callable[[str, str], State]  # of a version, as this worker's calls have found it
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # two loads of one model at once confuse Triton
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def models(self) -> list[ModelState]:
         """All models of the repository, and those that Triton serves on though their folder is gone, by name."""
@@ -148,11 +157,14 @@ class ModelControl:
         for one with which the model could not be called; ModelNotLoaded, ControlDisabled. What its files say and does
         not hold (a second default, a default version that is not there) is a ModelNotLoaded as well, unless `force`.
         """
-        async with self._turn:
-            state = await self._at_rest(name)
+        async with self._turn(name):
+            state = await self._to_load(name)
             config = None if change is None else await self._config(state, change, force=force)
             with self.catalog.changing(name):
-                _settle(await self.triton.load(name, config), serves=state.serves)
+                outcomes = await self.triton.load(name, config)
+                if not state.listed and all(map(_finds_none, outcomes.values())):
+                    raise ModelNotFound("The repository has no model of this name that Triton can read.")
+                _settle(outcomes, serves=state.serves)
                 loaded = await self._at_rest(name)
             if loaded.reason and loaded.card is None:
                 raise ModelNotLoaded("Triton has loaded the model, but it cannot be called.", [loaded.reason])
@@ -164,7 +176,7 @@ class ModelControl:
 
     async def unload(self, name: str, *, force: bool = False) -> ModelState:
         """Raises ModelNotFound, ModelInUse for what a route or a default needs (unless `force`), ControlDisabled."""
-        async with self._turn:
+        async with self._turn(name):
             state = await self.model(name)
             if not force and (reasons := state.needed):
                 raise ModelInUse("The model is needed.", reasons)
@@ -186,7 +198,7 @@ class ModelControl:
 
     async def _healed(self, name: str, only: str | None) -> ModelState:
         """Of several Tritons one after the other does so, and the others answer meanwhile; or one `only`."""
-        async with self._turn:
+        async with self._turn(name):
             await self._at_rest(name)
             outcomes: dict[str, GatewayError | None] = {}
             with self.catalog.changing(name):
@@ -231,6 +243,21 @@ class ModelControl:
         if reasons := shortcomings(card, state.route, default):
             raise ValidationFailed.of("/config", " ".join(reasons))
         return config.text
+
+    def _turn(self, name: str) -> asyncio.Lock:
+        """Two loads of one model at once confuse Triton; one that takes minutes keeps no other model waiting."""
+        return self._turns.setdefault(name, asyncio.Lock())
+
+    async def _to_load(self, name: str) -> ModelState:
+        """The model at rest. Triton's index leaves out what it could not load for want of a version: that may have one
+        by now.
+        """
+        try:
+            return await self._at_rest(name)
+        except ModelNotFound:
+            if not is_model_name(name):
+                raise
+            return ModelState(name, (), None, None, (), listed=False)
 
     async def _seen(self, name: str) -> ModelState:
         """The model as it is now, which this worker's catalog knows too."""
@@ -293,6 +320,11 @@ def _surely_kept(error: GatewayError | None) -> bool:
     return error is not None and not isinstance(error, DeadlineExceeded | UpstreamUnavailable)
 
 
+def _finds_none(error: GatewayError | None) -> bool:
+    """Whether a load with this outcome found no such model."""
+    return error is not None and _NOT_FOUND in error.internal
+
+
 def _settle(outcomes: Outcomes, *, serves: bool) -> None:
     """Raises what came of a load or an unload where it failed anywhere; Triton's own words are for operators, who read
     this. `serves`: the model did before.
@@ -318,7 +350,6 @@ def _said(error: GatewayError | None) -> str:
 
 
 def _reason(said: str) -> str:
-    """What Triton said of a model, in one line. Of a configuration that it cannot read it tells only its own log."""
+    """What Triton said of a model, in one line. What is wrong with a configuration it tells only its own log."""
     line = (said.splitlines() or ["it gave no reason"])[0]
-    unread = "failed to poll from model repository" in line
-    return f"{line}. Its config.pbtxt cannot be read: Triton's log says where." if unread else line
+    return f"{line}. {_UNREAD}" if _NOT_FOUND in line else line

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -230,9 +231,41 @@ def test_files_that_load_and_cannot_be_called_are_told_of(
     config.write_text(text.replace("TYPE_INT8", "INT8"))
     done = gateway_models("load", "wrong")
     assert done.returncode == 1
-    assert "Its config.pbtxt cannot be read: Triton's log says where." in done.stderr
+    assert "cannot be read, or names another model than its folder: Triton's log says which." in done.stderr
     config.write_text(text)
     assert gateway_models("load", "wrong").returncode == 0
+
+
+def test_a_model_that_had_no_version_is_loaded_once_it_has_one(admin: httpx.Client, repository: Path) -> None:
+    """Triton leaves it out of its index meanwhile."""
+    folder = add_model(repository, "echo", [], name="late")
+    for _ in range(2):
+        refused = admin.post(f"{BASE}/late/load")
+        assert (refused.status_code, refused.json()["code"]) == (409, "model_not_loaded")
+        assert "at least one version must be available" in refused.json()["reasons"][0]
+    shutil.copytree(repository / "echo" / "1", folder / "1")
+    assert versions(admin.post(f"{BASE}/late/load")) == {"1": "READY"}
+    assert admin.post(f"{BASE}/late/unload").status_code == 200
+    for name in ("nothing", "..%2fechoes", "a%20b"):
+        absent = admin.post(f"{BASE}/{name}/load")
+        assert absent.status_code == 404, absent.text
+
+
+def test_a_model_that_loads_slowly_keeps_no_other_one_waiting(admin: httpx.Client, repository: Path) -> None:
+    folder = add_model(repository, "echo", ["1"], name="slow")
+    go = repository.parent / "go"
+    code = folder / "1" / "model.py"
+    wait = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.05)\n"
+    code.write_text(wait + code.read_text())
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(admin.post, f"{BASE}/slow/load")
+        until(lambda: versions(admin.get(f"{BASE}/slow")) == {"1": "LOADING"})
+        assert admin.post(f"{BASE}/echo/unload").status_code == 200
+        assert versions(admin.post(f"{BASE}/echo/load")) == {"1": "READY"}
+        assert not slow.done()
+        go.touch()
+        assert versions(slow.result()) == {"1": "READY"}
+    assert admin.post(f"{BASE}/slow/unload").status_code == 200
 
 
 def test_a_second_default_gets_no_request_that_names_no_model(

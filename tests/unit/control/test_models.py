@@ -1,4 +1,4 @@
-"""Healing a model: what was unloaded is loaded again, whether or not Triton answered the unload; and how it stands."""
+"""Models are loaded and healed, one order a model at a time; how they stand is told as Triton and breakers have it."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,10 @@ from gateway.errors import (
     ConnectionFailed,
     DeadlineExceeded,
     GatewayError,
+    ModelNotFound,
     ModelNotLoaded,
     UpstreamContractViolation,
+    UpstreamFailed,
 )
 from gateway.upstream.breaker import State
 
@@ -26,8 +28,8 @@ HERE = "127.0.0.1:8001"
 
 @dataclass
 class Triton:
-    """Unloads, and then says what the test wants it to say. `states` are those of the model at each look, READY after
-    the last.
+    """Unloads, and then says what the test wants it to say. `states` are those of the models at each look, READY after
+    the last. What is not `listed` is so once it was loaded; a load of `slow` does not end before the test says so.
     """
 
     said: GatewayError | None
@@ -35,6 +37,11 @@ class Triton:
     states: list[str] = field(default_factory=list)
     endpoints: Sequence[str] = (HERE,)
     served: tuple[ServedModel, ...] = ()
+    listed: list[str] = field(default_factory=lambda: ["pets", "sizes", "cuts"])
+    refusal: GatewayError | None = None
+    slow: str = ""
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+    may_end: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def inventory(self) -> Inventory:
         return Inventory(self.served, {})
@@ -42,7 +49,7 @@ class Triton:
     async def repository(self) -> list[RepositoryEntry]:
         state = self.states.pop(0) if self.states else "READY"
         self.done += [state] if state != "READY" else []
-        return [RepositoryEntry(name, "1", state, "", HERE) for name in ("pets", "sizes", "cuts")]
+        return [RepositoryEntry(model, "1", state, "", HERE) for model in self.listed]
 
     async def statistics(self, model: str, version: str) -> Sequence[Mapping[str, Any]]:
         return []
@@ -55,7 +62,12 @@ class Triton:
         self, model: str, config: str | None = None, *, only: str | None = None
     ) -> Mapping[str, GatewayError | None]:
         self.done.append("load" if model == "pets" else f"load {model}")
-        return {HERE: None}
+        if model == self.slow:
+            self.began.set()
+            await self.may_end.wait()
+        if self.refusal is None and model not in self.listed:
+            self.listed.append(model)
+        return {HERE: self.refusal}
 
     async def merged_config(self, model: str, change: Mapping[str, Any]) -> WantedConfig:
         raise AssertionError("healing changes no configuration")
@@ -114,3 +126,57 @@ async def test_a_version_whose_calls_fail_is_told_of_though_triton_calls_it_read
     (version,) = (await control(Triton(None), breaker).model("pets")).versions
     assert version.state == "READY"
     assert ("heal" in version.reason) == version.failing == (breaker is not State.CLOSED)
+
+
+NOT_FOUND = UpstreamFailed(
+    "failed", internal="INTERNAL: failed to load 'x', failed to poll from model repository"
+)
+NO_VERSION = UpstreamContractViolation(
+    "refused", internal="INVALID_ARGUMENT: at least one version must be available"
+)
+
+
+async def test_what_triton_does_not_list_it_is_asked_to_load() -> None:
+    """It lists no model any more that it could not load for want of a version; that may have one by now."""
+    models = control(Triton(None, listed=[]))
+    assert (await models.load("pets")).serves
+
+
+@pytest.mark.parametrize(
+    ("listed", "refusal", "error"),
+    [
+        pytest.param([], NOT_FOUND, ModelNotFound, id="no such folder"),
+        pytest.param([], NO_VERSION, ModelNotLoaded, id="a folder without a version"),
+        pytest.param(["pets"], NOT_FOUND, ModelNotLoaded, id="a configuration that cannot be read"),
+    ],
+)
+async def test_a_model_is_unknown_only_where_triton_finds_none(
+    listed: list[str], refusal: GatewayError, error: type[GatewayError]
+) -> None:
+    with pytest.raises(error):
+        await control(Triton(None, listed=listed, refusal=refusal)).load("pets")
+
+
+@pytest.mark.parametrize("name", ["..", "../pets", "a/b", ""])
+async def test_what_is_no_name_of_a_model_reaches_no_path(name: str) -> None:
+    triton = Triton(None)
+    with pytest.raises(ModelNotFound):
+        await control(triton).load(name)
+    assert triton.done == []
+
+
+async def test_a_load_that_takes_long_keeps_no_other_model_waiting() -> None:
+    triton = Triton(None, listed=["cars", "pets"], slow="cars")
+    models = control(triton)
+    async with asyncio.TaskGroup() as tasks:
+        slow, again = (tasks.create_task(models.load("cars")) for _ in range(2))
+        await triton.began.wait()
+        await models.unload("pets")
+        await models.load("pets")
+        assert triton.done == ["load cars", "unload", "load"], (
+            "the second load of the slow one waits for the first"
+        )
+        assert not slow.done()
+        triton.may_end.set()
+    assert again.result().serves
+    assert triton.done == ["load cars", "unload", "load", "load cars"]

@@ -10,7 +10,8 @@ from gateway.domain import ModelVersion, Priority
 from gateway.telemetry import definitions as table
 from gateway.telemetry.families import Counter, Gauge
 from gateway.telemetry.requests import RequestMetrics
-from gateway.telemetry.worker_files import WorkerFiles, folder_of_this_process, reserve
+from gateway.telemetry.worker_files import folder_of_this_process, reserve
+from gateway.telemetry.worker_place import WorkerPlace
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -25,7 +26,7 @@ class Metrics:
         # Else each counter is two series here, and one where there are several workers.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         folder = folder_of_this_process()
-        self._files = None if folder is None else WorkerFiles(folder)
+        self._place = None if folder is None else WorkerPlace(folder)
         self._registry = CollectorRegistry()
         self.requests = RequestMetrics(self._registry)
         self.limits = LimitMetrics(self._registry)
@@ -36,12 +37,12 @@ class Metrics:
 
     def text(self) -> bytes:
         """In Prometheus's text format. Reads files where there are several workers: a matter for a thread."""
-        if self._files is None:
+        if self._place is None:
             return generate_latest(self._registry)
-        self._files.drop_dead()
         merged = CollectorRegistry()
-        MultiProcessCollector(merged, str(self._files.folder))  # type: ignore[no-untyped-call]
-        return generate_latest(merged)
+        MultiProcessCollector(merged, str(self._place.folder))  # type: ignore[no-untyped-call]
+        with self._place.alone():
+            return generate_latest(merged)
 
 
 class Decision(Protocol):

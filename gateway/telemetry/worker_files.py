@@ -1,9 +1,7 @@
-"""Metrics of several workers, as files in one folder: any worker's /metrics speaks for all, those that died included.
+"""The folder in which several workers keep their metrics: who may have it, and the room in it.
 
 The Prometheus library decides when it is imported whether it keeps its values in files, so `gateway serve` names the
-folder in the environment before there is a worker. A counter outlives its worker by its file. A gauge must not: every
-worker holds a lock for as long as it lives, and whoever is asked for metrics drops the gauges of those whose lock is
-free. A lock ends with its process however that ends, and a process number that comes again does no harm.
+folder in the environment before there is a worker, and nothing here imports it.
 
 The library maps files with holes, and whoever writes to a hole for which the disk has no room is killed. So each
 process reserves all that its metrics may ever need before the library opens its files.
@@ -13,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import re
-import struct
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,18 +20,18 @@ from typing import TextIO
 from gateway.telemetry.definitions import Across, Kind
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-_OURS = re.compile(r"(counter|histogram|gauge_[a-z]+)_\d+\.db|(\d+|owner)\.lock")
-_LIVE_GAUGES = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
+_OURS = re.compile(r"(counter|histogram|gauge_[a-z]+)_(\d+|dead)\.(db|part|sum)|(\d+|owner|dead)\.lock")
+_TEMPORARY = "gateway-metrics-"
+_OWNER = "owner.lock"
 _KIB = 1024
 # By what the library calls its files: for every set of labels that there may be, of models with the longest names.
-_ROOM: Mapping[str, int] = {
+WORKERS: Mapping[str, int] = {
     Kind.COUNTER: 512 * _KIB,
     Kind.HISTOGRAM: 384 * _KIB,
     f"gauge_{Across.SUM}": 128 * _KIB,
     **{f"gauge_{each}": 16 * _KIB for each in (Across.EACH, Across.LEAST, Across.MOST)},
 }
 _SUPERVISORS: Mapping[str, int] = {Kind.COUNTER: 4 * _KIB}
-_USED = struct.Struct("i")  # what a file begins with: how many of its bytes are in use
 
 
 class MetricsFolderError(Exception):
@@ -60,6 +58,11 @@ def folder_of_this_process() -> Path | None:
     return Path(named) if named else None
 
 
+def place_of_this_process(folder: Path) -> Path:
+    """The file whose lock says that it lives."""
+    return folder / f"{os.getpid()}.lock"
+
+
 def reserve(folder: Path, room: Mapping[str, int] = _SUPERVISORS) -> None:
     """Room for what this process will count; by default for the little that the workers' supervisor does.
 
@@ -69,13 +72,31 @@ def reserve(folder: Path, room: Mapping[str, int] = _SUPERVISORS) -> None:
     try:
         for name, size in room.items():
             path = folder / f"{name}_{os.getpid()}.db"
-            with path.open("ab") as file:
-                made.append(path)
-                os.posix_fallocate(file.fileno(), 0, size)
+            allocate(path, size)
+            made.append(path)
     except OSError as error:
         for path in made:
             path.unlink()
         raise MetricsFolderError(f"there is no room for metrics in {folder}: {error.strerror}") from None
+
+
+def allocate(path: Path, size: int) -> None:
+    """A file of zeros for which there is room on the disk. Raises OSError, and leaves nothing of it behind."""
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def take(lock: TextIO) -> bool:
+    """Whether nobody else has it; then it is this process's until the file is closed, however the process ends."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def check_folder(path: Path) -> None:
@@ -90,49 +111,27 @@ def check_folder(path: Path) -> None:
         raise _unusable(path, error) from None
 
 
-class WorkerFiles:
-    """This worker's place in the folder; to be made before its first metric. Raises MetricsFolderError."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._me = os.getpid()
-        self._lock = _lock_file(folder, str(self._me))
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._drop_gauges(self._me)  # of one that died and had the same number
-        self.drop_dead()  # one whose place this worker takes may have had the room that it needs
-        reserve(folder, _ROOM)
-
-    def drop_dead(self) -> None:
-        """Takes the gauges of dead workers out of the sums, and gives back the room that they did not use."""
-        for pid in {int(found[1]) for name in self._names() if (found := _LIVE_GAUGES.fullmatch(name))}:
-            if pid != self._me:
-                with _lock_file(self.folder, str(pid)) as lock:
-                    if _take(lock):
-                        self._drop_gauges(pid)
-                        self._shrink(pid)
-
-    def _drop_gauges(self, pid: int) -> None:
-        """What the library's `mark_process_dead` does, where another worker may do the same at this moment."""
-        for file in self.folder.glob(f"gauge_live*_{pid}.db"):
-            file.unlink(missing_ok=True)
-
-    def _shrink(self, pid: int) -> None:
-        for file in self.folder.glob(f"*_{pid}.db"):
-            with file.open("r+b") as content:
-                content.truncate(*_USED.unpack(content.read(_USED.size)))
-
-    def _names(self) -> list[str]:
-        return [path.name for path in self.folder.iterdir()]
-
-
 @contextlib.contextmanager
 def _temporary() -> Iterator[Path]:
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="gateway-metrics-")
-    except OSError as error:
-        raise MetricsFolderError(f"there is no temporary folder for metrics: {error.strerror}") from None
-    with folder as name:
-        yield Path(name)
+    with contextlib.ExitStack() as stack:
+        try:
+            _remove_abandoned()
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_TEMPORARY)))
+            new = folder / "0.lock"
+            take(stack.enter_context(new.open("a")))
+            new.rename(folder / _OWNER)  # so that it is never there without its owner
+        except OSError as error:
+            raise MetricsFolderError(f"there is no temporary folder for metrics: {error.strerror}") from None
+        yield folder
+
+
+def _remove_abandoned() -> None:
+    """Temporary folders of gateways that were killed, once none of their workers lives either."""
+    for owner in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*/{_OWNER}"):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            locks = [stack.enter_context(each.open("a")) for each in owner.parent.glob("*.lock")]
+            if owner.parent.lstat().st_uid == os.geteuid() and all(map(take, locks)):
+                shutil.rmtree(owner.parent)
 
 
 @contextlib.contextmanager
@@ -142,7 +141,7 @@ def _owned(path: Path) -> Iterator[Path]:
         try:
             path.mkdir(parents=True, exist_ok=True)
             _check_content(path)
-            if not _take(stack.enter_context(_lock_file(path, "owner"))):
+            if not take(stack.enter_context((path / _OWNER).open("a"))):
                 raise MetricsFolderError(f"another gateway keeps its metrics in {path}")
             _wipe(path)
         except OSError as error:
@@ -165,17 +164,5 @@ def _check_content(path: Path) -> None:
 
 def _wipe(path: Path) -> None:
     for each in path.iterdir():
-        if each.name != "owner.lock":
+        if each.name != _OWNER:
             each.unlink()
-
-
-def _lock_file(folder: Path, name: str) -> TextIO:
-    return (folder / f"{name}.lock").open("a")
-
-
-def _take(lock: TextIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -18,6 +18,7 @@ from gateway.errors import (
     ClientDisconnected,
     GatewayError,
     ReasonedError,
+    RequestError,
     UpstreamError,
     ValidationFailed,
 )
@@ -193,8 +194,12 @@ def fields_of(error: GatewayError) -> list[FieldProblem] | None:
 
 def log_failure(error: GatewayError) -> None:
     """What the caller is not told goes into the log; where it was raised is needed no longer."""
-    if isinstance(error, UpstreamError) or error.internal:
+    if isinstance(error, UpstreamError):
         _log.warning("upstream_failure", code=error.code, reason=error.internal)
+    elif error.internal:
+        # What a caller did wrong is no warning: anybody could fill the log with them.
+        log = _log.info if isinstance(error, RequestError) else _log.warning
+        log("request_failed", code=error.code, reason=error.internal)
     _forget_where(error)
 
 

@@ -56,7 +56,8 @@ class Comparison:
     """One image, text or request for tensors. `classes` are by label.
 
     `overlap` is the share of both answers that is in both, 0 to 1 (Dice): predicted classes, or boxes with a partner
-    of their class, or elements that are alike. `drift` is None where nothing is in both that has scores.
+    of their class, or elements that are alike (of each output of elements or of what they hold, whichever is less).
+    `drift` is None where nothing is in both that has scores.
     """
 
     agrees: bool

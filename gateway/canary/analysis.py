@@ -4,11 +4,14 @@ The guard looks every second for as long as a rollout lasts, and may roll back l
 operator's bounds alone (z > 3, two points, p95 in three windows) rolled back 17 of 100 in simulated rollouts of six
 minutes: every look is another chance to be unlucky. So a canary goes back when it crosses its bound and a canary that
 kept the bound would do so with a chance below `level`, computed exactly. A really bad one gets there a few calls later.
+
+Failures that come together, as those of a batch in Triton do, are no more evidence than one: where they come in bursts
+of four, a quarter of them counts (and of the requests), as overdispersed counts are judged everywhere.
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.canary.histogram import EMPTY, Histogram
@@ -46,20 +49,50 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What one version answered. Failed calls need not be in `latency`."""
+    """What one version answered. Failed calls need not be in `latency`.
+
+    The squares are sums over seconds, of what each of them counted; 0 where the seconds are not known.
+    """
 
     requests: int = 0
     errors: int = 0
     latency: Histogram = EMPTY
+    requests_squared: int = 0
+    errors_squared: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
-            self.requests + other.requests, self.errors + other.errors, self.latency + other.latency
+            self.requests + other.requests,
+            self.errors + other.errors,
+            self.latency + other.latency,
+            self.requests_squared + other.requests_squared,
+            self.errors_squared + other.errors_squared,
         )
+
+    def of_one_second(self) -> "Counts":
+        return replace(self, requests_squared=self.requests**2, errors_squared=self.errors**2)
 
     @property
     def error_rate(self) -> float:
         return self.errors / self.requests if self.requests else 0.0
+
+    @property
+    def burst(self) -> float:
+        """How many failures come together: the variance of those of a second over their mean, less what the number of
+        its requests explains; 1 where each comes by itself. All of a single second are one burst.
+        """
+        if not self.errors or not self.requests_squared:
+            return 1.0
+        spread = self.requests**2 - self.requests_squared
+        if not spread:
+            return float(self.errors)
+        excess = self.errors_squared * self.requests**2 - self.errors**2 * self.requests_squared
+        return max(1.0, excess / (self.errors * spread))
+
+    @property
+    def at_once(self) -> float:
+        """How many requests come in a second: no burst is larger."""
+        return max(1.0, self.requests_squared / self.requests) if self.requests else 1.0
 
 
 Pair = tuple[Counts, Counts]  # of the stable version and of the canary, over the same seconds
@@ -150,11 +183,11 @@ def lately(seconds: Sequence[Pair], guard: Guard, *, alone: bool = False) -> Pai
 def _findings(guard: Guard, evidence: Evidence) -> Iterable[Judgement | None]:
     yield _broken(evidence)
     yield _agreement(guard, evidence)
-    stable, canary, chance = evidence.stable, evidence.canary, level(evidence.looks)
+    stable, canary = evidence.stable, evidence.canary
     if canary.requests < guard.min_requests:
         yield _missing(canary, "canary", guard)
         return
-    yield _errors(guard, stable, canary, chance)
+    yield _errors(guard, stable, canary, evidence)
     yield _recent_errors(guard, evidence)
     yield _slow_windows(guard, evidence)
     yield _slow_overall(guard, stable, canary)
@@ -179,14 +212,12 @@ def _broken(evidence: Evidence) -> Judgement | None:
     return None
 
 
-def _errors(guard: Guard, stable: Counts, canary: Counts, chance: float) -> Judgement | None:
+def _errors(guard: Guard, stable: Counts, canary: Counts, evidence: Evidence) -> Judgement | None:
     """The gap keeps what is certain but small from counting, z and the exact chance what is large but not certain."""
     if canary.error_rate - stable.error_rate <= guard.max_error_gap:
         return None
     z = _pooled_z(stable, canary)
-    certain = z > guard.error_z and (
-        fisher_tail((canary.errors, canary.requests), (stable.errors, stable.requests)) <= chance
-    )
+    certain = z > guard.error_z and _chance(stable, canary, evidence) <= level(evidence.looks)
     sentence = (
         f"{canary.error_rate:.1%} of {canary.requests} requests failed on the canary, "
         f"{stable.error_rate:.1%} of {stable.requests} on the stable version (z {z:.1f})."
@@ -200,8 +231,25 @@ def _recent_errors(guard: Guard, evidence: Evidence) -> Judgement | None:
     if canary.requests < guard.min_requests:
         return None
     stable = stable if stable.requests else evidence.stable
-    finding = _errors(guard, stable, canary, level(evidence.looks))
+    finding = _errors(guard, stable, canary, evidence)
     return finding if finding and finding.verdict is Verdict.ROLL_BACK else None
+
+
+def _chance(stable: Counts, canary: Counts, evidence: Evidence) -> float:
+    """That so many of the failures fall on a canary that is equal.
+
+    A few seconds do not show how failures come, so what is known of that since the step began holds for them too. Of a
+    stable version that has not failed yet nothing is known: it is taken to be as the canary is.
+    """
+    burst, usual = max(canary.burst, evidence.canary.burst), max(stable.burst, evidence.stable.burst)
+    if not evidence.stable.errors:
+        usual = min(canary.burst, stable.at_once)
+    return fisher_tail(_apart(canary, burst), _apart(stable, usual))
+
+
+def _apart(counts: Counts, burst: float) -> tuple[int, int]:
+    """Failures and requests, as many as come by themselves."""
+    return round(counts.errors / burst), round(counts.requests / burst)
 
 
 def _pooled_z(stable: Counts, canary: Counts) -> float:

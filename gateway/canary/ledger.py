@@ -176,7 +176,7 @@ def _side(bucket: Bucket, version: str, variants: Sequence[str]) -> Counts:
         tally = bucket.tallies.get(Series(version, variant), _NOTHING)
         latency = EMPTY if variant == Variant.SHADOW else Histogram(tally.latency)
         found += Counts(tally.requests, tally.errors, latency)
-    return found
+    return found.of_one_second()
 
 
 def _refused(ledger: Ledger, route: Route, reading: Reading) -> Sequence[Counts]:
@@ -198,7 +198,8 @@ def _is_refused(buckets: Sequence[Bucket], version: str | None) -> bool:
 
 
 def _counts(fields: Mapping[str, Any]) -> Counts:
-    return Counts(fields["requests"], fields["errors"], Histogram(tuple(fields["latency"]["counts"])))
+    latency = Histogram(tuple(fields["latency"]["counts"]))
+    return Counts(**{**fields, "latency": latency})
 
 
 def _judgement(fields: Mapping[str, Any]) -> Judgement:

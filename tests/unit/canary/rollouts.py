@@ -26,9 +26,12 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Behaviour:
-    """Of one version: the share of failures, the median and spread of its log-normal latency."""
+    """Of one version: the share of failures and how many come together, the median and spread of its log-normal
+    latency.
+    """
 
     errors: float = 0.005
+    burst: int = 1
     median: float = 0.04
     sigma: float = 0.5
 
@@ -68,27 +71,38 @@ class Outcome:
 
 
 class Traffic:
-    """Of one version since a step began: rows of requests, errors and the latency's buckets, summed up by second."""
+    """Of one version since a step began: rows of requests, errors, the squares of both, and the latency's buckets,
+    summed up by second.
+    """
 
     def __init__(self, behaviour: Behaviour, rate: float, draw: np.random.Generator) -> None:
         self._behaviour, self._rate, self._draw = behaviour, rate, draw
         self._buckets = behaviour.buckets()
-        self.sums: Ints = np.zeros((1, 2 + len(self._buckets)), np.int64)
+        self.sums: Ints = np.zeros((1, 4 + len(self._buckets)), np.int64)
         self.requests = [0]
 
     def until(self, second: int) -> None:
         while len(self.sums) <= second:
             requests = self._draw.poisson(self._rate, _CHUNK)
-            errors = self._draw.binomial(requests, self._behaviour.errors)
+            errors = self._failures(requests)
             latency = self._draw.multinomial(requests, self._buckets)
-            drawn = np.column_stack([requests, errors, latency])
+            drawn = np.column_stack([requests, errors, requests**2, errors**2, latency])
             self.sums = np.vstack([self.sums, self.sums[-1] + np.cumsum(drawn, axis=0)])
             self.requests = self.sums[:, 0].tolist()
 
     def counts(self, start: int, end: int) -> Counts:
         """Over the seconds from `start` to before `end`."""
-        requests, errors, *latency = (self.sums[end] - self.sums[start]).tolist()
-        return Counts(requests, errors, Histogram(tuple(latency)))
+        requests, errors, *squares_and_latency = (self.sums[end] - self.sums[start]).tolist()
+        squares, latency = squares_and_latency[:2], squares_and_latency[2:]
+        return Counts(requests, errors, Histogram(tuple(latency)), *squares)
+
+    def _failures(self, requests: Ints) -> Ints:
+        """Of each second."""
+        errors, burst = self._behaviour.errors, self._behaviour.burst
+        if burst == 1:
+            return self._draw.binomial(requests, errors)
+        bursts = self._draw.poisson(self._rate * errors / burst, _CHUNK)
+        return np.minimum(requests, burst * bursts)
 
 
 def windows(stable: Traffic, canary: Traffic, second: int, guard: Guard, *, alone: bool) -> list[Pair]:

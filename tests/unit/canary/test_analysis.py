@@ -112,6 +112,43 @@ def test_where_the_stable_version_answers_nobody_its_last_counts_stand_in_once()
     assert fisher_tail((11, 290), (0, 3 * 263)) <= LEVEL < fisher_tail((11, 290), (0, 263))
 
 
+def by_second(*seconds: tuple[int, int]) -> Counts:
+    """Of requests and failures each."""
+    return sum((counts(requests, errors).of_one_second() for requests, errors in seconds), Counts())
+
+
+@pytest.mark.parametrize(
+    ("known", "burst"),
+    [
+        pytest.param(counts(100, 10), 1, id="nobody knows when they came"),
+        pytest.param(by_second(*[(20, 0)] * 9), 1, id="none"),
+        pytest.param(by_second(*[(20, 2)] * 9), 1, id="as many each second"),
+        pytest.param(by_second((20, 10), (200, 100), (40, 20)), 1, id="as many as there are requests"),
+        pytest.param(by_second((20, 8), *[(20, 0)] * 9), 8, id="all at once"),
+        pytest.param(by_second((20, 8), *[(20, 0)] * 4, (20, 8), *[(20, 0)] * 94), 7.92, id="at once, twice"),
+        pytest.param(by_second((20, 8)), 8, id="in the only second there is"),
+    ],
+)
+def test_failures_that_come_together_are_one_burst(known: Counts, burst: float) -> None:
+    assert known.burst == pytest.approx(burst, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("canary", "expected"),
+    [
+        pytest.param([8, 0, 0, 0, 0, 0], Verdict.INSUFFICIENT, id="eight of one second"),
+        pytest.param([8, 0, 0, 0, 8, 0], Verdict.INSUFFICIENT, id="of two"),
+        pytest.param([2, 1, 2, 1, 1, 1], Verdict.ROLL_BACK, id="eight by themselves"),
+        pytest.param([0, 0, 0, 0, 6, 6], Verdict.INSUFFICIENT, id="for two seconds now"),
+        pytest.param([0, 0, 6, 5, 7, 6], Verdict.ROLL_BACK, id="for four seconds"),
+    ],
+)
+def test_what_came_together_is_evidence_as_one(canary: list[int], expected: Verdict) -> None:
+    stable = by_second(*[(380, 0)] * 6)
+    pair = stable, by_second(*((20, errors) for errors in canary))
+    assert judge(GUARD, evidence(*pair, lately=pair)).verdict is expected
+
+
 SLOW: Pair = (counts(400, slow=10), counts(20, slow=10))
 EVEN: Pair = (counts(400, slow=10), counts(20))
 

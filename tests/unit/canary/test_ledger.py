@@ -9,7 +9,7 @@ from gateway.canary import lifecycle
 from gateway.canary.analysis import Cause, Verdict, judge
 from gateway.canary.counts import KEPT, Bucket, Reading, Series, Tally
 from gateway.canary.histogram import Histogram, bucket
-from gateway.canary.ledger import Ledger, continued, evidence, judged
+from gateway.canary.ledger import Ledger, continued, evidence, from_document, judged, to_document
 from gateway.canary.outcomes import BREAKER, FALLBACK
 from gateway.canary.route import Route, Step, default_route
 from gateway.canary.wanted import Wanted
@@ -80,6 +80,15 @@ def test_the_breaker_is_evidence_where(seen: dict[tuple[int, Series], Tally], op
     reading = Reading(NOW, [Bucket(second, tallies[second]) for second in sorted(tallies)])
     ledger = continued(Ledger("salt", MARK, NOW - KEPT), ROUTE, reading)
     assert (judge(ROUTE.guard, evidence(ledger, ROUTE, reading)).cause is Cause.BREAKER) is opened
+
+
+def test_failures_of_one_second_are_known_to_have_come_together() -> None:
+    ledger = Ledger("salt", MARK, NOW - KEPT)
+    for now in range(NOW - 9, NOW + 1):  # one look a second
+        seen = {CANARY: FINE, SHADOW: FAILED} if now == NOW - 5 else {CANARY: FINE}
+        ledger = continued(ledger, ROUTE, Reading(now, [Bucket(now - 1, seen)]))
+    assert ledger.canary.burst == pytest.approx(FAILED.errors, rel=0.05)
+    assert from_document(to_document(ledger)) == ledger
 
 
 def test_what_the_stable_version_does_in_a_canarys_place_is_held_against_neither() -> None:

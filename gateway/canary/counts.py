@@ -67,6 +67,7 @@ class Recorder:
         self._send = script(redis, "gateway.canary", "count")
         self._name = f"{_PREFIX}from:{secrets.token_hex(8)}"
         self._cells: dict[tuple[str, str, str], list[int]] = {}
+        self._began = 0.0  # when the first of them was made
         self._batch: _Batch | None = None
         self._number = 0
         self._failing = False
@@ -100,13 +101,13 @@ class Recorder:
     async def flush(self) -> bool:
         """Sends what was recorded; False where that was nothing.
 
-        Raises StoreAway; the next call then sends the same again, and it counts once.
+        Raises StoreAway; the next call then sends the same again, and it counts once, or drops it where it is too old.
         """
         async with self._turn:
             sent = await self._deliver()
             if self._cells:
                 self._number += 1
-                self._batch = _Batch(self._number, self._clock(), self._cells)
+                self._batch = _Batch(self._number, self._began, self._cells)
                 self._cells = {}
                 sent = await self._deliver()
             return sent
@@ -114,6 +115,10 @@ class Recorder:
     async def _deliver(self) -> bool:
         batch = self._batch
         if batch is None:
+            return False
+        if self._clock() - batch.began > self._hold:
+            _log.warning("counts_dropped", requests=batch.requests())
+            self._batch = None
             return False
         with translated():
             await self._send(keys=[self._name], args=[_PREFIX, batch.number, KEPT * 1000, *batch.words()])
@@ -134,25 +139,23 @@ class Recorder:
         if not self._failing:
             _log.warning("counts_held", reason=reason, seconds=self._hold)
         self._failing = True
-        batch = self._batch
-        if batch is not None and self._clock() - batch.taken_at > self._hold:
-            _log.warning("counts_dropped", requests=batch.requests())
-            self._batch = None
 
     def _of(self, model: str, version: str, variant: str) -> list[int]:
         key = (model, version, variant)
         cells = self._cells.get(key)
         if cells is None:
+            if not self._cells:
+                self._began = self._clock()
             cells = self._cells[key] = [0] * _CELLS
         return cells
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What goes out together under one number; `taken_at` is monotonic."""
+    """What goes out together under one number; `began` is when the first of it was counted, monotonic."""
 
     number: int
-    taken_at: float
+    began: float
     cells: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
 
     def requests(self) -> int:

@@ -187,6 +187,26 @@ async def test_what_is_too_old_is_dropped_and_said(server: Server) -> None:
         assert (found.requests, found.errors) == (1, 1)
 
 
+async def test_what_came_while_an_older_batch_waited_is_as_old_as_its_first_count(server: Server) -> None:
+    at, now = server.at, 0.0
+    async with client_of(server) as client:
+        recorder = Recorder(client, clock=lambda: now, hold=10.0)
+        server.process.stop(signal.SIGKILL)
+        with structlog.testing.capture_logs() as lines:
+            for now in (0.0, 1.0, 9.0):  # the first waits to be sent, and the others for it
+                recorder.record("pets", "1", ok=True, seconds=0.1)
+                with pytest.raises(StoreAway):
+                    await recorder.flush()
+            with serving(at):
+                now = 12.0
+                assert not await recorder.flush()
+                recorder.record("pets", "1", ok=False, seconds=0.1)
+                await recorder.flush()
+                found = total((await CountsReader(client).read("pets", 60)).buckets, Series("1"))
+        assert (found.requests, found.errors) == (1, 1)
+        assert [line["requests"] for line in lines] == [1, 2]
+
+
 async def test_recording_waits_for_nobody(server: Server) -> None:
     async with client_of(server) as client:
         recorder = recorder_on(client)

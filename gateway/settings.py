@@ -35,7 +35,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # it may be a secret
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", description="Address to listen on; `::` is all, of IPv4 as well.")
     port: int = Field(8080, ge=1, le=65535, description="Port to listen on.")
     workers: int = Field(1, ge=1, le=64, description="Worker processes.")
     triton_url: str = Field(

@@ -141,7 +141,8 @@ def _serve_alone(config: uvicorn.Config) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # a wish that was done, as under a supervisor
     server = uvicorn.Server(config)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal once more when it has ended
-        server.run()
+        # As for several workers: by itself asyncio would listen to IPv6 alone where :: is asked for.
+        server.run([config.bind_socket()])
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 

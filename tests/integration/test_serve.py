@@ -56,8 +56,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(**settings: object) -> Iterator[Served]:
-    at = replace(Addresses(), gateway_port=free_port(), triton_grpc_port=free_port(), redis_port=free_port())
+def served(host: str = "127.0.0.1", **settings: object) -> Iterator[Served]:
+    ports = {name: free_port() for name in ("gateway_port", "triton_grpc_port", "redis_port")}
+    at = replace(Addresses(), gateway_host=host, **ports)
     part = gateway(at, log_format="json", **settings)
     environment = {name: v for name, v in part.environment.items() if f"{name}_FILE" not in part.environment}
     with running(replace(part, environment=environment)) as process:
@@ -125,6 +126,15 @@ def test_a_reload_of_a_single_process_is_declined_and_it_goes_on_serving() -> No
         gateway.process.popen.send_signal(signal.SIGHUP)
         gateway.until(lambda: gateway.events("no_reload_with_one_worker"))
         assert gateway.answers()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_address_of_either_kind_is_listened_to(workers: int) -> None:
+    with served("::", workers=workers) as gateway:
+        gateway.until_started(workers)
+        port = gateway.url.rpartition(":")[2]
+        for host in ("127.0.0.1", "[::1]"):
+            assert httpx.get(f"http://{host}:{port}/livez", trust_env=False, timeout=PATIENCE).is_success
 
 
 def test_an_address_that_cannot_be_had_names_its_variables() -> None:

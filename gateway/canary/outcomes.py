@@ -2,10 +2,11 @@
 
 from typing import Protocol
 
-from gateway.domain import ModelVersion
-from gateway.errors import OutOfService, Overloaded, UpstreamOverloaded
+from gateway.domain import ModelVersion, Variant
+from gateway.errors import ConnectionFailed, OutOfService, Overloaded, UpstreamDraining, UpstreamOverloaded
 
 BREAKER = "breaker"  # the series of calls that were not made because the breaker is open
+AWAY = "away"  # the series of calls of the stable version's callers while no Triton could be asked
 FALLBACK = "fallback"  # the series of calls that the stable version got because a canary had failed
 
 
@@ -35,6 +36,9 @@ class Outcomes:
 
     What the stable version does in a canary's place says nothing about its own callers: they are compared with the
     canary's, and these are the requests that the canary failed at.
+
+    Nor does a Triton that is away: where the canary meets it, so does the stable version in its place, and then that
+    counts for neither. So it must not count for the stable version when its own callers meet it.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -47,5 +51,10 @@ class Outcomes:
         if isinstance(error, OutOfService):
             self._recorder.record(target.model, target.version, BREAKER, ok=False, seconds=0.0)
         elif not isinstance(error, Overloaded | UpstreamOverloaded):
-            variant = FALLBACK if instead else target.variant
+            variant = FALLBACK if instead else _variant(target, error)
             self._recorder.record(target.model, target.version, variant, ok=error is None, seconds=seconds)
+
+
+def _variant(target: ModelVersion, error: Exception | None) -> str:
+    away = isinstance(error, ConnectionFailed | UpstreamDraining)
+    return AWAY if away and target.variant is Variant.STABLE else target.variant

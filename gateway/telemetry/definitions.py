@@ -135,7 +135,8 @@ ATTEMPTS = _counter(
     "gateway_attempts_total",
     "Calls of a version, also where another one answered in the end; those at which a canary and then the stable "
     "version failed are the stable one's. variant: shadow for mirrored calls, fallback for those of the stable version "
-    "in a canary's place, breaker for those not made because the breaker is open. outcome: ok, error.",
+    "in a canary's place, breaker for those not made because the breaker is open, away for those of the stable version "
+    "that no Triton could be asked. outcome: ok, error.",
     (*_VARIANT, "outcome"),
     most=130,
 )

@@ -193,7 +193,8 @@ async def test_what_came_while_an_older_batch_waited_is_as_old_as_its_first_coun
         recorder = Recorder(client, clock=lambda: now, hold=10.0)
         server.process.stop(signal.SIGKILL)
         with structlog.testing.capture_logs() as lines:
-            for now in (0.0, 1.0, 9.0):  # the first waits to be sent, and the others for it
+            for second in (0.0, 1.0, 9.0):  # the first waits to be sent, and the others for it
+                now = second
                 recorder.record("pets", "1", ok=True, seconds=0.1)
                 with pytest.raises(StoreAway):
                     await recorder.flush()

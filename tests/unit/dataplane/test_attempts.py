@@ -13,13 +13,13 @@ from gateway.canary.analysis import Cause, Counts, Evidence, Judgement, Verdict,
 from gateway.canary.counts import Bucket, Series, Tally
 from gateway.canary.histogram import bucket
 from gateway.canary.ledger import CANARY_VARIANTS, STABLE_VARIANTS, side
-from gateway.canary.outcomes import Outcomes
+from gateway.canary.outcomes import AWAY, Outcomes
 from gateway.canary.route import Guard
 from gateway.dataplane.attempts import Attempts
 from gateway.dataplane.deadlines import Deadlines
 from gateway.dataplane.job import Job
 from gateway.domain import Deadline, ModelVersion, Priority, Variant
-from gateway.errors import UpstreamFailed
+from gateway.errors import ConnectionFailed, UpstreamFailed
 from gateway.telemetry.timeline import Timeline
 
 STABLE, CANARY = ModelVersion("digits", "1", Variant.STABLE), ModelVersion("digits", "2", Variant.CANARY)
@@ -58,7 +58,8 @@ class Counted:
 @dataclass
 class World:
     """The shares of requests at which each version fails, by itself and (`poison`) whichever is asked; that of the
-    requests on the canary; and how many of those somebody sends because no version can answer them.
+    requests on the canary; how many of those somebody sends because no version can answer them; and the share of
+    requests (`outage`) that come while Triton is away.
     """
 
     weight: float
@@ -66,6 +67,7 @@ class World:
     canary: float = 0.0
     poison: float = 0.0
     attack: float = 0.0
+    outage: float = 0.0
 
     async def run(self, requests: int = 20_000) -> Counted:
         draw = random.Random(1)
@@ -76,11 +78,14 @@ class World:
         for _ in range(requests):
             on_canary = draw.random() < self.weight
             bad = draw.random() < (max(self.poison, self.attack) if on_canary else self.poison)
-            await self._ask(attempts, draw.random, on_canary=on_canary, bad=bad)
+            away = draw.random() < self.outage
+            await self._ask(attempts, draw.random, on_canary=on_canary, bad=bad, away=away)
         return counted
 
-    async def _ask(self, attempts: Attempts, draw: Draw, *, on_canary: bool, bad: bool) -> None:
+    async def _ask(self, attempts: Attempts, draw: Draw, *, on_canary: bool, bad: bool, away: bool) -> None:
         async def work(job: Job) -> tuple[str, float]:
+            if away:
+                raise ConnectionFailed("Nobody is there.")
             share = self.canary if job.target == CANARY else self.stable
             if bad or draw() < share:
                 raise UpstreamFailed("It failed.")
@@ -99,7 +104,7 @@ class World:
             follow=lambda _: None,
             timeline=timeline,
         )
-        with contextlib.suppress(UpstreamFailed):
+        with contextlib.suppress(UpstreamFailed, ConnectionFailed):
             await attempts.serve(job, work)
 
 
@@ -146,3 +151,17 @@ async def test_nobody_takes_a_sound_canary_back_with_requests_that_no_version_ca
 async def test_an_outage_of_both_takes_no_canary_back() -> None:
     found = judged(await World(0.9, stable=1.0, canary=1.0).run(2_000))
     assert found.verdict is not Verdict.ROLL_BACK
+
+
+async def test_an_outage_makes_neither_version_look_better() -> None:
+    counted = await World(0.5, outage=0.3).run(2_000)
+    stable, canary = counted.sides()
+    assert (stable.errors, canary.errors) == (0, 0)
+    assert min(stable.requests, canary.requests) > 600
+    away = sum(second.get(Series("1", AWAY), Tally()).errors for second in counted.seconds)
+    assert away == pytest.approx(300, abs=50), "its own callers' are not lost to dashboards"
+
+
+async def test_a_worse_canary_does_not_hide_behind_an_outage() -> None:
+    found = judged(await World(0.5, outage=0.1, canary=0.06).run())
+    assert (found.verdict, found.cause) == (Verdict.ROLL_BACK, Cause.ERRORS)

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, WebSocketRoute, expect
 from processes import RunningStack
 from stack import create_key
 from support.pages import PHONE, Watched, barriers_in_both_themes, overflow, watched
@@ -381,6 +381,30 @@ def test_the_camera_is_detected_live_over_the_stream(bench: Page, client: httpx.
     bench.get_by_role("button", name="Take this picture").click()
     expect(bench.locator(".result .boxes li")).not_to_have_count(0)
     expect(bench.locator("#snippet-text")).to_contain_text("@camera.jpg")
+
+
+@pytest.mark.parametrize(
+    ("frame", "told"),
+    [
+        pytest.param(1, "The gateway restarts.", id="about a frame, and over"),
+        pytest.param(None, "Your quota is spent", id="about the stream"),
+    ],
+)
+def test_why_a_stream_ended_is_what_was_said_of_it(bench: Page, frame: int | None, told: str) -> None:
+    problem = {"status": 429, "code": "rate_limited", "title": "Rate limited", "detail": "Slower."}
+
+    def end(socket: WebSocketRoute, _: str | bytes) -> None:
+        socket.send(json.dumps({"type": "problem", "frame": frame, "dropped": 0, "problem": problem}))
+        socket.close(code=1012)
+
+    bench.route_web_socket(
+        "**/v1/detect/stream", lambda socket: socket.on_message(lambda sent: end(socket, sent))
+    )
+    choose(bench, "digits_detector")
+    bench.get_by_role("button", name="Camera", exact=True).click()
+    bench.get_by_role("button", name="Start live detection").click()
+    expect(bench.locator("#live-state")).to_have_text("off")
+    expect(bench.get_by_role("alert")).to_contain_text(told)
 
 
 def test_no_barrier_in_either_theme_and_it_fits_a_phone(browser: Browser, stack: RunningStack) -> None:

@@ -38,8 +38,10 @@ export class Live {
     };
     socket.onmessage = ({ data }) => {
       const told = JSON.parse(data);
-      if (told.type === "problem") last = this.#trouble(told);
-      else this.#heard(told);
+      if (told.type === "problem") {
+        const problem = this.#trouble(told);
+        if (!told.frame) last = problem; // about the stream; of a frame it says nothing about how the stream ends
+      } else this.#heard(told);
       if (told.frame) for (let each = 0; each <= told.dropped; each++) this.#next(socket);
     };
     socket.onclose = ({ code }) => {

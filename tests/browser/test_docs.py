@@ -23,6 +23,15 @@ def test_the_description_opens_with_its_examples_and_errors(page: Page, stack: R
     assert {host for host in hosts if host.startswith("http")} == {stack.url}
 
 
+def test_descriptions_of_groups_have_room_on_a_phone(page: Page, stack: RunningStack) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(f"{stack.url}/docs")
+    described = page.locator(".opblock-tag small")
+    expect(described.first).to_be_visible()
+    widths = [text.bounding_box() for text in described.all() if text.inner_text()]
+    assert min(box["width"] for box in widths if box) > 200
+
+
 def test_a_reader_authorizes_with_a_key_and_tries_a_call(page: Page, stack: RunningStack) -> None:
     page.goto(f"{stack.url}/docs")
     page.get_by_role("button", name="Authorize").first.click()

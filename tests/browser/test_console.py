@@ -231,6 +231,20 @@ def test_the_slider_moves_traffic_once_the_preflight_has_answered(
         expect(page.get_by_text("Less traffic for the canary needs no pre-flight.")).to_be_visible()
 
 
+@pytest.mark.parametrize("typed", ["150", "-1", "0.001", ""])
+def test_a_percentage_that_is_none_has_nothing_to_press(
+    stage: RunningStack, page: Page, route: Callable[..., None], typed: str
+) -> None:
+    sign_in(page, stage)
+    percent = page.get_by_label("Percent", exact=True)
+    percent.fill("1e1")
+    expect(page.get_by_role("button", name="Send 10 % to version 5")).to_be_enabled()
+    percent.fill(typed)
+    expect(page.get_by_role("button", name="0 to 100, in hundredths")).to_be_disabled()
+    percent.fill("12.34")
+    expect(page.get_by_role("button", name="Send 12.34 % to version 5")).to_be_enabled()
+
+
 def test_a_canary_that_fails_is_seen_to_be_taken_back(
     stage: RunningStack, page: Page, route: Callable[..., None]
 ) -> None:
@@ -697,6 +711,36 @@ def test_every_view_is_without_barriers_in_both_themes_and_fits(
             assert overflow(page) == 0, view
         page.get_by_role("button", name="New key").click()
         assert barriers_in_both_themes(page) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ("models_fresh", "Triton does not say which models it has."),
+        ("changes_taken", "Redis takes no changes"),
+        ("limits", "Quotas are not shared"),
+    ],
+)
+def test_it_says_what_is_worse_than_usual(stage: RunningStack, page: Page, part: str, told: str) -> None:
+    page.route("**/readyz", lambda request: request.fulfill(json={"parts": {"triton": True, part: False}}))
+    sign_in(page, stage)
+    expect(page.locator("#banner")).to_contain_text(told)
+    expect(page.locator("#banner .notice")).to_have_count(1)
+
+
+def test_a_long_name_makes_no_view_wider(stage: RunningStack, browser: Browser) -> None:
+    long = "very_long_model_name_" * 5
+
+    def rename(request: Route) -> None:
+        request.fulfill(body=request.fetch().text().replace(DETECTOR, long))
+
+    with watched(browser, viewport={"width": 360, "height": 740}) as found:
+        page = sign_in(found.page, stage, "#/models")
+        page.route("**/admin/v1/models", rename)
+        page.get_by_role("button", name=f"Unload {long}").click()
+        assert overflow(page) == 0
+        dialog = page.get_by_role("dialog")
+        assert dialog.evaluate("dialog => dialog.scrollWidth - dialog.clientWidth") == 0
 
 
 def test_it_says_when_triton_is_away_and_rolls_back_all_the_same_and_when_redis_is(

@@ -106,10 +106,20 @@ function troubles({ health, connected }) {
   const found = [];
   if (health.triton === false) {
     found.push("Triton does not answer. Requests get 503 until it does. You can roll back, freeze and send less to a canary; more traffic needs a pre-flight, which cannot pass now.");
+  } else if (health.models_fresh === false) {
+    found.push("Triton does not say which models it has. Those that were known are served on; what was loaded or unloaded since is not seen.");
   }
   if (health.routes_fresh === false) {
     found.push("Redis does not answer. All workers go on with the routes they have; changes do not pass until it is back.");
-  } else if (connected === false) found.push("The live view is interrupted, and is tried again.");
+  } else {
+    if (health.changes_taken === false) {
+      found.push("Redis takes no changes: it is full, is a replica, or cannot write to its disk. Callers are served, but no canary can be moved or taken back, and no key revoked.");
+    }
+    if (connected === false) found.push("The live view is interrupted, and is tried again.");
+  }
+  if (health.limits === false) {
+    found.push("Quotas are not shared: Redis is slow or away, and each worker keeps its share of them by itself. A caller may get up to twice its quota, or less than it.");
+  }
   return found;
 }
 

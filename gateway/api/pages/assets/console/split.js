@@ -10,7 +10,7 @@ const FULL = 10_000; // basis points
 export function split(store, model, versions) {
   const bar = h("div", { class: "split", role: "img" });
   const slider = h("input", { type: "range", min: "0", max: "100", step: "1", class: "weight" });
-  const exact = h("input", { type: "number", min: "0", max: "100", step: "0.01", inputmode: "decimal", class: "exact" });
+  const exact = h("input", { type: "number", min: "0", max: "100", step: "0.01", required: true, inputmode: "decimal", class: "exact" });
   const canary = h("select", {});
   const answer = h("div", { class: "answer", "aria-live": "polite" });
   const apply = workButton({ disabled: true }, "No change", send);
@@ -28,8 +28,8 @@ export function split(store, model, versions) {
 
   slider.addEventListener("input", () => draft({ weight: Math.round(slider.value * 100) }));
   exact.addEventListener("input", () => {
-    const weight = format.basisPoints(exact.value);
-    if (weight >= 0 && weight <= FULL) draft({ weight }, exact);
+    if (exact.validity.valid) draft({ weight: Math.round(exact.valueAsNumber * 100) }, exact);
+    else update(exact);
   });
   canary.addEventListener("change", () => draft({ canary: canary.value || null }));
   for (const control of [slider, exact, canary]) control.addEventListener("change", check);
@@ -60,6 +60,7 @@ export function split(store, model, versions) {
     slider.setAttribute("aria-valuetext", shown.canary ? `${format.percent(shown.weight)} to version ${shown.canary}` : "no canary");
     controls.disabled = now.frozen || choices(now).length === 0;
     reset.hidden = !wanted;
+    exact.ariaInvalid = String(!exact.validity.valid);
     label(now);
     drawBar(now, shown);
   }
@@ -80,8 +81,8 @@ export function split(store, model, versions) {
   function label(now) {
     const refused = wanted && checked?.canary === wanted.canary && !checked.passed && isMore(now, wanted);
     apply.classList.toggle("primary", wanted !== null);
-    apply.disabled = !wanted || refused || now.frozen;
-    apply.textContent = now.frozen ? "Frozen" : !wanted ? "No change"
+    apply.disabled = !wanted || refused || now.frozen || !exact.validity.valid;
+    apply.textContent = now.frozen ? "Frozen" : !exact.validity.valid ? "0 to 100, in hundredths" : !wanted ? "No change"
       : wanted.weight === 0 && now.weight === 0 ? `Name version ${wanted.canary} as canary`
         : `Send ${format.percent(wanted.weight)} to version ${wanted.canary}`;
   }

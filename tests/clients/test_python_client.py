@@ -165,6 +165,16 @@ def test_a_text_is_no_list_of_its_letters(gateway: Client, texts: Any, options: 
             gateway.classify(DIGIT, **options)
 
 
+@pytest.mark.parametrize(
+    "image",
+    ["digit.png", ROOT / "clients" / "samples" / "digit.png", bytearray(DIGIT), memoryview(DIGIT)],
+    ids=["a name", "a path", "a bytearray", "a memoryview"],
+)
+def test_an_image_is_bytes(gateway: Client, image: Any) -> None:
+    with pytest.raises(TypeError, match="bytes"):
+        gateway.classify(DIGIT, image)
+
+
 def test_a_text_that_is_none_is_a_value_error(gateway: Client) -> None:
     with pytest.raises(ValueError, match="surrogate"):
         gateway.classify_texts(["\ud800"])
@@ -179,12 +189,12 @@ def test_an_error_is_the_same_when_it_is_copied_and_pickled(gateway: Client) -> 
 
 
 @contextmanager
-def somebody_else(body: bytes, headers: Mapping[str, str]) -> Iterator[str]:
-    """A server that answers 200 with this, whatever it is asked; its URL."""
+def somebody_else(body: bytes, headers: Mapping[str, str], status: int = 200) -> Iterator[str]:
+    """A server that answers this, whatever it is asked; its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the base class's name
-            self.send_response(200)
+            self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -204,20 +214,22 @@ def somebody_else(body: bytes, headers: Mapping[str, str]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("body", "headers"),
+    ("body", "headers", "status"),
     [
-        pytest.param(b"<html>sign in", {}, id="a page"),
-        pytest.param(b"", {}, id="nothing"),
-        pytest.param(b"[]", {}, id="a list"),
-        pytest.param(b'{"models": [{"name": "a"}]}', {}, id="half a model"),
-        pytest.param(b'{"models": 5}', {}, id="a number for a list"),
-        pytest.param(b"no gzip", {"Content-Encoding": "gzip"}, id="what cannot be unpacked"),
+        pytest.param(b"<html>sign in", {}, 200, id="a page"),
+        pytest.param(b"", {"Location": "https://login.example/"}, 302, id="a way to a page"),
+        pytest.param(b"", {}, 200, id="nothing"),
+        pytest.param(b"[]", {}, 200, id="a list"),
+        pytest.param(b"[" * 100_000, {}, 200, id="lists in lists"),
+        pytest.param(b'{"models": [{"name": "a"}]}', {}, 200, id="half a model"),
+        pytest.param(b'{"models": 5}', {}, 200, id="a number for a list"),
+        pytest.param(b"no gzip", {"Content-Encoding": "gzip"}, 200, id="what cannot be unpacked"),
     ],
 )
 async def test_an_answer_that_is_not_the_gateways_is_unreadable(
-    body: bytes, headers: Mapping[str, str]
+    body: bytes, headers: Mapping[str, str], status: int
 ) -> None:
-    with somebody_else(body, headers) as url:
+    with somebody_else(body, headers, status) as url:
         with Client(url, "key", timeout=5.0) as client, pytest.raises(Unreadable):
             client.models()
         async with AsyncClient(url, "key", timeout=None) as twin:
@@ -302,7 +314,7 @@ def test_what_stays_is_not_tried_again(error: Refused) -> None:
     assert Attempts(Retries(), Budget(Retries()), begun=0.0).pause(error, now=0.0) is None
 
 
-def test_a_call_gives_up_rather_than_outlast_its_patience() -> None:
+def test_no_try_begins_after_the_patience_of_a_call() -> None:
     attempts = Attempts(Retries(patience=4.0), Budget(Retries()), begun=0.0)
     assert attempts.pause(LIMITED, now=0.5) is not None
     assert attempts.pause(LIMITED, now=3.5) is None
@@ -341,9 +353,10 @@ def test_retries_are_a_share_of_all_requests() -> None:
     ],
 )
 def test_an_answer_of_somebody_in_between_is_still_a_typed_error(status: int, kind: type[Refused]) -> None:
-    error = refusal(httpx.Response(status, text="<html>a proxy's own page</html>"))
-    assert type(error) is kind
-    assert (error.status, error.code) == (status, "")
+    for text in ("<html>a proxy's own page</html>", "[" * 100_000):
+        error = refusal(httpx.Response(status, text=text))
+        assert type(error) is kind
+        assert (error.status, error.code) == (status, "")
 
 
 @pytest.mark.parametrize(

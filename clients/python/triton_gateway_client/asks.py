@@ -32,9 +32,11 @@ class Ask:
 
 
 def of_images(path: str, images: Sequence[bytes], options: Options) -> Ask:
-    """A form with one part an image. Raises ValueError without any."""
+    """A form with one part an image. Raises ValueError without any, TypeError for what is no bytes."""
     if not images:
         raise ValueError("at least one image is needed")
+    if not all(isinstance(image, bytes) for image in images):
+        raise TypeError("an image is the bytes of a file, not its name nor a view of them")
     query = _given(options)
     if "classes" in query:
         query["classes"] = _listed([str(each) for each in query["classes"]])

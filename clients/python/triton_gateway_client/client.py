@@ -142,9 +142,11 @@ def _check(url: str, key: str) -> None:
 
 
 def _document(response: httpx.Response) -> Mapping[str, Any]:
-    """The JSON of an answer. Raises Refused, Unreadable."""
-    if not response.is_success:
+    """The JSON of an answer. Raises Refused, Unreadable: the gateway sends nobody anywhere else."""
+    if response.is_error:
         raise refusal(response)
+    if not response.is_success:
+        raise Unreadable(f"this is no answer of a gateway: {response.status_code} {response.reason_phrase}")
     with reading():
         document: Mapping[str, Any] = response.json()
     return document

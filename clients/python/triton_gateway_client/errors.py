@@ -99,12 +99,12 @@ _SERVER = 500
 
 
 def refusal(response: httpx.Response) -> Refused:
-    """The error that an answer other than 2xx is; one that is not the gateway's own has its phrase as `detail`."""
+    """The error that an answer of 4xx or 5xx is; one that is not the gateway's own has its phrase as `detail`."""
     status = response.status_code
     kind = _KINDS.get(status, ModelFailed if status >= _SERVER else InvalidRequest)
     try:
         problem = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         problem = None
     if not isinstance(problem, dict):
         problem = {}
@@ -124,5 +124,5 @@ def reading() -> Iterator[None]:
     """Raises Unreadable where what is read inside does not have the gateway's form."""
     try:
         yield
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise Unreadable(f"this is no answer of a gateway: {error!r}") from error

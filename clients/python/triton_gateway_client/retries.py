@@ -16,7 +16,7 @@ _LONGEST_PAUSE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """`most` for one call, which gives up rather than take longer than `patience` seconds in all.
+    """`most` for one call, all begun within `patience` seconds of it; each may take as long as the client's timeout.
 
     `share` of the requests may be retries; `burst` of them at once, after a quiet time.
     """

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from browser import chromium
 from page_server import PageServer
-from playwright.sync_api import Browser, Request, expect
+from playwright.sync_api import Browser, Request, Route, expect
 from processes import RunningStack, running_stack
 from stack import ROOT, create_key, free_port
 from support.pages import barriers_in_both_themes, watched
@@ -78,6 +78,34 @@ def test_a_token_that_is_over_is_replaced(browser: Browser, page_server: PageSer
         page.evaluate("gateway => { access = { gateway, token: 'over' }; }", page_server.gateway)
         page.set_input_files("#file", CLIENTS / "samples" / "digit.png")
         expect(page.locator("#classes tr")).to_have_count(3)
+
+
+def test_a_late_answer_does_not_take_the_place_of_a_newer_one(
+    browser: Browser, page_server: PageServer
+) -> None:
+    """The first is held until the second is there."""
+    held: list[Route] = []
+
+    def hold(request: Route) -> None:
+        held.append(request)
+
+    with watched(browser) as found:
+        page = found.page
+        found.expected.append("ERR_ABORTED")
+        page.goto(page_server.origin)
+        page.route("**/v1/classify?*", hold, times=1)
+        with page.expect_request("**/v1/classify?*"):
+            page.set_input_files("#file", CLIENTS / "samples" / "scene.jpg")
+        page.set_input_files("#file", CLIENTS / "samples" / "digit.png")
+        expect(page.locator("#classes tr").first.locator("td").first).to_have_text("7")
+        shown = page.locator("#classes").inner_text()
+        other = {"predictions": [{"label": "late", "score": 1.0}]}
+        headers = {"Access-Control-Allow-Origin": page_server.origin}
+        document = {"model": {"name": "late", "version": "1"}, "results": [other]}
+        held[0].fulfill(json=document, headers=headers)
+        expect(page.locator("#status")).to_contain_text("digits_classifier")
+        page.evaluate("() => new Promise((done) => setTimeout(done, 500))")
+        assert page.locator("#classes").inner_text() == shown
 
 
 @pytest.mark.parametrize("origin", ["http://localhost:1", None], ids=["another page", "no page"])

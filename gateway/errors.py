@@ -56,6 +56,7 @@ GatewayError
     ├── UpstreamOverloaded          its queue is full
     ├── UpstreamDraining            it is shutting down
     ├── ModelUnavailable            it is up, this model or version is not
+    │   ├── ModelDeclines           it says so itself, of this call
     │   └── BackendDied             its process is gone, and stays so until the model is loaded again
     ├── UpstreamFailed              the model raised an error
     ├── UpstreamContractViolation   it refused what we sent
@@ -334,6 +335,10 @@ class UpstreamDraining(UpstreamError):
 
 class ModelUnavailable(UpstreamError):
     code = "model_unavailable"
+
+
+class ModelDeclines(ModelUnavailable):
+    """The model itself says that it is unavailable: of this call, and of no other."""
 
 
 class BackendDied(ModelUnavailable):

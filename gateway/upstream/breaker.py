@@ -17,6 +17,7 @@ from gateway.errors import (
     DeadlineExceeded,
     GatewayError,
     GatewayMisconfigured,
+    ModelDeclines,
     ModelUnavailable,
     OutOfService,
     QueueTimeout,
@@ -87,6 +88,7 @@ JUDGEMENTS: Mapping[type[GatewayError], Judgement] = {
     UpstreamOverloaded: _NEUTRAL,  # trying again makes it worse; the limit on calls in flight reacts
     UpstreamDraining: Judgement(Verdict.EJECT, Retry.ELSEWHERE, gone=True, longest=_ABSENT_LONGEST),
     ModelUnavailable: Judgement(Verdict.FAILURE, Retry.ELSEWHERE, gone=True, longest=_ABSENT_LONGEST),
+    ModelDeclines: _FAILURE,  # as UpstreamFailed: it may be this input
     BackendDied: Judgement(Verdict.EJECT, Retry.ELSEWHERE, gone=True),
     UpstreamFailed: _FAILURE,  # not tried again: it may be this input
     UpstreamContractViolation: _NEUTRAL,

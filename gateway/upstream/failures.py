@@ -22,6 +22,7 @@ from gateway.errors import (
     DeadlineExceeded,
     GatewayError,
     GatewayMisconfigured,
+    ModelDeclines,
     ModelUnavailable,
     QueueTimeout,
     UpstreamContractViolation,
@@ -52,6 +53,7 @@ _TOO_LATE = _Meaning(DeadlineExceeded, "The model did not answer in time.")
 _QUEUED_TOO_LONG = _Meaning(QueueTimeout, "The model was not free in time.")
 _DRAINING = _Meaning(UpstreamDraining, "The inference server is shutting down.", 2)
 _NOT_READY = _Meaning(ModelUnavailable, "This model cannot be served at the moment.", 2)
+_DECLINED = _Meaning(ModelDeclines, "The model says that it is unavailable.", 1)
 _DEAD = _Meaning(BackendDied, "This model cannot be served at the moment.", 2)
 _LOCKED_OUT = _Meaning(GatewayMisconfigured, "The inference server refuses the gateway.")
 _FAILED = _Meaning(UpstreamFailed, "The model failed on this request.")
@@ -78,11 +80,37 @@ _BY_SENTENCE: Mapping[grpc.StatusCode, tuple[tuple[re.Pattern[str], _Meaning], .
         (_says("Server not ready"), _NOT_READY),
         (_says("Request for unknown model: .* is not at ready state"), _NOT_READY),
         (_says("This protocol is restricted.*"), _LOCKED_OUT),
+        (re.compile(""), _AWAY),  # a model says something
     ),
     grpc.StatusCode.INTERNAL: ((_says(_STUB.pattern), _DEAD),),
     # Only models that the catalog holds are ever called, so this is a model that has just gone, or a draining server.
     grpc.StatusCode.NOT_FOUND: ((_says("Request for unknown model: .*"), _NOT_READY),),
 }
+
+# What gRPC, or a proxy between, says of an outage. Any other word is a model's own.
+_OUTAGES = (
+    "to all backends",
+    "errors resolving",
+    "DNS resolution failed",
+    "No route to host",
+    "unreachable",
+    "timed out",
+    "Handshake",
+    "Received http2 header with status",
+    "RST_STREAM",
+    "Cancelling all calls",
+    "Endpoint closing",
+    "ransport closed",
+    "hannel shutdown",
+    "hannel closed",
+    "ubchannel disconnected",
+    "Ping timeout",
+    "eepalive",
+    "FD Shutdown",
+    "FD shutdown",
+    "upstream connect error",
+    "no healthy upstream",
+)
 
 # gRPC's own words, anywhere in its messages: a connection that could not be made or did not last, and sizes.
 _BY_WORDS: Mapping[grpc.StatusCode, tuple[tuple[str, _Meaning], ...]] = {
@@ -94,6 +122,7 @@ _BY_WORDS: Mapping[grpc.StatusCode, tuple[tuple[str, _Meaning], ...]] = {
         ("Socket closed", _UNREACHABLE),
         ("Stream removed", _UNREACHABLE),
         ("GOAWAY", _UNREACHABLE),
+        *((words, _AWAY) for words in _OUTAGES),
     ),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (
         ("Sent message larger than max", _OVERSIZED_REQUEST),
@@ -116,7 +145,7 @@ _BY_CODE: Mapping[grpc.StatusCode, _Meaning] = {
     grpc.StatusCode.OUT_OF_RANGE: _FAILED,
     grpc.StatusCode.UNIMPLEMENTED: _REFUSED,
     grpc.StatusCode.INTERNAL: _FAILED,
-    grpc.StatusCode.UNAVAILABLE: _AWAY,
+    grpc.StatusCode.UNAVAILABLE: _DECLINED,
     grpc.StatusCode.DATA_LOSS: _FAILED,
     grpc.StatusCode.UNAUTHENTICATED: _LOCKED_OUT,
 }

@@ -10,7 +10,7 @@ from typing import Self
 import structlog
 
 from gateway.catalog import Inventory
-from gateway.errors import ConnectionFailed, GatewayError, ModelUnavailable, UpstreamDraining
+from gateway.errors import ConnectionFailed, GatewayError, ModelDeclines, ModelUnavailable, UpstreamDraining
 from gateway.upstream.agreement import Agreement, Version, agreed
 from gateway.upstream.client import TritonClient
 from gateway.upstream.endpoints import Endpoints
@@ -158,7 +158,7 @@ class Replicas:
         """
         if isinstance(error, ConnectionFailed | UpstreamDraining):
             self._go_away(replica, error)
-        elif isinstance(error, ModelUnavailable):
+        elif isinstance(error, ModelUnavailable) and not isinstance(error, ModelDeclines):
             replica.serving -= {version}
             self._known.clear()
 

@@ -36,7 +36,7 @@ from gateway.domain import (
     TensorSpec,
     Variant,
 )
-from gateway.errors import ConnectionFailed, DeadlineExceeded, GatewayError, OutOfService
+from gateway.errors import ConnectionFailed, DeadlineExceeded, GatewayError, ModelDeclines, OutOfService
 from gateway.upstream import Balancer, Breakers, Endpoints, EveryTriton, GuardedTriton, Replicas, RetryBudget
 from gateway.upstream.answers import Answers
 from gateway.upstream.breaker import judge
@@ -326,6 +326,17 @@ async def test_a_process_that_died_is_left_alone_however_often_its_triton_says_t
         await here.replicas.inventory()
         with pytest.raises(OutOfService):
             await here.call()
+
+
+async def test_a_model_that_declines_a_call_is_called_again_with_the_next() -> None:
+    one, other = triton(), triton()
+    one.infer = other.infer = failing(Code.UNAVAILABLE, "the adapter of this call is being fetched")
+    async with scene(one, other) as here:
+        for _ in range(3):
+            with pytest.raises(ModelDeclines):
+                await here.call()
+        assert sum(here.asked) == 3
+        assert len(here.replicas.serving(("pets", "1"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from gateway.errors import (
     DeadlineExceeded,
     GatewayError,
     GatewayMisconfigured,
+    ModelDeclines,
     ModelUnavailable,
     QueueTimeout,
     UpstreamContractViolation,
@@ -85,7 +86,23 @@ ROWS = [
         UpstreamFailed,
         "the quote begins its message",
     ),
-    (Code.UNAVAILABLE, "no 'Server is stopping' here", UpstreamUnavailable, "it quotes a server that stops"),
+    (Code.UNAVAILABLE, "no 'Server is stopping' here", ModelDeclines, "it quotes a server that stops"),
+    (Code.UNAVAILABLE, "[request id: 7] the adapter is being fetched", ModelDeclines, "it says so itself"),
+    *(
+        (Code.UNAVAILABLE, words, UpstreamUnavailable, words)
+        for words in (
+            "Cancelling all calls",
+            "errors resolving triton:8001: [field:hostname lookup error:Domain name not found]",
+            "DNS resolution failed for triton:8001",
+            "connections to all backends failing; last error: UNKNOWN: Endpoint closing",
+            "Received http2 header with status: 503",
+            "Received RST_STREAM with error code 7",
+            "ipv4:10.0.0.1:8001: Keepalive timeout. Closing transport.",
+            "Client transport closed",
+            "Connection timed out",
+            "upstream connect error or disconnect/reset before headers",
+        )
+    ),
     (Code.NOT_FOUND, "no such adapter", UpstreamContractViolation, "what a tensor names is not there"),
     (
         Code.UNIMPLEMENTED,

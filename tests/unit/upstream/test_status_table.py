@@ -133,7 +133,7 @@ ROWS = {
         NEUTRAL,
     ),
     "UNAVAILABLE for another reason": Row(
-        says(Code.UNAVAILABLE, "words nobody has seen"), 503, "upstream_unavailable", FAILED, 1
+        says(Code.UNAVAILABLE, "words nobody has seen"), 503, "model_unavailable", FAILED, 1
     ),
     "the deadline passes": Row(answers_later, 504, "deadline_exceeded", FAILED, seconds=0.2),
     "the model is not known": Row(says(Code.NOT_FOUND, UNKNOWN_MODEL), 503, "model_unavailable", FAILED, 2),

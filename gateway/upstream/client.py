@@ -216,7 +216,11 @@ class TritonClient:
 
         Raises ValueError where the result is none, and UpstreamError.
         """
-        wanted, text = described.patched(await self._config(model, ""), _spelled_out(change))
+        config = await self._config(model, "")
+        _leave_out_what_is_too_large(config, change)
+        wanted, text = described.patched(config, _spelled_out(change))
+        if wanted.max_batch_size < 0:
+            raise ValueError("max_batch_size is below 0")
         return WantedConfig(text, codec.served_model(wanted, ()))
 
     async def open_interfaces(self) -> list[str]:
@@ -261,6 +265,14 @@ class TritonClient:
         metadata = await _translated(self._stub.ServerMetadata(request, timeout=_CONTROL_TIMEOUT))
         found = re.match(r"(\d+)\.(\d+)\.(\d+)", metadata.version)
         return tuple(map(int, found.groups())) if found else ()
+
+
+def _leave_out_what_is_too_large(config: model_config_pb2.ModelConfig, change: Mapping[str, Any]) -> None:
+    """Of the preferred sizes of a batch. Triton fills in one itself, and refuses it where batches become smaller."""
+    largest = change.get("max_batch_size")
+    if isinstance(largest, int) and config.HasField("dynamic_batching"):
+        sizes = config.dynamic_batching.preferred_batch_size
+        sizes[:] = [size for size in sizes if size <= largest]
 
 
 def _spelled_out(change: Mapping[str, Any]) -> Mapping[str, Any]:

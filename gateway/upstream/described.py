@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 _M = TypeVar("_M", bound=Message)
@@ -24,7 +24,7 @@ def as_json(message: Message) -> dict[str, Any]:
 def patched(message: _M, change: Mapping[str, Any]) -> tuple[_M, str]:
     """The message with some of it changed (RFC 7396), and as JSON. Raises ValueError where that is no such message."""
     whole = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    text = json.dumps(_merged(whole, change))
+    text = json.dumps(_merged(whole, change, message.DESCRIPTOR))
     wanted = type(message)()
     try:
         json_format.Parse(text, wanted)
@@ -35,16 +35,27 @@ def patched(message: _M, change: Mapping[str, Any]) -> tuple[_M, str]:
     return wanted, text
 
 
-def _merged(whole: Any, change: Any) -> Any:
+def _merged(whole: Any, change: Any, kind: Descriptor | None) -> Any:
+    """`kind` is that of the message which `whole` is. Of alternatives the one that is set takes the others' place."""
     if not isinstance(change, Mapping):
         return change
     found = dict(whole) if isinstance(whole, Mapping) else {}
     for key, value in change.items():
+        field = None if kind is None else kind.fields_by_name.get(key)
         if value is None:
             found.pop(key, None)
-        else:
-            found[key] = _merged(found.get(key), value)
+            continue
+        for other in _alternatives(field) - change.keys():
+            found.pop(other, None)
+        found[key] = _merged(found.get(key), value, None if field is None else field.message_type)
     return found
+
+
+def _alternatives(field: FieldDescriptor | None) -> set[str]:
+    """The fields of which a message has only one, this one among them; none where it has no alternative."""
+    if field is None or field.containing_oneof is None:
+        return set()
+    return {each.name for each in field.containing_oneof.fields} - {field.name}
 
 
 def _value(field: FieldDescriptor, value: Any) -> Any:

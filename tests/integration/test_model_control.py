@@ -153,14 +153,31 @@ def test_a_change_of_the_configuration_holds_until_the_model_is_unloaded(admin: 
 
 
 @pytest.mark.parametrize(
+    "change",
+    [{"max_batch_size": 8}, {"version_policy": {"all": {}}}],
+    ids=[
+        "smaller batches than Triton has filled in as preferred",
+        "another policy in place of the one that it has",
+    ],
+)
+def test_a_change_is_written_as_it_is_meant(admin: httpx.Client, change: dict[str, Any]) -> None:
+    answer = admin.post(f"{BASE}/digits_classifier/load", json={"config": change})
+    assert answer.status_code == 200, answer.text
+    config = admin.get("/v2/models/digits_classifier/config").json()
+    assert {name: config[name] for name in change} == change
+    assert admin.post(f"{BASE}/digits_classifier/heal").status_code == 200
+
+
+@pytest.mark.parametrize(
     ("body", "status", "code"),
     [
         pytest.param({"config": {"no_such_field": 1}}, 422, "validation_failed", id="an unknown field"),
         pytest.param({"config": {"max_batch_size": "many"}}, 422, "validation_failed", id="a wrong type"),
+        pytest.param({"config": {"max_batch_size": -1}}, 422, "validation_failed", id="a negative size"),
         pytest.param({"config": {"name": "another"}}, 422, "validation_failed", id="another name"),
         pytest.param({"config": []}, 422, "validation_failed", id="no object"),
         pytest.param(
-            {"config": {"version_policy": {"latest": {}, "specific": {"versions": None}}}},
+            {"config": {"version_policy": {"latest": {}, "specific": {"versions": [1]}}}},
             *(422, "validation_failed"),
             id="two policies",
         ),

@@ -1,10 +1,13 @@
 """What one Triton is asked beside the calls: one model that nobody can read takes no other with it."""
 
 import time
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import json_format
 from support.fake_triton import CLASSIFIER, FakeTriton, config, serving, tensors_config
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from gateway.errors import GatewayError
 from gateway.upstream.client import TritonClient
@@ -57,3 +60,46 @@ async def test_a_server_that_cannot_be_asked_has_no_inventory(said: str) -> None
     async with serving(fake) as url, TritonClient(url, clock=time.monotonic) as triton:
         with pytest.raises(GatewayError):
             await triton.inventory()
+
+
+async def merged(change: dict[str, Any]) -> ModelConfig:
+    """The configuration that Triton would be told, of a model that has been completed by it."""
+    pets = config("pets", CLASSIFIER, output=[3], max_batch_size=16)
+    pets.dynamic_batching.preferred_batch_size[:] = [4, 16]
+    pets.version_policy.latest.num_versions = 1
+    fake = FakeTriton(models={"pets": (pets, ["1"])})
+    async with serving(fake) as url, TritonClient(url, clock=time.monotonic) as triton:
+        wanted = await triton.merged_config("pets", change)
+    return json_format.Parse(wanted.text, ModelConfig())
+
+
+async def test_of_alternatives_the_one_that_a_change_has_takes_the_others_place() -> None:
+    found = await merged({"version_policy": {"specific": {"versions": [1]}}, "sequence_batching": {}})
+    assert found.version_policy.WhichOneof("policy_choice") == "specific"
+    assert found.WhichOneof("scheduling_choice") == "sequence_batching"
+
+
+async def test_a_change_with_two_alternatives_is_no_configuration() -> None:
+    with pytest.raises(ValueError, match="policy_choice"):
+        await merged({"version_policy": {"specific": {"versions": [1]}, "all": {}}})
+
+
+@pytest.mark.parametrize(
+    ("change", "sizes"),
+    [
+        ({"max_batch_size": 8}, [4]),
+        ({"max_batch_size": 32}, [4, 16]),
+        ({"max_batch_size": 8, "dynamic_batching": {"preferred_batch_size": [8, 16]}}, [8, 16]),
+        ({"dynamic_batching": {"max_queue_delay_microseconds": 1}}, [4, 16]),
+    ],
+    ids=["smaller batches", "larger ones", "sizes of its own", "no size"],
+)
+async def test_preferred_sizes_that_a_change_does_not_name_shrink_with_the_batch(
+    change: dict[str, Any], sizes: list[int]
+) -> None:
+    assert list((await merged(change)).dynamic_batching.preferred_batch_size) == sizes
+
+
+async def test_batches_of_less_than_nothing_are_no_configuration() -> None:
+    with pytest.raises(ValueError, match="max_batch_size is below 0"):
+        await merged({"max_batch_size": -1})

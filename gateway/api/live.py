@@ -34,9 +34,9 @@ from gateway.store import StoreAway
 from gateway.telemetry.timeline import Timeline
 
 _INTERVAL = 1.0
-# Seconds of one stream: its place in flight lasts no longer. Clients come back by themselves, to a worker that may have
-# less to do.
-WATCHED = 30.0
+_LONGEST = (
+    600.0  # seconds of one stream: clients come back by themselves, to a worker that may have less to do
+)
 _KEEP_ALIVE = 15  # seconds without news
 _SETTLED = 10  # seconds after which a point of traffic does not grow any more
 
@@ -71,7 +71,7 @@ class Watch:
     async def messages(self) -> AsyncIterator[ServerSentEventMessage]:
         """Every route at first, then each change, and once a second a report on each rollout that is under way; until
         the watcher may hear no more, or has heard for long."""
-        ends, silent = asyncio.get_running_loop().time() + WATCHED, 0.0
+        ends, silent = asyncio.get_running_loop().time() + _LONGEST, 0.0
         while await self._admitted() and asyncio.get_running_loop().time() < ends:
             said = False
             try:
@@ -129,8 +129,7 @@ def live_routes(
         summary="Watch the routes",
         description="Server-sent events. First and at each change: `models`, the versions that are loaded, and `route` "
         "for every route. Once a second: `report` for each rollout, without images; for the model that is asked for by "
-        "name also `traffic`. The stream ends after half a minute, with the credential that began it, and with the "
-        "process: open it again.",
+        "name also `traffic`. The stream ends with the credential that began it, and with the process: open it again.",
         responses=failures(422),
         tags=["canaries"],
     )

@@ -10,7 +10,6 @@ from gateway.api.access import Access
 from gateway.api.body import BodyReader
 from gateway.api.console_session import console_session_routes
 from gateway.api.keys import key_routes
-from gateway.api.live import WATCHED
 from gateway.api.tokens import token_routes, withdrawal_routes
 from gateway.assembly.part import Part
 from gateway.auth import (
@@ -80,9 +79,8 @@ def door(settings: Settings, metrics: Metrics, bodies: BodyReader) -> Door:
         clock=time.time,
     )
     limits_redis = connect(settings.redis_url, timeout=CLIENT_TIMEOUT)
-    longest = max(settings.max_request_timeout, WATCHED) + settings.body_timeout
     limiter = RateLimiter(
-        RedisStore(limits_redis, lease=longest),
+        RedisStore(limits_redis, lease=settings.max_request_timeout + settings.body_timeout),
         shares=settings.workers * settings.replicas,
         clock=time.monotonic,
         on_state_change=metrics.limits.changed,

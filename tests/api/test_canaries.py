@@ -5,7 +5,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,10 @@ from stack import Addresses, create_key
 from support.fake_triton import CLASSIFIER, FakeTriton, Request, Response, answer, config, serving
 from support.newer_release import set_by_a_newer_release
 from support.pictures import encoded, photo
-from support.serving import Serve, served, until_ready
-from support.virtual_time import VirtualLoop
+from support.serving import Serve, until_ready
 from tritonclient.grpc import model_config_pb2
 
-from gateway.api.live import WATCHED, Watch
+from gateway.api.live import Watch
 from gateway.store import StoreAway
 
 PNG = encoded(photo(20, 10))
@@ -586,41 +584,6 @@ async def test_a_watcher_is_kept_with_comments_that_are_no_events() -> None:
 
     message = await anext(Watch(nothing, nothing, nothing, nothing, time.time, admitted).messages())
     assert message.encode() == b": the routes cannot be read at the moment\r\n\r\n"
-
-
-def test_a_stream_ends_before_its_place_in_flight_does() -> None:
-    nothing: Any = NothingToRead()
-
-    async def admitted() -> bool:
-        return True
-
-    async def told() -> float:
-        async for _ in Watch(nothing, nothing, nothing, nothing, time.time, admitted).messages():
-            pass
-        return asyncio.get_running_loop().time()
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        assert WATCHED <= runner.run(told()) <= WATCHED + 1
-
-
-async def test_a_watcher_keeps_its_place_in_flight_however_short_requests_are(
-    triton: FakeTriton, redis: Addresses
-) -> None:
-    few = create_key(redis, "watchers", "admin:canary", tier="free")  # 4 at once
-    short = {"request_timeout": 0.2, "max_request_timeout": 0.2, "body_timeout": 0.2}
-    async with (
-        serving(triton) as url,
-        served(redis, few, url, **short) as client,
-        AsyncExitStack() as streams,
-    ):
-        await until_ready(client)
-        for _ in range(4):
-            stream = await streams.enter_async_context(client.stream("GET", "/admin/v1/events"))
-            assert stream.status_code == 200
-        end = time.monotonic() + 1
-        while time.monotonic() < end:
-            assert (await client.get(PATH)).status_code == 429
-            await asyncio.sleep(0.1)
 
 
 async def test_golden_inputs_are_part_of_the_preflight(

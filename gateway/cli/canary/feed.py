@@ -47,7 +47,7 @@ Item = ServerEvent | Connected | Lost
 def follow(client: Streams, path: str, sleep: Callable[[float], None]) -> Iterator[Item]:
     """Never ends, whatever the gateway does; only a refusal that no waiting mends is raised.
 
-    The gateway ends each stream after half a minute, so that an end alone is no news; that nobody answers then is.
+    The gateway ends each stream after some minutes, so that an end alone is no news; that nobody answers then is.
     """
     wait = _FIRST_WAIT
     while True:

@@ -51,7 +51,7 @@ export class Stream extends EventTarget {
     for (;;) {
       const timer = setTimeout(() => dead.abort(), SILENCE);
       const { value, done } = await reader.read().finally(() => clearTimeout(timer));
-      if (done) return; // the gateway ends each stream after half a minute
+      if (done) return; // the gateway ends each stream after some minutes
       text += value;
       const events = text.split(/\r?\n\r?\n/);
       text = events.pop();

@@ -43,9 +43,7 @@ _MAX_MEMBERS = 10_000
 _MAX_OPTIONS = 1000  # in one query; each class may be one
 _MAX_BOUNDARY = 70  # RFC 2046, section 5.1.1
 _MAX_PART_HEADERS = 8
-_MAX_PART_HEADER = (
-    2 * 1024
-)  # bytes of one header of a part; a file's name has at most 255 bytes, or thrice as many escaped
+_MAX_PART_HEADER = 2 * 1024  # bytes of one of them: a file's name has at most 255, or thrice as many escaped
 _REQUESTS: Mapping[type, type[ClassifyRequest | DetectRequest]] = {
     ClassifyOptions: ClassifyRequest,
     DetectOptions: DetectRequest,

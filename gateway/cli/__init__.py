@@ -36,15 +36,19 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """An output that cannot be written is told of in one line; that its reader left is a matter of click's."""
+        """An output that cannot be written is told of in one line, with what was done all the same: `done` in
+        gateway.cli.output. That its reader left is else a matter of click's.
+        """
         try:
             return super().invoke(ctx)
         except OSError as error:
-            if error.errno not in _UNWRITTEN:
+            done = getattr(error, "__notes__", [])
+            if error.errno not in _UNWRITTEN and not done:
                 raise
             with contextlib.suppress(OSError):
                 sys.stdout.close()  # or the interpreter would try to write the rest at its end
-            raise click.ClickException(f"the output cannot be written: {error.strerror}") from None
+            told = "; ".join([f"the output cannot be written: {error.strerror}", *done])
+            raise click.ClickException(told) from None
 
 
 @click.group(cls=_Commands)

@@ -24,7 +24,7 @@ from gateway.auth import (
 from gateway.cli.check_config import load_settings
 from gateway.cli.noted import note
 from gateway.cli.output import as_json as json_option
-from gateway.cli.output import print_json, print_table
+from gateway.cli.output import done, print_json, print_table
 from gateway.domain import Priority, Quota
 from gateway.errors import ValidationFailed
 from gateway.store import Audit, connect
@@ -112,7 +112,8 @@ def rotate(key_id: str, overlap: float, quiet: bool) -> None:
 def revoke(key_id: str) -> None:
     """End a key, on every gateway within two seconds."""
     _changed("revoke", lambda store: store.revoke(key_id))
-    click.echo(f"{key_id} is revoked")
+    with done(f"{key_id} is revoked all the same"):
+        click.echo(f"{key_id} is revoked")
 
 
 def _changed(action: str, change: Callable[[KeyStore], Awaitable[_Changed]]) -> _Changed:
@@ -154,12 +155,14 @@ def _with_store(work: Callable[[KeyStore, Audit], Awaitable[_T]]) -> _T:
 
 
 def _tell(issued: IssuedKey, *, quiet: bool) -> None:
-    if quiet:
-        click.echo(issued.secret)
-        return
-    click.echo(f"id   {issued.record.id}")
-    click.echo(f"key  {issued.secret}")
-    click.echo("It is shown this once. Send it as Authorization: Bearer, or as X-API-Key.")
+    name = issued.record.id
+    with done(f"key {name} has a new secret all the same, which is lost: rotate {name}, or revoke it"):
+        if quiet:
+            click.echo(issued.secret)
+            return
+        click.echo(f"id   {name}")
+        click.echo(f"key  {issued.secret}")
+        click.echo("It is shown this once. Send it as Authorization: Bearer, or as X-API-Key.")
 
 
 def _fields(record: ApiKey) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Where the commands print: tables for people, JSON for machines."""
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -23,6 +24,16 @@ def console() -> Console:
     """Of the terminal, or of whatever stands in its place; made late, when standard output is what it will be."""
     made = Console(highlight=False)
     return made if made.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+
+
+@contextlib.contextmanager
+def done(what: str) -> Iterator[None]:
+    """Around the output of what is done: whoever cannot be shown it is told `what` that was, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        error.add_note(what)
+        raise
 
 
 def print_json(document: Any) -> None:

@@ -11,6 +11,7 @@ from gateway.auth import DeniedTokens
 from gateway.auth.denylist import MAX_SECONDS, OUTLIVES_ALL
 from gateway.cli.check_config import load_settings
 from gateway.cli.noted import note
+from gateway.cli.output import done
 from gateway.errors import ValidationFailed
 from gateway.store import Audit, StoreAway, connect
 
@@ -56,4 +57,5 @@ def revoke(token_id: str, seconds: float) -> None:
         raise click.ClickException(f"the store at GATEWAY_REDIS_URL {error.state}: {error}") from None
     except ValidationFailed as error:
         raise click.ClickException("; ".join(field.detail for field in error.errors)) from None
-    click.echo(f"{token_id} is ended")
+    with done(f"{token_id} is ended all the same"):
+        click.echo(f"{token_id} is ended")

@@ -99,3 +99,23 @@ def test_an_output_that_cannot_be_written_is_told_in_one_line(at: Addresses, wor
         1,
         "Error: the output cannot be written: No space left on device\n",
     )
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_a_change_whose_secret_cannot_be_shown_is_told_with_what_to_do(
+    at: Addresses, quiet: list[str]
+) -> None:
+    def told_of(*words: str) -> str:
+        told = keys(at, *words, *quiet, stdout="/dev/full")
+        assert told.returncode == 1
+        begin, _, rest = told.stderr.partition("; key ")
+        assert begin == "Error: the output cannot be written: No space left on device"
+        name, _, what = rest.partition(" ")
+        assert what == f"has a new secret all the same, which is lost: rotate {name}, or revoke it\n"
+        return name
+
+    made = told_of("create", "--tenant", "lost")
+    assert told_of("rotate", made, "--overlap", "0") == made
+    assert keys(at, "revoke", made, stdout="/dev/full").stderr.endswith(f"; {made} is revoked all the same\n")
+    listed = json.loads(keys(at, "list", "--json").stdout)["keys"]
+    assert [key["state"] for key in listed if key["id"] == made] == ["revoked"]

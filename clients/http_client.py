@@ -8,7 +8,6 @@ GATEWAY_URL and GATEWAY_KEY name the gateway and the caller; no image is prepare
 """
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 
 _PATHS = {"image-classification": "/v1/classify", "object-detection": "/v1/detect"}
+_FOREIGN = (LookupError, TypeError, ValueError)  # what reading an answer of another form raises
 
 
 def main() -> int:
@@ -28,10 +28,12 @@ def main() -> int:
             print_answer(answered(gateway, asked))
     except httpx.HTTPStatusError as error:
         return failed(refusal_of(error.response))
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         return failed(f"{url}: {error}")
     except OSError as error:
         return failed(f"{asked.image}: {error.strerror}")
+    except _FOREIGN:
+        return failed(f"{url}: this is no answer of a gateway")
     return 0
 
 
@@ -86,9 +88,9 @@ def refusal_of(response: httpx.Response) -> str:
     """The gateway's problem in one line, or the status of whoever stands in between."""
     try:
         problem = response.json()
-    except json.JSONDecodeError:
+        return f"{response.status_code} {problem['code']}: {problem['detail']}"
+    except _FOREIGN:
         return f"{response.status_code} {response.reason_phrase}"
-    return f"{response.status_code} {problem['code']}: {problem['detail']}"
 
 
 def failed(reason: str) -> int:

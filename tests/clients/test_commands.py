@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pytest
 from processes import RunningStack
 from stack import ROOT
 
@@ -13,13 +16,18 @@ DIGIT = CLIENTS / "samples" / "digit.png"
 
 def typed(stack: RunningStack, program: str, *words: object, key: str | None = None) -> tuple[int, str, str]:
     """Exit code, output and errors of one command."""
-    environment = {
-        **os.environ,
-        "GATEWAY_URL": stack.url,
-        "GATEWAY_KEY": stack.key if key is None else key,
-        "TRITON_GRPC": f"{stack.at.triton_address}:{stack.at.triton_grpc_port}",
-    }
+    return run(
+        program,
+        *words,
+        GATEWAY_URL=stack.url,
+        GATEWAY_KEY=stack.key if key is None else key,
+        TRITON_GRPC=f"{stack.at.triton_address}:{stack.at.triton_grpc_port}",
+    )
+
+
+def run(program: str, *words: object, **settings: str) -> tuple[int, str, str]:
     command = [sys.executable, str(CLIENTS / program), *map(str, words)]
+    environment = {**os.environ, **settings}
     done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout, done.stderr
 
@@ -47,6 +55,38 @@ def test_an_image_that_is_no_file_is_one_line(stack: RunningStack) -> None:
         code, output, errors = typed(stack, "http_client.py", "--image", place)
         assert (code, output, len(errors.splitlines())) == (1, "", 1)
         assert errors.startswith(str(place))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "line"),
+    [
+        (502, b'{"message": "no upstream"}', "502 Bad Gateway"),
+        (502, b"[]", "502 Bad Gateway"),
+        (302, b"", "302 Found"),
+        (200, b"<html>sign in", "this is no answer of a gateway"),
+        (200, b'{"results": []}', "this is no answer of a gateway"),
+    ],
+    ids=["JSON of another form", "a list", "a way to a login", "a page", "an answer of another form"],
+)
+def test_an_answer_of_somebody_in_between_is_one_line(status: int, body: bytes, line: str) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the base class's name
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        code, output, errors = run("http_client.py", "--image", DIGIT, GATEWAY_URL=url, GATEWAY_KEY="key")
+        thread.join()
+    assert (code, output, errors.removeprefix(f"{url}: ")) == (1, "", f"{line}\n")
 
 
 def test_a_refusal_is_one_line(stack: RunningStack) -> None:

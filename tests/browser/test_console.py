@@ -231,7 +231,9 @@ def test_the_slider_moves_traffic_once_the_preflight_has_answered(
         expect(page.get_by_text("Less traffic for the canary needs no pre-flight.")).to_be_visible()
 
 
-@pytest.mark.parametrize("typed", ["150", "-1", "0.001", ""])
+@pytest.mark.parametrize(
+    "typed", ["150", "-1", "0.001", ""], ids=["too much", "too little", "too fine", "nothing"]
+)
 def test_a_percentage_that_is_none_has_nothing_to_press(
     stage: RunningStack, page: Page, route: Callable[..., None], typed: str
 ) -> None:
@@ -720,6 +722,7 @@ def test_every_view_is_without_barriers_in_both_themes_and_fits(
         ("changes_taken", "Redis takes no changes"),
         ("limits", "Quotas are not shared"),
     ],
+    ids=["the models cannot be listed", "Redis is full", "Redis is slow"],
 )
 def test_it_says_what_is_worse_than_usual(stage: RunningStack, page: Page, part: str, told: str) -> None:
     page.route("**/readyz", lambda request: request.fulfill(json={"parts": {"triton": True, part: False}}))

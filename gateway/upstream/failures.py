@@ -95,7 +95,7 @@ _OUTAGES = (
     "No route to host",
     "unreachable",
     "timed out",
-    "Handshake",
+    "andshake",
     "Received http2 header with status",
     "RST_STREAM",
     "Cancelling all calls",

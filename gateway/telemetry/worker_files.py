@@ -81,9 +81,9 @@ def reserve(folder: Path, room: Mapping[str, int] = _SUPERVISORS) -> None:
 
 
 def allocate(path: Path, size: int) -> None:
-    """A file of zeros for which there is room on the disk. Raises OSError, and leaves nothing of it behind."""
+    """A file of at least this size, which the disk has room for. Raises OSError, and leaves no file behind."""
     try:
-        with path.open("wb") as file:
+        with path.open("ab") as file:
             os.posix_fallocate(file.fileno(), 0, size)
     except OSError:
         path.unlink(missing_ok=True)

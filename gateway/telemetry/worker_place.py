@@ -36,28 +36,28 @@ class WorkerPlace:
             for added in self.folder.glob("*.sum"):  # whoever added it up died before it had ended
                 self._replace(added)
             for place in self.folder.glob("[0-9]*.lock"):
-                with place.open("a") as lock, contextlib.suppress(OSError):  # no room for sums: another time
+                with place.open("a") as lock:
                     if take(lock):
                         self._bury(place)
             yield
 
     def _bury(self, place: Path) -> None:
-        for file in self.folder.glob(f"*_{place.stem}.db"):
-            self._take_over(file)
-        place.unlink()
-
-    def _take_over(self, file: Path) -> None:
-        if file.name.startswith(Kind.GAUGE):
-            file.unlink()
-        else:
-            with file.open("r+b") as content:  # the room that it did not use may be what the sums need
+        for gauges in self.folder.glob(f"{Kind.GAUGE}_*_{place.stem}.db"):
+            gauges.unlink()
+        left = list(self.folder.glob(f"*_{place.stem}.db"))
+        for file in left:  # the room that it did not use may be what the sums need
+            with file.open("r+b") as content:
                 content.truncate(_used(file))
-            self._add(file)
+        with contextlib.suppress(OSError):  # no room for the sums: another time
+            for file in left:
+                self._add(file)
+            place.unlink()
 
     def _add(self, file: Path) -> None:
         """To what the dead before it counted. The sum counts from when it has its name, and then takes their place."""
         sources = [each for each in (self._total(file), file) if each.exists()]
         part = file.with_suffix(".part")
+        part.unlink(missing_ok=True)  # of whoever died while it added up
         allocate(part, sum(map(_used, sources)))
         sums = MmapedDict(part)  # type: ignore[no-untyped-call]
         for source in sources:

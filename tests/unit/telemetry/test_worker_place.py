@@ -246,6 +246,7 @@ def test_where_there_is_no_room_to_add_them_up_the_files_of_the_dead_stay(tmp_pa
         unlimited = resource.prlimit(other.process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(other.process.pid, resource.RLIMIT_FSIZE, (1024, unlimited[1]))
         assert counted(other) == before
+        assert other.metrics().total("gateway_workers") == 1
         assert files_of(one, tmp_path)
         assert not list(tmp_path.glob("*.part"))
         resource.prlimit(other.process.pid, resource.RLIMIT_FSIZE, unlimited)

@@ -2,7 +2,8 @@
 
 Every route is behind it unless it says `opt={"public": True}`, or `opt={"networks": …}` for those who come from there.
 A route that needs a scope of its own says `opt={"scope": …}`; the others need one that allows some inference. What says
-`opt={"free": True}` costs nothing of a quota.
+`opt={"free": True}` costs nothing of a quota. Where the scope is one of administration, a model in the path has to be
+one of the caller's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from gateway.api.context import Connection, Context, context_of
 from gateway.api.networks import comes_from
 from gateway.api.origins import page_of
 from gateway.api.same_origin import check_meant, session_of
-from gateway.auth import Authenticator, require_inference, require_scope
+from gateway.auth import Authenticator, is_listed, require_inference, require_scope
 from gateway.auth.keys import PREFIX as KEY_PREFIX
 from gateway.auth.scopes import is_administration
 from gateway.domain import Principal, Tier
@@ -23,6 +24,7 @@ from gateway.errors import (
     AmbiguousCredentials,
     BodyTooLarge,
     Forbidden,
+    ModelNotFound,
     Overloaded,
     RateLimited,
     Unauthenticated,
@@ -61,9 +63,12 @@ class Access:
         if handler.opt.get("public") or comes_from(connection, handler.opt.get("networks", ())):
             return
         context = context_of(connection)
-        await self.recognise(connection, context, handler.opt.get("scope"))
+        scope = handler.opt.get("scope")
+        await self.recognise(connection, context, scope)
         if not handler.opt.get("free"):
             await self.let_in(context)
+        if is_administration(scope or ""):
+            _check_listed(context.caller, connection.path_params.get("model"))
 
     async def recognise(self, connection: Connection, context: Context, scope: str | None = None) -> None:
         """Finds out who calls, for `context`, and whether they may. Raises what the authenticator does; Forbidden."""
@@ -169,6 +174,12 @@ def _authorization(connection: Connection) -> str | None:
     if tokens[0].startswith(KEY_PREFIX):
         raise Unauthenticated("As a subprotocol send a token from POST /v1/tokens, not an API key.")
     return f"Bearer {tokens[0]}"
+
+
+def _check_listed(principal: Principal, model: str | None) -> None:
+    """Raises ModelNotFound, whether or not there is such a model."""
+    if model is not None and not is_listed(principal, model):
+        raise ModelNotFound("There is no model of this name that you may administer.")
 
 
 def _check_scope(principal: Principal, scope: str | None) -> None:

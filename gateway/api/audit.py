@@ -13,7 +13,14 @@ from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import failures
 from gateway.api.operations import AdminOperation
 from gateway.api.parsing import read_query
-from gateway.auth.scopes import ADMIN_CANARY, ADMIN_KEYS, ADMIN_MODELS, ANY_ADMINISTRATION, has_scope
+from gateway.auth.scopes import (
+    ADMIN_CANARY,
+    ADMIN_KEYS,
+    ADMIN_MODELS,
+    ANY_ADMINISTRATION,
+    has_scope,
+    is_listed,
+)
 from gateway.canary.store import Event, RouteStore
 from gateway.store import Area, Audit, Note, order
 
@@ -59,7 +66,8 @@ def audit_routes(audit: Audit, routes: RouteStore) -> Router:
         operation_class=AdminOperation.asking(AuditQuery),
         operation_id="audit",
         summary="Who changed what, and when",
-        description="Changes of routes, models and keys, those that your scopes let you administer, the newest first. "
+        description="Changes of routes, models and keys, those that your scopes and models let you administer, the "
+        "newest first. "
         "The last 5,000 of routes and of the rest are kept, about.",
         responses=failures(422),
         tags=["audit"],
@@ -68,11 +76,15 @@ def audit_routes(audit: Audit, routes: RouteStore) -> Router:
         asked = read_query(request.scope["query_string"], AuditQuery)
         caller = context_of(request).caller
         allowed = {area for area, scope in _SCOPES.items() if has_scope(caller, scope)}
+
+        def sees(note: Note) -> bool:
+            return note.area in allowed and (note.area is not Area.MODELS or is_listed(caller, note.subject))
+
         with translated():
-            notes = await audit.notes(allowed, limit=asked.limit, before=asked.before)
+            notes = await audit.notes(sees, limit=asked.limit, before=asked.before)
             events: Sequence[Event] = ()
             if Area.CANARIES in allowed:
-                events = await routes.events(limit=asked.limit, before=asked.before)
+                events = await routes.events(limit=asked.limit, before=asked.before, among=caller.models)
         return ChangeList(changes=newest(asked.limit, [*map(_of_route, events), *map(_of_note, notes)]))
 
     return Router("/", route_handlers=[changes])

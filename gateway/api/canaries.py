@@ -37,7 +37,7 @@ from gateway.api.documentation import failures
 from gateway.api.header_fields import ETAG, GENERATION, IF_MATCH, MAY_MATCH
 from gateway.api.operations import AdminOperation
 from gateway.api.parsing import load_json_object, read_json, read_query
-from gateway.auth.scopes import ADMIN_CANARY
+from gateway.auth.scopes import ADMIN_CANARY, is_listed
 from gateway.canary import lifecycle
 from gateway.canary.callers import Callers
 from gateway.canary.lifecycle import RefusedChange
@@ -199,9 +199,11 @@ def _views(desk: Desk, reports: Reports, callers: Callers, catalog: Catalog) -> 
     rollouts = desk.rollouts
 
     @get("/", summary="List the routes of all models", responses=failures())
-    async def listed() -> RouteList:
+    async def listed(request: HttpRequest) -> RouteList:
+        caller = context_of(request).caller
+        names = [card.name for card in catalog.callable_cards() if is_listed(caller, card.name)]
         with translated():
-            routes = [await rollouts.standing(card.name) for card in catalog.callable_cards()]
+            routes = [await rollouts.standing(name) for name in names]
         return RouteList(canaries=[route_view(live, desk.clock()) for live in routes])
 
     @get("/{model:str}", opt={"tells": ETAG}, summary="Show a route", responses=failures(404))

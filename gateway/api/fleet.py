@@ -6,9 +6,11 @@ from litestar import Router, get
 
 from gateway.api.canaries import translated
 from gateway.api.canary_schemas import WorkerList, WorkerView
+from gateway.api.context import HttpRequest, context_of
 from gateway.api.documentation import failures
-from gateway.auth.scopes import ADMIN_CANARY
+from gateway.auth.scopes import ADMIN_CANARY, is_listed
 from gateway.canary.fleet import Fleet, Worker
+from gateway.domain import Principal
 
 
 def fleet_routes(fleet: Fleet) -> Router:
@@ -20,19 +22,23 @@ def fleet_routes(fleet: Fleet) -> Router:
         responses=failures(),
         tags=["canaries"],
     )
-    async def listed() -> WorkerList:
+    async def listed(request: HttpRequest) -> WorkerList:
+        caller = context_of(request).caller
         with translated():
-            return WorkerList(workers=[_view(worker) for worker in await fleet.workers()])
+            return WorkerList(workers=[_view(worker, caller) for worker in await fleet.workers()])
 
     return Router("/", route_handlers=[listed])
 
 
-def _view(worker: Worker) -> WorkerView:
+def _view(worker: Worker, caller: Principal) -> WorkerView:
+    """With the routes of the caller's models."""
     return WorkerView(
         id=worker.id,
         host=worker.host,
         process=worker.process,
         started_at=datetime.fromtimestamp(worker.started_at, UTC),
         seen_at=datetime.fromtimestamp(worker.seen_at, UTC),
-        generations=dict(worker.generations),
+        generations={
+            model: generation for model, generation in worker.generations.items() if is_listed(caller, model)
+        },
     )

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 
 from litestar import Router, get
 from litestar.response import ServerSentEvent, ServerSentEventMessage
@@ -21,13 +22,13 @@ from gateway.api.context import Context, HttpRequest, context_of
 from gateway.api.documentation import failures
 from gateway.api.operations import AdminOperation
 from gateway.api.parsing import read_query
-from gateway.auth.scopes import ADMIN_CANARY
+from gateway.auth.scopes import ADMIN_CANARY, is_listed
 from gateway.canary.counts import KEPT, CountsReader
 from gateway.canary.reports import Reports
 from gateway.canary.rollouts import Rollouts
 from gateway.canary.route import Route
 from gateway.canary.table import Live
-from gateway.catalog import Catalog
+from gateway.catalog import Card, Catalog
 from gateway.errors import GatewayError, Overloaded
 from gateway.serving import Drain
 from gateway.store import StoreAway
@@ -44,7 +45,7 @@ _SETTLED = 10  # seconds after which a point of traffic does not grow any more
 class Watch:
     """What one watcher has been told. `closely` is the model whose traffic it wants to see, too.
 
-    `admitted` answers whether it may still be told.
+    `admitted` answers whether it may still be told, `sees` of which models.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Watch:
         clock: Callable[[], float],
         admitted: Callable[[], Awaitable[bool]],
         closely: str | None = None,
+        sees: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._rollouts = rollouts
         self._reports = reports
@@ -64,6 +66,7 @@ class Watch:
         self._clock = clock
         self._admitted = admitted
         self._closely = closely
+        self._sees = sees
         self._told: dict[str, int] = {}
         self._loaded: dict[str, list[str]] = {}
         self._settled = 0
@@ -87,7 +90,7 @@ class Watch:
             await asyncio.sleep(_INTERVAL)
 
     async def _news(self) -> AsyncIterator[ServerSentEventMessage]:
-        loaded = {card.name: list(card.served.versions) for card in self._catalog.callable_cards()}
+        loaded = {card.name: list(card.served.versions) for card in self._cards()}
         if loaded != self._loaded:
             self._loaded = loaded
             yield _message("models", LoadedVersions(models=loaded))
@@ -109,7 +112,10 @@ class Watch:
 
     def _routes(self) -> Mapping[str, Live[Route]]:
         """As this worker applies them, default ones too."""
-        return {card.name: self._rollouts.applied(card.name) for card in self._catalog.callable_cards()}
+        return {card.name: self._rollouts.applied(card.name) for card in self._cards()}
+
+    def _cards(self) -> list[Card]:
+        return [card for card in self._catalog.callable_cards() if self._sees(card.name)]
 
 
 def live_routes(
@@ -139,7 +145,8 @@ def live_routes(
         async def admitted() -> bool:
             return not drain.begun and await _is_admitted(access, request)
 
-        watch = Watch(rollouts, reports, reader, catalog, clock, admitted, asked.model)
+        sees = partial(is_listed, context_of(request).caller)
+        watch = Watch(rollouts, reports, reader, catalog, clock, admitted, asked.model, sees)
         # Litestar's own no-cache would let it be kept.
         return ServerSentEvent(watch.messages(), headers={"Cache-Control": "no-store"})
 

@@ -8,7 +8,7 @@ from gateway.auth.jwks import RemoteKeys, StaticKeys
 from gateway.auth.keys import KeyHasher
 from gateway.auth.record import ApiKey, Grant
 from gateway.auth.ring import KeyRing, RingStatus
-from gateway.auth.scopes import has_scope, may_use, require_inference, require_scope
+from gateway.auth.scopes import has_scope, is_listed, may_use, require_inference, require_scope
 from gateway.auth.sessions import SessionToken, SessionTokens
 from gateway.auth.store import (
     IssuedKey,
@@ -53,6 +53,7 @@ __all__ = [
     "UnknownKey",
     "UnreadableKey",
     "has_scope",
+    "is_listed",
     "keys_without_tier",
     "may_use",
     "require_inference",

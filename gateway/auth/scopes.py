@@ -53,11 +53,14 @@ def has_scope(principal: Principal, scope: str) -> bool:
     return covers(principal.scopes, scope)
 
 
+def is_listed(principal: Principal, model: str) -> bool:
+    """Whether the caller's allow-list of models, where there is one, names `model`."""
+    return principal.models is None or model in principal.models
+
+
 def may_use(principal: Principal, model: str) -> bool:
     """Whether the caller may use `model`: a scope grants it, and the allow-list, where there is one, names it."""
-    if principal.models is not None and model not in principal.models:
-        return False
-    return covers(principal.scopes, _ONE_MODEL + model)
+    return is_listed(principal, model) and covers(principal.scopes, _ONE_MODEL + model)
 
 
 def require_scope(principal: Principal, scope: str) -> None:

@@ -11,7 +11,7 @@ The user of the gateway needs for all of `gateway.canary` (`>` sets its password
 """
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,8 +158,10 @@ class RouteStore:
         limit: int = 100,
         after: str | None = None,
         before: str | None = None,
+        among: Container[str] | None = None,
     ) -> list[Event]:
-        """Changes of one model, or of all: the newest first; with `after`, an event's id, those since, oldest first.
+        """Changes of one model, or of all, or of those `among` these: the newest first; with `after`, an event's id,
+        those since, oldest first.
 
         The log is bounded. Raises ValidationFailed for an id that is none.
         """
@@ -167,7 +169,8 @@ class RouteStore:
         start, end = exclusive("/after", after, "-"), exclusive("/before", before, "+")
         while len(found) < limit:
             page = await self._page(start, end, oldest_first=after is not None)
-            found += [event for event in page if model in (None, event.model)]
+            named = [event for event in page if model in (None, event.model)]
+            found += [event for event in named if among is None or event.model in among]
             if len(page) < _PAGE:
                 break
             start, end = (f"({page[-1].id}", end) if after is not None else (start, f"({page[-1].id}")

@@ -1,6 +1,6 @@
 """Who changed models and keys, when and what: a bounded log in Redis, beside the one of the routes' own changes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -60,13 +60,15 @@ class Audit:
         with translated():
             await self._redis.xadd(AUDIT, fields, maxlen=KEPT)  # type: ignore[arg-type]  # the keys' type is invariant
 
-    async def notes(self, areas: Collection[Area], *, limit: int, before: str | None = None) -> list[Note]:
-        """Those about these areas, the newest first. Raises StoreAway; ValidationFailed where `before` is no id."""
+    async def notes(
+        self, wanted: Callable[[Note], bool], *, limit: int, before: str | None = None
+    ) -> list[Note]:
+        """Those that are wanted, the newest first. Raises StoreAway; ValidationFailed where `before` is no id."""
         found: list[Note] = []
         end = exclusive("/before", before, "+")
         while len(found) < limit:
             page = await self._page(end)
-            found += [note for note in page if note.area in areas]
+            found += filter(wanted, page)
             if len(page) < _PAGE:
                 break
             end = f"({page[-1].id}"

@@ -604,3 +604,73 @@ async def triton() -> FakeTriton:
     fake.models["pets"] = (config("pets", CLASSIFIER, output=[3]), ["1", "2"])
     fake.models["finder"] = (config("finder", {**CLASSIFIER, "gateway.default": "false"}, output=[3]), ["1"])
     return fake
+
+
+ADMINISTRATION = [
+    ("GET", "/admin/v1/canaries/{model}"),
+    ("PUT", "/admin/v1/canaries/{model}"),
+    ("PATCH", "/admin/v1/canaries/{model}"),
+    ("DELETE", "/admin/v1/canaries/{model}"),
+    *(("GET", f"/admin/v1/canaries/{{model}}/{what}") for what in ("report", "events", "callers")),
+    *(("POST", f"/admin/v1/canaries/{{model}}/{what}") for what in ("check", "promote", "rollback", "undo")),
+    ("GET", "/admin/v1/models/{model}"),
+    *(("POST", f"/admin/v1/models/{{model}}/{what}") for what in ("load", "unload", "heal")),
+]
+
+
+async def test_a_key_s_models_are_those_that_it_administers(
+    gateway: httpx.AsyncClient, redis: Addresses
+) -> None:
+    whole = await administrator(gateway, redis, "infer", "admin:keys", "admin:canary", "admin:models")
+    scopes = ["infer", "admin:canary", "admin:models"]
+    _, key = await new_key(gateway, whole["x-api-key"], scopes=scopes, models=["finder"])
+    mine = {"x-api-key": key}
+    for method, path in ADMINISTRATION:
+        for model in ("pets", "nothing"):
+            answer = await gateway.request(method, path.format(model=model), headers=mine)
+            assert_problem(answer, 404, "model_not_found")
+    for path in ("/admin/v1/canaries/finder", "/admin/v1/models/finder"):
+        assert (await gateway.get(path, headers=mine)).status_code == 200
+    routes = (await gateway.get("/admin/v1/canaries", headers=mine)).json()["canaries"]
+    assert [route["model"] for route in routes] == ["finder"]
+    models = (await gateway.get("/admin/v1/models", headers=mine)).json()["models"]
+    assert [model["name"] for model in models] == ["finder"]
+
+
+async def test_a_key_s_models_are_those_whose_changes_it_sees(
+    gateway: httpx.AsyncClient, redis: Addresses
+) -> None:
+    whole = await administrator(gateway, redis, "infer", "admin:keys", "admin:canary", "admin:models")
+    _, key = await new_key(
+        gateway, whole["x-api-key"], scopes=["infer", "admin:canary", "admin:models"], models=["finder"]
+    )
+    for model in ("pets", "finder"):
+        tag = (await gateway.get(f"/admin/v1/canaries/{model}", headers=whole)).headers["etag"]
+        headers = {**whole, "if-match": tag}
+        put = await gateway.put(f"/admin/v1/canaries/{model}", json={"stable": "1"}, headers=headers)
+        assert put.status_code == 200, put.text
+        await gateway.post(f"/admin/v1/models/{model}/load", headers=whole)
+    for headers, told in ((whole, {"pets", "finder"}), ({"x-api-key": key}, {"finder"})):
+        changes = (await gateway.get("/admin/v1/audit", headers=headers)).json()["changes"]
+        for area in ("canaries", "models"):
+            assert {each["subject"] for each in changes if each["area"] == area} == told
+        async with gateway.stream("GET", "/admin/v1/events", headers=headers) as stream:
+            heard = stream.aiter_lines()
+            assert await anext(heard) == "event: models"
+            assert json.loads((await anext(heard)).removeprefix("data: "))["models"].keys() == told
+        workers = (await gateway.get("/admin/v1/workers", headers=headers)).json()["workers"]
+        assert {model for each in workers for model in each["generations"]} <= told
+
+
+async def test_an_ensemble_with_a_step_of_others_is_not_healed(
+    triton: FakeTriton, gateway: httpx.AsyncClient, redis: Addresses
+) -> None:
+    triton.models["finder"][0].ensemble_scheduling.step.add(model_name="pets", model_version=1)
+    triton.order_error = None
+    whole = await administrator(gateway, redis, "infer", "admin:keys", "admin:models")
+    _, key = await new_key(gateway, whole["x-api-key"], scopes=["infer", "admin:models"], models=["finder"])
+    while not (await gateway.get("/admin/v1/models/pets", headers=whole)).json()["needed"]:
+        pass
+    answer = await gateway.post("/admin/v1/models/finder/heal", headers={"x-api-key": key})
+    assert_problem(answer, 403, "forbidden")
+    assert "pets" in answer.json()["detail"]

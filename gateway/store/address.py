@@ -1,5 +1,6 @@
 """Where Redis is, read from a URL: one server, the nodes of a cluster, or the sentinels that know the primary."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -42,14 +43,17 @@ def parse(url: str) -> StoreAddress:
 
     Raises ValueError, whose text holds no part of the URL: there may be a password in any of them.
     """
-    parts = urlsplit(url)
+    # Of several hosts in brackets Python itself knows nothing, and refuses them since 3.11.12 and its like.
+    start, _, rest = url.partition("://")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    parts = urlsplit(f"{start}://{rest.removeprefix(authority)}")
     scheme, _, kind = parts.scheme.partition("+")
     if scheme not in ("redis", "rediss") or kind not in list(Kind):
         raise ValueError(
             "it begins with redis://, redis+cluster:// or redis+sentinel://, or with rediss for TLS"
         )
     kind = Kind(kind)
-    credentials, at, hosts = parts.netloc.rpartition("@")
+    credentials, at, hosts = authority.rpartition("@")
     nodes = tuple(_node(text, _PORTS[kind]) for text in hosts.split(","))
     if kind is Kind.SERVER and len(nodes) > 1:
         raise ValueError("several hosts are a cluster's or sentinels': redis+cluster:// or redis+sentinel://")
@@ -70,12 +74,12 @@ def parse(url: str) -> StoreAddress:
 
 
 def _node(text: str, default_port: int) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
     try:
-        host, port = parts.hostname, parts.port
+        parts = urlsplit(f"//{text}")
+        host, port, path = parts.hostname, parts.port, parts.path
     except ValueError:
-        host, port = None, None
-    if not host or parts.path:
+        host, port, path = None, None, ""
+    if not host or path:
         raise ValueError("hosts are host or host:port, separated by commas")
     return unquote(host), default_port if port is None else port
 

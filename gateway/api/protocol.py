@@ -186,6 +186,7 @@ def _found(request: HttpRequest, catalog: Catalog, model: str, version: str | No
 
 
 def _without_files(value: Any) -> Any:
+    """As Triton tells of what has none: clients find all of its fields."""
     if isinstance(value, Mapping):
-        return {name: _without_files(inner) for name, inner in value.items() if name not in _FILES}
+        return {name: "" if name in _FILES else _without_files(inner) for name, inner in value.items()}
     return [_without_files(inner) for inner in value] if isinstance(value, list) else value

@@ -112,7 +112,7 @@ async def test_the_command_line_ends_a_token_and_notes_that_it_did(redis: Addres
     async with worker(client) as copy:
         assert await revoked(redis, name) == (0, f"{name} is ended\n", "")
         await until_denied(name, copy)
-    (note,) = await Audit(client).notes([Area.KEYS], limit=1)
+    (note,) = await Audit(client).notes(lambda note: note.area is Area.KEYS, limit=1)
     assert (note.actor, note.action, note.subject) == ("command line", "end", name)
 
 

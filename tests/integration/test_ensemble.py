@@ -28,7 +28,9 @@ def same_either_way(client: httpx.Client, data: bytes) -> None:
     decoded = predictions(client, "digits_classifier", data, version="1")
     passed_on = predictions(client, "digits_ensemble", data)
     assert list(passed_on) == list(decoded)
-    assert passed_on == pytest.approx(decoded, abs=2e-3)
+    assert passed_on == pytest.approx(
+        decoded, abs=1e-2
+    )  # resizing there and here may differ by a level of 255
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)

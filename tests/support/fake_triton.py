@@ -146,8 +146,12 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         return service_pb2.ModelConfigResponse(config=message)
 
     async def RepositoryModelLoad(  # noqa: N802
-        self, _: object, context: grpc.aio.ServicerContext
+        self, request: object, context: grpc.aio.ServicerContext
     ) -> object:
+        name = request.model_name  # type: ignore[attr-defined]
+        if name not in self.models:
+            reason = f"failed to load '{name}', failed to poll from model repository"
+            await context.abort(grpc.StatusCode.INTERNAL, reason)
         if self.order_error:
             await context.abort(*self.order_error)
         return service_pb2.RepositoryModelLoadResponse()

@@ -1,7 +1,7 @@
 """The gateway without its door: tensors and pictures with neither authentication nor limits, priorities nor admission.
 
-It is what `hot_path.py` and `bench` hold the gateway against, and for nothing else: the same server, routes, codec
-and call to Triton, composed from the gateway's own parts, with those left out that are measured.
+It is what `hot_path.py` and `bench` hold the gateway against, and for nothing else: the same server, memory, routes,
+codec and call to Triton, composed from the gateway's own parts, with those left out that are measured.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from gateway.catalog import Catalog
 from gateway.dataplane import DataPlane, Deadlines
 from gateway.domain import InferCall, Principal, Priority, Quota, Tier
 from gateway.pool import WorkerPool
+from gateway.serving import keep_what_lasts, share_one_heap
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics
 from gateway.translate.decode import Limits
@@ -107,6 +108,7 @@ class Nothing:
 
 
 def create_app() -> Any:
+    share_one_heap()
     settings = Settings()
     clock = time.monotonic
     triton = TritonClient(settings.triton_url, clock=clock)
@@ -151,6 +153,7 @@ def create_app() -> Any:
         with pool:
             async with triton:
                 watch = asyncio.create_task(catalog.watch())
+                await keep_what_lasts()
                 yield
                 watch.cancel()
 

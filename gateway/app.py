@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -36,7 +35,7 @@ from gateway.assembly.tracing import tracing
 from gateway.errors import GatewayError
 from gateway.fetch import ImageUrls, Outside, internet
 from gateway.readings import Readings, on_breaker
-from gateway.serving import Drain, Watchdog, give_back, share_one_heap
+from gateway.serving import Drain, Watchdog, give_back, keep_what_lasts, share_one_heap
 from gateway.settings import Settings, read_settings
 from gateway.telemetry.logs import configure_logs
 from gateway.telemetry.metrics import Metrics
@@ -44,8 +43,6 @@ from gateway.translate import typed_json
 from gateway.upstream import Resolve
 
 _FIRST_READING = 3.0  # seconds
-# Objects between two looks for garbage. Python's 700 are those of a few requests; 5,000 hold the loop for 2 ms.
-_YOUNG = 5_000
 
 
 def create_app() -> ASGIApp:
@@ -62,18 +59,9 @@ def create_app() -> ASGIApp:
     drain = Drain(settings.drain_delay)
     around = Part(
         resources=[lines, drain, Watchdog()],
-        tasks=[_keep_what_lasts, partial(give_back, typed_json.let_go)],
+        tasks=[keep_what_lasts, partial(give_back, typed_json.let_go)],
     )
     return build(settings, metrics, around, drain=drain, patience=_FIRST_READING)
-
-
-async def _keep_what_lasts() -> None:
-    """What was built at the start lives as long as the process; collecting garbage need not look through it again and
-    again, nor after every few hundred objects of a request.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG)
 
 
 def build(

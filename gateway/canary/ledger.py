@@ -20,9 +20,8 @@ from gateway.domain import Variant
 
 _BREAKER_SECONDS = 3  # for which one refusal says that a breaker is open
 _NOTHING = Tally()
-_EVERYBODY = (
-    f"{FULL}/"  # how the mark begins of counts that were taken while the stable version answered nobody
-)
+# How the mark begins of counts that were taken while the stable version answered nobody.
+_EVERYBODY = f"{FULL}/"
 _WHAT_HELPS = "At 100 % the stable version answers nobody: go back below (--steps 50%,100%), or promote."
 
 

@@ -169,8 +169,11 @@ class RouteStore:
         start, end = exclusive("/after", after, "-"), exclusive("/before", before, "+")
         while len(found) < limit:
             page = await self._page(start, end, oldest_first=after is not None)
-            named = [event for event in page if model in (None, event.model)]
-            found += [event for event in named if among is None or event.model in among]
+            found += [
+                event
+                for event in page
+                if model in (None, event.model) and (among is None or event.model in among)
+            ]
             if len(page) < _PAGE:
                 break
             start, end = (f"({page[-1].id}", end) if after is not None else (start, f"({page[-1].id}")

@@ -24,9 +24,7 @@ _WORTH = 16 * 1024  # bytes from which it pays
 _SMALL, _KEPT = 64 * 1024, 8 * 1024 * 1024
 _MOST_LISTS = 10_000  # nested lists of one depth; they are looked at one by one
 _MOST_INPUTS, _MOST_KEYS = 256, 64  # a key is looked up by going through those before it
-_MOST_AROUND = (
-    16 * 1024
-)  # bytes of a list or object that is no tensor: `strict` bounds only what it sees at once
+_MOST_AROUND = 16 * 1024  # bytes of a list or object that is no tensor: `strict` bounds what it sees at once
 
 
 class _InTurns:

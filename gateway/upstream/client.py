@@ -20,13 +20,12 @@ from gateway.domain import Array, InferCall, RawTensor, RepositoryEntry, ServedM
 from gateway.errors import DeadlineExceeded, ModelUnavailable, UpstreamInvalidResponse
 from gateway.upstream import codec, described
 from gateway.upstream.described import as_json
-from gateway.upstream.failures import translate, translate_message
+from gateway.upstream.failures import UNKNOWN_MODEL, translate, translate_message
 
 _T = TypeVar("_T")
 
 _CONTROL_TIMEOUT = 2.0  # seconds, for reading the index and the configurations
 _LOAD_TIMEOUT = 120.0  # seconds: a large network is read from a disk and laid out on a GPU
-_UNKNOWN = "Request for unknown model"  # Triton's words for one that is not there, and no others' fault
 _DEADLINE_MARGIN = 0.02  # seconds kept back to decode and send an answer that arrives just in time
 _CANCELS_SAFELY = (
     2,
@@ -249,7 +248,7 @@ class TritonClient:
             # Without a version: one of them may have gone, and the configuration is that of all.
             return codec.served_model(await self._config(name, ""), versions)
         except ModelUnavailable as error:
-            if _UNKNOWN not in error.internal:
+            if UNKNOWN_MODEL not in error.internal:
                 raise
             return "UNLOADING"
         except ValueError as error:

@@ -33,6 +33,8 @@ from gateway.errors import (
     UpstreamUnavailable,
 )
 
+UNKNOWN_MODEL = "Request for unknown model"  # how Triton begins to speak of one that is not there
+
 _LONGEST_SAID = 500
 _STUB = re.compile(r"Stub process '([^']*)' is not healthy\.?")
 _PATH = re.compile(r"(?:/[\w.@-]+){2,}/?")
@@ -78,13 +80,13 @@ _BY_SENTENCE: Mapping[grpc.StatusCode, tuple[tuple[re.Pattern[str], _Meaning], .
         (_says("Server exiting.*"), _DRAINING),
         (_says("GRPC server is shutting down.*"), _DRAINING),
         (_says("Server not ready"), _NOT_READY),
-        (_says("Request for unknown model: .* is not at ready state"), _NOT_READY),
+        (_says(f"{UNKNOWN_MODEL}: .* is not at ready state"), _NOT_READY),
         (_says("This protocol is restricted.*"), _LOCKED_OUT),
         (re.compile(""), _AWAY),  # a model says something
     ),
     grpc.StatusCode.INTERNAL: ((_says(_STUB.pattern), _DEAD),),
     # Only models that the catalog holds are ever called, so this is a model that has just gone, or a draining server.
-    grpc.StatusCode.NOT_FOUND: ((_says("Request for unknown model: .*"), _NOT_READY),),
+    grpc.StatusCode.NOT_FOUND: ((_says(f"{UNKNOWN_MODEL}: .*"), _NOT_READY),),
 }
 
 # What gRPC, or a proxy between, says of an outage. Any other word is a model's own.

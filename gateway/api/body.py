@@ -5,17 +5,18 @@ from collections import Counter
 from collections.abc import Awaitable, Collection, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from gateway.api.context import HttpRequest, context_of
 from gateway.errors import BodyTimeout, BodyTooLarge, ClientDisconnected, Overloaded, UnsupportedEncoding
-from gateway.http import departure_of
+from gateway.http import arriving, departure_of
 from gateway.telemetry.timeline import Stage
 
 MAX_DOCUMENT_BYTES = 256 * 1024  # a route with a thousand names in `always` has half of it
 
 _DRAIN_FACTOR = 4  # a body up to this many times the cap is read to its end and thrown away
 _DRAIN_SECONDS = 2.0
+_SMALL_PIECE = 4 * 1024  # bytes up to which pieces are put together: each has some of its own
 
 _T = TypeVar("_T")
 
@@ -29,7 +30,7 @@ class BodyReader:
     def __init__(self, *, limit: int, budget: int, seconds: float) -> None:
         self._limit = limit
         self._budget = budget
-        self._seconds = seconds
+        self.seconds = seconds
         self._held = 0
         self._share = max(limit, budget // 2)
         self._held_by: Counter[str] = Counter()  # by tenant
@@ -63,24 +64,6 @@ class BodyReader:
         finally:
             self.give_back(tenant, size)
 
-    async def collect(self, request: HttpRequest, tenant: str, chunks: list[bytes], limit: int) -> None:
-        """The body's pieces, which count from when they are there."""
-        size, more = 0, True
-        try:
-            async with asyncio.timeout(self._seconds):
-                while more:
-                    chunk, more = await _receive(request)
-                    size += len(chunk)
-                    if size > limit:
-                        await _drain(request, limit, more)
-                        raise too_large(limit)
-                    if self._held + len(chunk) > self._budget:
-                        await _drain(request, limit, more)
-                    self.take(tenant, len(chunk))
-                    chunks.append(chunk)
-        except TimeoutError:
-            raise BodyTimeout("The body did not arrive in time.") from None
-
     def take(self, tenant: str, size: int) -> None:
         """Room for so many bytes. Raises Overloaded."""
         if self._held + size > self._budget:
@@ -101,34 +84,76 @@ class BodyReader:
 class Reading:
     """A body for the length of a block. A class, and not a generator: every request enters one."""
 
-    __slots__ = ("_chunks", "_limit", "_reader", "_request", "_tenant")
+    __slots__ = ("_limit", "_pieces", "_reader", "_request", "_size", "_tenant")
 
     def __init__(self, reader: BodyReader, request: HttpRequest, limit: int) -> None:
         self._reader = reader
         self._request = request
         self._tenant = _tenant(request)
         self._limit = limit
-        self._chunks: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
+        self._size = 0
 
     async def __aenter__(self) -> bytes:
         try:
             with context_of(self._request).timeline.stage(Stage.BODY):
-                await self._reader.collect(self._request, self._tenant, self._chunks, self._limit)
+                await self._collect()
         except BaseException:
             self._give_back()
             raise
         return self._joined()
 
+    async def _collect(self) -> None:
+        """The body's pieces, which count from when they are there."""
+        try:
+            async with asyncio.timeout(self._reader.seconds):
+                if await self._next():
+                    with arriving(cast("dict[str, Any]", self._request.scope), self._takes):
+                        while await self._next():
+                            pass
+        except TimeoutError:
+            raise BodyTimeout("The body did not arrive in time.") from None
+
+    async def _next(self) -> bool:
+        """Keeps what the next message holds; whether more is to come."""
+        piece, more = await _receive(self._request)
+        try:
+            self._keep(piece)
+        except (BodyTooLarge, Overloaded):
+            await _drain(self._request, self._limit, more)
+            raise
+        return more
+
+    def _takes(self, piece: bytes) -> bool:
+        try:
+            self._keep(piece)
+        except (BodyTooLarge, Overloaded):
+            return False  # it comes as a message, and is refused as one
+        return True
+
+    def _keep(self, piece: bytes) -> None:
+        if self._size + len(piece) > self._limit:
+            raise too_large(self._limit)
+        self._reader.take(self._tenant, len(piece))
+        self._size += len(piece)
+        last = self._pieces[-1] if self._pieces else None
+        if last is None or len(piece) > _SMALL_PIECE:
+            self._pieces.append(piece)
+        elif isinstance(last, bytearray):
+            last += piece
+        else:
+            self._pieces.append(bytearray(piece))
+
     def become(self, whole: bytes) -> None:
         """What the body was unpacked into takes its place. Raises Overloaded."""
         self._give_back()
         self._reader.take(self._tenant, len(whole))
-        self._chunks = [whole]
+        self._pieces, self._size = [whole], len(whole)
 
     def _joined(self) -> bytes:
         """The pieces make way for the whole, so a body is held, and counted, once."""
-        whole = b"".join(self._chunks)
-        self._chunks = [whole]
+        whole = b"".join(self._pieces)
+        self._pieces = [whole]
         return whole
 
     async def __aexit__(
@@ -137,8 +162,8 @@ class Reading:
         self._give_back()
 
     def _give_back(self) -> None:
-        self._reader.give_back(self._tenant, sum(map(len, self._chunks)))
-        self._chunks = []
+        self._reader.give_back(self._tenant, self._size)
+        self._pieces, self._size = [], 0
 
 
 def _tenant(request: HttpRequest) -> str:

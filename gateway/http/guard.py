@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from gateway.errors import GatewayError, HeadTimeout, MalformedHttp, Overloaded
+from gateway.http.arrival import handed_over
 from gateway.http.bounds import Bounds, body_length, has_body, head_error, is_origin_form
 from gateway.http.departure import Departure, departure_of, expect_departure
 from gateway.http.handshake import handshake_error
@@ -209,7 +210,8 @@ class Guard(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._untold -= len(body)
         self._left -= len(body)  # below 0 where it comes in chunks
-        super().on_body(body)
+        if not handed_over(self.cycle.scope, body):
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._stage = _Stage.BETWEEN

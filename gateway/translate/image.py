@@ -211,7 +211,7 @@ def _bilinear(image: Image.Image, size: tuple[int, int], region: _Region, *, ant
     """What Pillow (`antialias`) or OpenCV makes of it, at most a level of 255 beside, in an eighth of the time."""
     left, top, right, bottom = region
     algorithm = Algorithm.convolution if antialias else Algorithm.interpolation
-    resized = Image.new(image.mode, size)
+    resized = Image.new(image.mode, size, None)  # written whole
     RustResizer().resize_pil(
         PilImageWrapper(image),
         PilImageWrapper(resized),

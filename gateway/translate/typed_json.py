@@ -20,8 +20,9 @@ from gateway.strict_json import holds_more
 
 _WORTH = 16 * 1024  # bytes from which it pays
 # Bytes between which one parser takes all texts, one after the other: it sets aside fifteen times their length, and
-# whoever parses holds the interpreter anyway. Small ones are read on the event loop, which waits for no thread.
-_SMALL, _KEPT = 64 * 1024, 8 * 1024 * 1024
+# whoever parses holds the interpreter anyway. Small ones are read on the event loop, which waits for no thread; larger
+# ones than a body is by default would make it set aside more than may lie there until it is let go.
+_SMALL, _KEPT = 64 * 1024, 10 * 1024 * 1024
 _MOST_LISTS = 10_000  # nested lists of one depth; they are looked at one by one
 _MOST_INPUTS, _MOST_KEYS = 256, 64  # a key is looked up by going through those before it
 _MOST_AROUND = 16 * 1024  # bytes of a list or object that is no tensor: `strict` bounds what it sees at once

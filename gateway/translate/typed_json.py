@@ -113,6 +113,8 @@ def _fields(found: Any) -> Iterator[tuple[str, Any]]:
     keys = list(found.keys())
     if len(set(keys)) != len(keys):
         raise ValueError("a key stands twice")
+    if any("\0" in key for key in keys):
+        raise ValueError("a NUL in a key, which is looked up no further than that")
     return ((key, found[key]) for key in keys)
 
 

@@ -15,9 +15,11 @@ from typing import Annotated, ClassVar, Self
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from gateway.canary.split import FULL
+from gateway.schemas import VERSION_PATTERN
 
-Model = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")]  # as Triton numbers them
+# Triton calls a model as its folder is called; the store keeps what begins with a colon for itself.
+Model = Annotated[str, Field(pattern=r"^[^:/\x00-\x1f\x7f][^/\x00-\x1f\x7f]{0,254}$")]
+Version = Annotated[str, Field(pattern=VERSION_PATTERN)]  # as Triton numbers them
 Weight = Annotated[int, Field(ge=0, le=FULL)]  # basis points
 Moment = Annotated[float, Field(ge=0, le=1e11)]  # seconds since the epoch
 Share = Annotated[float, Field(ge=0, le=1)]

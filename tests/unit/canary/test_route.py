@@ -46,6 +46,13 @@ def test_a_document_is_read_back_whole(route: Route) -> None:
     assert from_document(to_document(route)) == route
 
 
+@pytest.mark.parametrize("model", ["_private", "m" * 255, "a b", "ÄÖ"])
+@pytest.mark.parametrize("version", ["1", "1764288000000000000", "9223372036854775807"])
+def test_whatever_triton_calls_a_model_and_its_versions_can_have_a_route(model: str, version: str) -> None:
+    route = default_route(model, version)
+    assert from_document(to_document(route)) == route
+
+
 def test_equal_routes_are_equal_texts_however_they_came_to_be() -> None:
     turned = replace(FULL, lives=dict(reversed(FULL.lives.items())))
     assert to_document(turned) == to_document(FULL)

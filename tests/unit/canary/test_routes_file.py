@@ -62,7 +62,7 @@ def test_a_file_called_toml_is_toml(tmp_path: Path) -> None:
         pytest.param("", "one table `routes`", id="nothing"),
         pytest.param("routes: {}\nroute: {}", "nothing beside it", id="a second table"),
         pytest.param("routes: {pets: 5%}", "routes.pets: fields are expected", id="no fields"),
-        pytest.param("routes: {'a b': {stable: 1}}", "not a name of a model", id="not a name"),
+        pytest.param("routes: {'a/b': {stable: 1}}", "not a name of a model", id="not a name"),
         pytest.param("routes: {1: {stable: 1}}", "not a name of a model", id="a number as a name"),
         pytest.param(
             "routes: {pets: {canary: 2}}", "routes.pets.stable: Field required", id="no stable version"

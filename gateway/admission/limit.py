@@ -43,6 +43,7 @@ class AdaptiveLimit:
         self._opened = 0.0
         self._typical = 0.0
         self._slow = 0.0
+        self._mean = 0.0
 
     @property
     def value(self) -> int:
@@ -53,6 +54,11 @@ class AdaptiveLimit:
     def typical(self) -> float:
         """The median latency of the last window in seconds; 0 until there was one."""
         return self._typical
+
+    @property
+    def mean(self) -> float:
+        """The mean latency of the last window in seconds; 0 until there was one."""
+        return self._mean
 
     @property
     def slow(self) -> float:
@@ -80,6 +86,7 @@ class AdaptiveLimit:
     def _close(self) -> None:
         ordered = sorted(self._samples)
         self._typical = ordered[(len(ordered) - 1) // 2]
+        self._mean = sum(ordered) / len(ordered)
         self._slow = ordered[math.ceil(_QUANTILE * len(ordered)) - 1]
         self._adjust()
         self._samples.clear()

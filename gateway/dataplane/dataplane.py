@@ -3,9 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from typing import Any
-
-import numpy as np
 
 from gateway.admission import Admission
 from gateway.auth import may_use
@@ -145,9 +144,10 @@ class DataPlane:
         job = self._trial(card, version)
         async with self._deadlines.until(job.deadline):
             items = await self._translator.encode(inputs, card)
-            outputs, _ = await self._infer(job, card, _encoded(items))
-            results = await decode(outputs, _encoded(items), card, options)
-        return Probe(_in_order(items, results), outputs[0].shape[1:], str(outputs[0].dtype))
+            batches, _ = await self._infer(job, card, _encoded(items))
+            results = await _decoded(batches, decode, _encoded(items), card, options)
+        scores = batches[0][0]
+        return Probe(_in_order(items, results), scores.shape[1:], str(scores.dtype))
 
     async def try_out(self, card: Card, version: str, asked: InferRequest) -> None:
         """Whether exactly this version answers these tensors; for those who judge it, and counted for nobody.
@@ -191,9 +191,9 @@ class DataPlane:
             encoded = _encoded(items)
 
             async def work(chosen: Job) -> tuple[list[Result], float]:
-                outputs, seconds = await self._infer(chosen, card, encoded)
+                batches, seconds = await self._infer(chosen, card, encoded)
                 with chosen.timeline.stage(Stage.POST):
-                    return await decode(outputs, encoded, card, options), seconds
+                    return await _decoded(batches, decode, encoded, card, options), seconds
 
             job, results = await self._attempts.serve(job, work)
         answered = _in_order(items, results)
@@ -203,16 +203,19 @@ class DataPlane:
             self._attempts.offer(job, job.choice.mirror, asked, answered, again)
         return Answer(job.target, job.choice.lives.get(job.target.version), answered)
 
-    async def _infer(self, job: Job, card: ModelCard, items: Sequence[Encoded]) -> tuple[list[Array], float]:
+    async def _infer(
+        self, job: Job, card: ModelCard, items: Sequence[Encoded]
+    ) -> tuple[list[list[Array]], float]:
         """The inputs as one batch, or as several where the model takes fewer at once: `[inputs, …]` of each output.
 
-        With it the seconds of the slowest batch.
+        With them the seconds of the slowest batch. What a model tells of one batch may be of another length than what
+        it tells of the next, such as the boxes that it found.
         """
         size = card.batch_limit
         batches = [self._translator.stack(items[i : i + size], card) for i in range(0, len(items), size)]
         answers = await together([self._turns.take(job, self._upstream.infer, batch) for batch in batches])
         await self._catalog.confirm(card)
-        outputs = [_joined([answer[output.name] for answer, _ in answers]) for output in card.outputs]
+        outputs = [[answer[output.name] for output in card.outputs] for answer, _ in answers]
         return outputs, max(seconds for _, seconds in answers)
 
 
@@ -230,8 +233,22 @@ def _refusable() -> Iterator[None]:
         raise ValidationFailed.of("/inputs", told, internal=error.internal) from None
 
 
-def _joined(batches: Sequence[Array]) -> Array:
-    return batches[0] if len(batches) == 1 else np.concatenate(batches)
+async def _decoded(
+    batches: Sequence[Sequence[Array]],
+    decode: _Decode[Options, Result],
+    items: Sequence[Encoded],
+    card: ModelCard,
+    options: Options,
+) -> list[Result]:
+    """The results of all batches, in the order of the inputs."""
+    size = card.batch_limit
+    parts = await together(
+        [
+            decode(outputs, items[at : at + size], card, options)
+            for at, outputs in zip(range(0, len(items), size), batches, strict=True)
+        ]
+    )
+    return list(chain.from_iterable(parts))
 
 
 def _stored(content: Content | InputError) -> Sequence[Buffer] | InputError:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.fake_triton import (
     CLASSIFIER,
+    DETECTOR,
     FakeTriton,
     Request,
     Response,
@@ -307,3 +308,23 @@ async def one_dog_on_the_left_half(request: Request, _: object) -> Response:
     output = np.zeros((1, 6, 5), np.float32)
     output[0, :, 3] = [2, 4, 4, 4, 0.1, 0.9]
     return answer(request, output)
+
+
+async def test_batches_of_which_each_finds_another_number_of_things_make_one_answer(
+    triton: FakeTriton, serve: Serve
+) -> None:
+    metadata = {**DETECTOR, "gateway.boxes": "end2end"}
+    triton.models = {"finder": (config("finder", metadata, output=[-1, 6], max_batch_size=2), ["1"])}
+
+    async def infer(request: Request, _: object) -> Response:
+        batch = request.inputs[0].shape[0]
+        rows = np.zeros((batch, 3 * batch, 6), np.float32)
+        rows[:, :batch] = [[1 + 3 * at, 3, 3 + 3 * at, 5, 0.9, 1] for at in range(batch)]
+        return answer(request, rows)
+
+    triton.infer = infer
+    async with serving(triton) as url, serve(url) as client:
+        await until_ready(client)
+        told = await client.post("/v1/detect", json=as_json(PNG, PNG, PNG))
+    assert told.status_code == 200
+    assert [len(result["detections"]) for result in told.json()["results"]] == [2, 2, 1]

@@ -14,8 +14,8 @@ from gateway.domain import Priority
 from gateway.errors import DeadlineExceeded, Overloaded
 
 _UNKNOWN_WAIT = 1.0  # seconds, for Retry-After before the service rate was ever measured
-# How much slower than the server is the pace of what is not urgent, so that slots are left for what is. The 90th percentile
-# would do where calls take about as long as each other; a few slow ones among them would halve the pace for all.
+# How much slower than the server is the pace of what is not urgent, so that slots are left for what is. The 90th
+# percentile would do where calls take about as long as each other; a few slow ones would halve the pace for all.
 _RESERVE = 1.2
 _UNPACED = 0.5  # share of the limit that is filled at once: the batch that runs, while the next one gathers
 

@@ -51,8 +51,8 @@ class Pace:
     def spend(self, now: float, limit: int, latency: float) -> None:
         """A call was handed over. By Little's law `limit` calls that take `latency` seconds each fill the limit.
 
-        So the pace is never what keeps calls in flight below the limit, however slow the server was a moment ago. What
-        went without regard to it, as urgent calls do, keeps others waiting for as long as one call takes, and no longer.
+        So the pace is never what keeps calls in flight below the limit, however slow the server was a moment ago.
+        What went without regard to it, as urgent calls do, keeps others waiting no longer than a call takes.
         """
         interval = latency / limit
         self._next = min(max(self._next, now - _SLACK * interval) + interval, now + latency)

@@ -107,6 +107,14 @@ class Guard(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._kept += data
         self._parse_on()
+        if self._stage is _Stage.BODY and self._left <= 0 and not self.flow.read_paused:
+            self.flow.pause_reading()
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """In the loop's next turn: all that has come is read in one otherwise, and chunks of a byte take seconds."""
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -101,6 +101,29 @@ def test_a_body_that_comes_in_chunks_is_handed_over_as_well(run: Callable[..., A
     assert collector.taken == PIECES[1:]
 
 
+def test_of_a_body_in_chunks_no_more_is_read_in_the_same_turn(run: Callable[..., Any]) -> None:
+    """Chunks of a byte cost so much more than a body that tells its length, that others need their turn between them."""
+
+    async def tiny() -> None:
+        config = Config(
+            Collector(lambda _: True), http=Guard, lifespan="off", log_config=None, ws=StreamGuard
+        )
+        config.load()
+        guard, wire = Guard(config, ServerState(), {}), Wire()
+        guard.connection_made(wire)
+        guard.data_received(b"POST /one HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(3):
+            guard.data_received(b"1\r\na\r\n" * 1000)
+            assert wire.paused
+            await asyncio.sleep(0.01)
+            assert not wire.paused
+        guard.data_received(b"0\r\n\r\n")
+        await asyncio.sleep(0.01)
+        assert [answer.body for answer in answers(wire.said)] == [b"a" * 3000]
+
+    run(tiny())
+
+
 def test_the_next_request_on_the_connection_has_its_own_pieces(run: Callable[..., Any]) -> None:
     collector = Collector(lambda _: True)
     run(sent(collector, HEAD + PIECES[0], *PIECES[1:], HEAD, b"".join(PIECES)))

@@ -57,7 +57,7 @@ class DeniedTokens:
         """Puts the names on the list; one that is there keeps the later of its times."""
         flat = [word for name, until in names.items() for word in (math.ceil(until), name)]
         with translated():
-            await self._deny(keys=[DENIED], args=flat)
+            await self._deny(keys=[DENIED], args=[LEEWAY, *flat])
 
     async def read(self, now: float) -> Mapping[str, float]:
         """The names that are denied at `now`."""

@@ -1,10 +1,11 @@
 """Weights, shares and durations as people write them, on the command line and in a routes file, and back."""
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from gateway.canary.split import FULL
 
+_NUMBER = re.compile(r"[+-]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})", re.ASCII)
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:\d{1,12}d)?(?:\d{1,12}h)?(?:\d{1,12}m)?(?:\d{1,12}(?:\.\d{1,3})?s)?", re.ASCII)
 _PART = re.compile(r"([\d.]+)([dhms])", re.ASCII)
@@ -54,10 +55,10 @@ def duration(length: float) -> str:
 def _number(text: str) -> tuple[Decimal, bool]:
     """The number, and whether it is in percent."""
     bare = text.strip()
-    try:
-        number = Decimal(bare.removesuffix("%").rstrip())
-    except InvalidOperation:
-        raise ValueError(f"{text!r} is neither a number nor a percentage") from None
+    digits = bare.removesuffix("%").rstrip()
+    if not _NUMBER.fullmatch(digits):
+        raise ValueError(f"{text!r} is neither a number nor a percentage")
+    number = Decimal(digits)
     if not number.is_finite():
         raise ValueError(f"{text!r} is not finite")
     return number, bare.endswith("%")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from gateway.domain import ServedModel
-from gateway.schemas import in_words
+from gateway.schemas import VERSION_PATTERN, in_words
 
 PREFIX = "gateway."
 # Calls to an instance of a decoupled model: what generates joins them within itself at every step, vLLM up to 256
@@ -63,7 +63,7 @@ class GeneralParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    default_version: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")] | None = None
+    default_version: Annotated[str, Field(pattern=VERSION_PATTERN)] | None = None
     timeout_ms: Annotated[int, Field(ge=1, le=300_000)] | None = None
     max_in_flight: Annotated[int, Field(ge=2, le=10_000)] | None = None
 

@@ -24,7 +24,7 @@ _KINDS: Mapping[str, frozenset[type]] = {
     BYTES: frozenset({str}),
 }
 _NUMBER = frozenset({int, float})
-_EXACT = 2.0**53  # up to here every whole number is an FP64 of its own
+_EXACT = 2.0**53  # below it every whole number is an FP64 of its own
 _LENGTH = struct.Struct("<I")
 
 
@@ -161,7 +161,7 @@ def _whole(datatype: str, flat: Sequence[Any]) -> Array:
     Raises ElementError where one is not whole, OverflowError where one is larger than every float.
     """
     wide = np.array(flat, np.float64)
-    if not (np.abs(wide) <= _EXACT).all() or (wide != np.floor(wide)).any():
+    if not (np.abs(wide) < _EXACT).all() or (wide != np.floor(wide)).any():
         raise ElementError(f"an element is not of {datatype}")
     return wide
 

@@ -89,9 +89,13 @@ class InferParameters(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _few(cls, value: object) -> object:
-        """Before each of them is looked at."""
-        if isinstance(value, dict) and len(value) > _MAX_PARAMETERS + len(cls.model_fields):
+        """Before each of them is looked at, and a whole number becomes the float next to it."""
+        if not isinstance(value, dict):
+            return value
+        if len(value) > _MAX_PARAMETERS + len(cls.model_fields):
             raise ValueError(_TOO_MANY)
+        if any(isinstance(each, int) and not -(2**63) <= each < 2**63 for each in value.values()):
+            raise ValueError("whole numbers of at most 64 bits, with a sign")
         return value
 
     @model_validator(mode="after")

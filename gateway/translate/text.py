@@ -24,8 +24,11 @@ class Encoded:
 
 
 def stack(items: Sequence[Encoded], to: Tokenization) -> list[Tensor]:
-    """One batch: each tensor is `[texts, tokens]`, and 0 in the mask is what the network must not look at."""
-    length = to.length or max(len(item.ids) for item in items)
+    """One batch: each tensor is `[texts, tokens]`, and 0 in the mask is what the network must not look at.
+
+    A text may have no token: without one of its own it is padding alone, as it is in a network of a fixed length.
+    """
+    length = to.length or max(1, *(len(item.ids) for item in items))
     tensors = [
         Tensor(to.ids.name, _rows([item.ids for item in items], length, items[0].pad_id, to.ids.datatype)),
         Tensor(to.mask.name, _rows([[1] * len(item.ids) for item in items], length, 0, to.mask.datatype)),

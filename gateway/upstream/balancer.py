@@ -38,24 +38,33 @@ class Balancer:
 
     def check(self, target: ModelVersion) -> None:
         """Raises what `admit` would raise now."""
-        for replica in self._serving(target):
-            if self._breaker(replica, target).allows():
+        for choices in (self._serving, self._away):
+            if any(self._breaker(each, target).allows() for each in choices(target)):
                 return
         raise self._refusal(target)
 
     def admit(self, target: ModelVersion, avoid: Replica | None = None) -> Admitted:
-        """A call to the version, to another replica than this one if there is any. Raises OutOfService."""
+        """A call to the version, to another replica than this one if there is any; to one that is away only where all
+        others are behind their breakers. Raises OutOfService.
+        """
         choices = self._serving(target)
         if avoid is not None:
             choices = [each for each in choices if each is not avoid] or choices
+        admitted = self._admitted(choices, target) or self._admitted(self._away(target), target)
+        if admitted is None:
+            raise self._refusal(target)
+        return admitted
+
+    def _admitted(self, choices: Sequence[Replica], target: ModelVersion) -> Admitted | None:
         replica = self._one_of(choices, target)
-        if replica is not None:
-            breaker = self._breaker(replica, target)
-            attempt = breaker.admit()
-            if attempt is not None:
-                replica.in_flight += 1
-                return Admitted(replica, breaker, attempt)
-        raise self._refusal(target)
+        if replica is None:
+            return None
+        breaker = self._breaker(replica, target)
+        attempt = breaker.admit()
+        if attempt is None:
+            return None
+        replica.in_flight += 1
+        return Admitted(replica, breaker, attempt)
 
     def record(
         self, admitted: Admitted, target: ModelVersion, error: BaseException | None, judgement: Judgement
@@ -118,6 +127,9 @@ class Balancer:
 
     def _serving(self, target: ModelVersion) -> Sequence[Replica]:
         return self._replicas.serving((target.model, target.version))
+
+    def _away(self, target: ModelVersion) -> Sequence[Replica]:
+        return self._replicas.away((target.model, target.version))
 
     def _breaker(self, replica: Replica, target: ModelVersion) -> Breaker:
         return self._breakers.of(replica.endpoint, target)

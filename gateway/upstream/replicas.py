@@ -141,6 +141,10 @@ class Replicas:
             known = self._known[version] = tuple([each for each in ready if not each.away] or ready)
         return known
 
+    def away(self, version: Version) -> Sequence[Replica]:
+        """Those that were ready for this version when they were read, and could not be reached since."""
+        return [each for each in self.members if each.away and version in each.serving]
+
     def having(self, model: str, version: str) -> Sequence[Replica]:
         """As `serving`, where `version` may be empty for any."""
         if version:

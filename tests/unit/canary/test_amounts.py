@@ -16,7 +16,23 @@ def test_a_weight_is_a_percentage_or_basis_points(text: str, points: int) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["", "%", "five", "101%", "10001", "-1", "0.005%", "0.5", "NaN", "Infinity", "5%%"]
+    "text",
+    [
+        "",
+        "%",
+        "five",
+        "101%",
+        "10001",
+        "-1",
+        "0.005%",
+        "0.5",
+        "NaN",
+        "Infinity",
+        "5%%",
+        "1e999999",
+        "1e999999%",
+        "9" * 13,
+    ],
 )
 def test_what_is_no_weight_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"percent|basis points|finite|steps"):

@@ -113,6 +113,12 @@ def test_a_whole_number_may_be_written_with_a_point(datatype: str) -> None:
         pack("UINT8", [256.0], [1])
 
 
+@pytest.mark.parametrize("value", [2**53 + 1, -(2**53) - 1])
+def test_a_whole_number_that_no_float_holds_is_refused_beside_a_decimal(value: int) -> None:
+    with pytest.raises(ElementError):
+        pack("INT64", [value, 7.0], [2])
+
+
 @pytest.mark.parametrize("datatype", INTEGERS)
 def test_an_integer_beyond_its_datatype_is_refused(datatype: str) -> None:
     bounds = np.iinfo(DTYPES[datatype])
@@ -124,13 +130,13 @@ def test_an_integer_beyond_its_datatype_is_refused(datatype: str) -> None:
 @pytest.mark.parametrize("datatype", INTEGERS)
 def test_an_integer_written_with_a_point_is_held_to_the_same_bounds(datatype: str) -> None:
     bounds = np.iinfo(DTYPES[datatype])
-    beyond = [value for value in (int(bounds.min) - 1, int(bounds.max) + 1) if abs(value) <= 2**53]
+    beyond = [value for value in (int(bounds.min) - 1, int(bounds.max) + 1) if abs(value) < 2**53]
     for value in beyond:
         for values in ([float(value)], [float(value), 0], [0.0, value]):
             with pytest.raises(ElementError, match="out of range"):
                 pack(datatype, values, [len(values)])
     for value in (2.0**53, -(2.0**53), 2.0**63, -(2.0**63), 2.0**64, float(bounds.max)):
-        if not bounds.min <= value <= bounds.max or abs(value) > 2**53:
+        if not bounds.min <= value <= bounds.max or abs(value) >= 2**53:
             with pytest.raises(ElementError):
                 pack(datatype, [value], [1])
         else:

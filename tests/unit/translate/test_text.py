@@ -27,6 +27,12 @@ def test_a_text_alone_has_no_padding() -> None:
     assert mask.data.tolist() == [[1, 1, 1]]
 
 
+def test_texts_without_a_token_are_padding_alone() -> None:
+    nothing = Encoded(ids=[], types=[], pad_id=9)
+    ids, mask, types = stack([nothing], ANY_LENGTH)
+    assert (ids.data.tolist(), mask.data.tolist(), types.data.tolist()) == ([[9]], [[0]], [[0]])
+
+
 def test_a_network_that_fixes_the_length_gets_it() -> None:
     to = Tokenization(8, 8, *(TensorSpec(spec.name, "INT64", (8,)) for spec in TOKENS))
     assert [tensor.data.shape for tensor in stack([SHORT], to)] == [(1, 8)] * 3

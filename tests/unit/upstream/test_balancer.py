@@ -242,6 +242,19 @@ async def test_what_may_be_the_inputs_fault_is_not_tried_elsewhere_and_the_last_
         assert max(here.asked) > 40  # the one that was left
 
 
+async def test_one_that_was_away_for_a_moment_is_called_where_the_others_are_out_of_service() -> None:
+    async with scene(triton(), triton()) as here:
+        here.fakes[1].infer = failing(Code.INTERNAL, "Stub process 'pets_0_0' is not healthy.")
+        for _ in range(20):
+            await here.call()
+        well, here.fakes[0].infer = here.fakes[0].infer, failing(Code.UNAVAILABLE, "Socket closed")
+        with contextlib.suppress(GatewayError):
+            await here.call()
+        assert [each.away for each in here.replicas.members] == [True, False]
+        here.fakes[0].infer = well
+        await here.call()
+
+
 async def test_where_all_are_away_a_call_says_so() -> None:
     async with scene(triton(), triton()) as here:
         for fake in here.fakes:

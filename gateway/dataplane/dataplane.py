@@ -1,6 +1,6 @@
 """classify, detect and infer, top to bottom: find the model, choose a version, decode, call, make an answer of it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -44,7 +44,9 @@ from gateway.translate.translator import Encoded, Translator
 
 _PROBE_SECONDS = 5.0
 
-_Decode = Callable[[Sequence[Array], Sequence[Encoded], ModelCard, Options], Awaitable[list[Result]]]
+_Decode = Callable[
+    [Sequence[Array], Sequence[Encoded], ModelCard, Options], Coroutine[Any, Any, list[Result]]
+]
 
 
 class DataPlane:

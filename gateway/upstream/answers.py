@@ -1,11 +1,12 @@
 """One call whose answers come one by one: read to its end whoever listens, since a cancelled call can crash Triton."""
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable
 from enum import Enum
 
 from gateway.domain import RawTensor
-from gateway.errors import StreamEnded
+from gateway.errors import GatewayError, StreamEnded
 
 _AHEAD = 16  # answers that are read ahead of a slow caller; then Triton is made to wait, until the deadline
 
@@ -34,6 +35,7 @@ class Answers:
         self._left = False
         self.had = left()
         self.task = asyncio.ensure_future(self._run(pieces))
+        self.task.add_done_callback(_let_go)
 
     async def begin(self) -> None:
         """Waits for the first answer, or for an end without one. Raises GatewayError, and then there is none."""
@@ -57,6 +59,8 @@ class Answers:
 
     async def _take(self) -> Piece | _Mark:
         found = await self._read.get()
+        if isinstance(found, GatewayError):
+            raise copy.copy(found)  # the task's own would know the frames that this one passes
         if isinstance(found, Exception):
             raise found
         return found
@@ -83,3 +87,17 @@ class Answers:
             self._read.put_nowait(StreamEnded("The answers were not read in time."))
         if waits:
             self.had = self._seconds()
+
+
+def _let_go(task: "asyncio.Task[None]") -> None:
+    """An error that the task keeps knows the frame that it left, and with it the call, its tensors and the task: a
+    circle that would hold them until somebody looks for garbage.
+    """
+    if task.cancelled():
+        return
+    try:
+        task.result()  # `exception` would leave its own traceback with the task
+    except GatewayError as error:
+        error.__traceback__ = None
+    except Exception:  # noqa: BLE001  # a bug, of which the log tells all that there is
+        return

@@ -102,7 +102,7 @@ def test_a_body_that_comes_in_chunks_is_handed_over_as_well(run: Callable[..., A
 
 
 def test_of_a_body_in_chunks_no_more_is_read_in_the_same_turn(run: Callable[..., Any]) -> None:
-    """Chunks of a byte cost so much more than a body that tells its length, that others need their turn between them."""
+    """Chunks of a byte cost much more than a body that tells its length: others need their turn between them."""
 
     async def tiny() -> None:
         config = Config(

@@ -1,6 +1,8 @@
 """Answers that come one by one, with the far side in the test's hand."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -127,3 +129,31 @@ async def test_a_caller_who_reads_late_leaves_the_model_the_time_from_then_on() 
     left = 1.0
     assert [outputs async for outputs in each] == []
     assert answers.had == 3.0
+
+
+async def test_what_failed_is_free_when_nobody_listens_any_more() -> None:
+    class Asked:
+        """What a call holds."""
+
+        def left(self) -> float:
+            return 60.0
+
+    async def listen() -> weakref.ref[Asked]:
+        asked = Asked()
+        answers = Answers(telling(2, error=UpstreamFailed("no", internal="why")), asked.left, lambda: None)
+        await answers.begin()
+        try:
+            numbers([outputs async for outputs in answers])
+        except UpstreamFailed as error:
+            assert error.internal == "why"  # noqa: PT017  # what pytest catches stays with its frames
+        else:
+            raise AssertionError("it did not fail")
+        return weakref.ref(asked)
+
+    gc.disable()
+    try:
+        held = await listen()
+        await asyncio.sleep(0)
+        assert held() is None
+    finally:
+        gc.enable()

@@ -42,7 +42,8 @@ class Outcomes(Protocol):
     ) -> None: ...
 
 
-Work = Callable[[Job], Awaitable[tuple[_Outcome, float]]]  # an answer, and the seconds of Triton's time in it
+# An answer, and the seconds of Triton's time in it; None where it has only begun, and is recorded at its end.
+Work = Callable[[Job], Awaitable[tuple[_Outcome, float | None]]]
 
 
 class Attempts:
@@ -117,7 +118,8 @@ class Attempts:
             if self._timed_out(job, error):
                 self.record(job, DeadlineExceeded("It ran out of time."))
             raise
-        self.record(job, None, seconds)
+        if seconds is not None:
+            self.record(job, None, seconds)
         return outcome
 
     def record(self, job: Job, error: Exception | None, seconds: float = 0.0) -> None:

@@ -113,27 +113,31 @@ class DataPlane:
         """
         job = self._attempts.admissible(self._attempts.assign(call, call.card, call.version))
 
-        async def begun(chosen: Job) -> tuple[Answers, float]:
+        async def begun(chosen: Job) -> tuple[tuple[Answers, float], None]:
             with _refusable():
-                return await self._turns.begin(chosen, call.asked)
+                return await self._turns.begin(chosen, call.asked), None
 
         async with self._deadlines.until(job.deadline):
-            job, answers = await self._attempts.serve(job, begun)
+            job, (answers, seconds) = await self._attempts.serve(job, begun)
         life = job.choice.lives.get(job.target.version)
-        return TensorStream(job.target, life, self._told(job, answers))
+        return TensorStream(job.target, life, self._told(job, answers, seconds))
 
-    async def _told(self, job: Job, answers: Answers) -> AsyncIterator[Sequence[RawTensor]]:
-        """The answers. Whoever judges versions hears of an end that is none, unless the time that the caller gave, or a
-        caller who does not read, brought it about.
+    async def _told(self, job: Job, answers: Answers, seconds: float) -> AsyncIterator[Sequence[RawTensor]]:
+        """The answers, of which the first took so many seconds. Whoever judges versions hears of the end: it is a good
+        one too where the time that the caller gave, or a caller who does not read, brought it about.
         """
+        well = True
         try:
             async for outputs in answers:
                 yield outputs
         except (UpstreamError, DeadlineExceeded) as error:
-            if isinstance(error, UpstreamError) or is_ample(answers.had, job.usual):
+            well = isinstance(error, DeadlineExceeded) and not is_ample(answers.had, job.usual)
+            if not well:
                 self._attempts.record(job, error)
             raise
         finally:
+            if well:
+                self._attempts.record(job, None, seconds)
             self._turns.leave(answers)
 
     async def _exchange(self, call: InferCall) -> list[RawTensor]:

@@ -60,15 +60,39 @@ async def test_a_stream_that_its_caller_gave_too_little_time_says_nothing_of_the
     assert metrics.total("gateway_attempts_total", model="teller", outcome="error") == 0
 
 
+async def test_a_stream_that_breaks_off_counts_once_and_as_a_failure(
+    gateway: httpx.AsyncClient, triton: FakeTriton
+) -> None:
+    made = 0
+
+    async def breaking(request: Request, context: grpc.aio.ServicerContext) -> Response:
+        nonlocal made
+        made += 1
+        if made > 1:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+        return answer(request, np.array([[0.5, 0.3, 0.2]], np.float32))
+
+    triton.infer = breaking
+    triton.models["teller"] = (decoupled("teller"), ["1"])
+    await until_there(gateway, "teller")
+    reply = await gateway.post("/v2/models/teller/generate_stream", json={"images": [0] * 192})
+    events = reply.text.strip().split("\n\n")
+    assert ["error" in event for event in events] == [False, True]
+    metrics = Exposition((await gateway.get("/metrics")).text)
+    assert metrics.total("gateway_attempts_total", model="teller") == 1
+    assert metrics.total("gateway_attempts_total", model="teller", outcome="error") == 1
+
+
 async def test_a_caller_who_leaves_between_two_answers_is_noticed_at_once(
     gateway: httpx.AsyncClient, triton: FakeTriton
 ) -> None:
-    made, over = 0, asyncio.Event()
+    made, began, over = 0, asyncio.Event(), asyncio.Event()
 
     async def stuck(request: Request, _: grpc.aio.ServicerContext) -> Response:
         nonlocal made
         made += 1
         if made > 1:
+            began.set()
             await over.wait()
         return answer(request, np.array([[0.5, 0.3, 0.2]], np.float32))
 
@@ -76,7 +100,7 @@ async def test_a_caller_who_leaves_between_two_answers_is_noticed_at_once(
     triton.models["teller"] = (decoupled("teller"), ["1"])
     await until_there(gateway, "teller")
     call = asyncio.create_task(gateway.post("/v2/models/teller/generate", json={"images": [0] * 192}))
-    await until_counted(gateway, "gateway_attempts_total", model="teller", outcome="ok")
+    await began.wait()
     call.cancel()
     await until_counted(gateway, "gateway_requests_total", model="teller", code="499")
     over.set()

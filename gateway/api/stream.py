@@ -224,10 +224,13 @@ class Stream(Generic[_Options, _Result]):
         frame = Frame(self._frames, data)
         try:
             frame.held.enter_context(self._hall.bodies.holding(self._context.caller.tenant, len(data)))
-        except Overloaded:
-            self._newest.drop()
-            self._hall.requests.dropped(1)
-            return
+        except Overloaded as error:
+            if self._newest.waits:
+                self._newest.drop()
+                self._hall.requests.dropped(1)
+                return
+            # Who waits for its answer before the next frame has to hear of it.
+            frame = Frame(self._frames, b"", refused=error.with_traceback(None))
         self._hall.requests.dropped(self._newest.put(frame))
 
     async def _answer(self) -> None:
@@ -273,6 +276,8 @@ class Stream(Generic[_Options, _Result]):
         access, intake = self._hall.access, self._hall.intake
         await access.recognise(self._socket, context)
         await access.let_in(context)
+        if frame.refused is not None:
+            raise frame.refused
         if len(frame.data) > self._hall.bounds.frame:
             raise BodyTooLarge(f"A frame has at most {self._hall.bounds.frame} bytes.")
         call = await intake.call(

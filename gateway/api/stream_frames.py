@@ -14,11 +14,15 @@ _TRY_AGAIN = 5.0  # seconds
 
 @dataclass(slots=True)
 class Frame:
-    """The `number`-th binary message of a stream, counted from 1. `held` gives its memory back when it is closed."""
+    """The `number`-th binary message of a stream, counted from 1. `held` gives its memory back when it is closed.
+
+    `refused` is why there was no room for its data, which is empty then.
+    """
 
     number: int
     data: bytes
     held: ExitStack = field(default_factory=ExitStack)
+    refused: Overloaded | None = None
 
 
 class Newest:
@@ -28,6 +32,11 @@ class Newest:
         self._waiting: Frame | None = None
         self._came = asyncio.Event()
         self._dropped = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is a frame to take."""
+        return self._waiting is not None
 
     def put(self, frame: Frame) -> int:
         """Answers how many frames nobody will look at any more: 0 or 1."""

@@ -98,7 +98,9 @@ IN_FLIGHT = _gauge(
 )
 STREAMS = _gauge("gateway_streams", "Streams that are open, all workers.", across=Across.SUM)
 FRAMES_DROPPED = _counter(
-    "gateway_stream_frames_dropped_total", "Frames of streams that a newer one took the place of."
+    "gateway_stream_frames_dropped_total",
+    "Frames of streams that were thrown away: a newer one took their place, or there was no room beside the one that "
+    "waits.",
 )
 PAYLOAD_BYTES = _histogram("gateway_payload_bytes", "Size of bodies with images.", buckets=_BYTES)
 IMAGE_BYTES = _histogram("gateway_image_bytes", "Size of each image, encoded.", buckets=_BYTES)

@@ -390,6 +390,19 @@ async def test_a_triton_that_comes_back_is_used_again(triton: FakeTriton, serve:
         assert (await stream.message())["type"] == "result"
 
 
+async def test_a_frame_that_there_is_no_room_for_is_told_of_where_nobody_else_waits(
+    triton: FakeTriton, serve: Serve
+) -> None:
+    room = {"max_body_bytes": 2048, "max_buffered_bytes": 2048, "max_frame_bytes": 4096}
+    async with ready(triton, serve, **room) as client, streaming(client) as stream:
+        await stream.send(bytes(3000))
+        told = await stream.message()
+        assert (told["frame"], told["dropped"], told["problem"]["code"]) == (1, 0, "overloaded")
+        assert told["retry_after"] >= 1
+        await stream.send(PICTURE)
+        assert (await stream.message())["type"] == "result"
+
+
 async def test_a_caller_who_leaves_gives_everything_back(
     gateway: httpx.AsyncClient, triton: FakeTriton
 ) -> None:

@@ -45,10 +45,10 @@ from gateway.upstream import Resolve
 _FIRST_READING = 3.0  # seconds
 
 
-def create_app() -> ASGIApp:
+def create_app(*, succeeds: bool = False) -> ASGIApp:
     """What every process that serves calls: settings from the environment, then the application.
 
-    Raises SettingsError.
+    One that `succeeds` takes the place of another that serves. Raises SettingsError.
     """
     share_one_heap()
     settings, metrics = read_settings(), Metrics()
@@ -61,7 +61,7 @@ def create_app() -> ASGIApp:
         resources=[lines, drain, Watchdog()],
         tasks=[keep_what_lasts, partial(give_back, typed_json.let_go)],
     )
-    return build(settings, metrics, around, drain=drain, patience=_FIRST_READING)
+    return build(settings, metrics, around, drain=drain, patience=_FIRST_READING, succeeds=succeeds)
 
 
 def build(
@@ -72,11 +72,12 @@ def build(
     resolve: Resolve | None = None,
     drain: Drain | None = None,
     patience: float = 0.0,
+    succeeds: bool = False,
 ) -> ASGIApp:
     """The application for these settings. Services open when its lifespan starts and close in reverse; those of
     `around` open first. `outside` is how images by URL are reached, the internet by default; `resolve` looks up names
     of Tritons. `drain` says when this process is about to end; for at most `patience` seconds the lifespan waits for
-    the first copies of what it reads.
+    the first copies of what it reads, and fails where it then `succeeds` another process without what Redis keeps.
 
     Raises AccessFileError, RoutesFileError.
     """
@@ -133,7 +134,7 @@ def build(
     )
     own = [traces.part, entry.part, routes.part, far.part, models.part, way.part, operators, watching]
     pages = Pages(settings.cors_origins)
-    application = _application(entry.access, [*around, *own], readings, patience)
+    application = _application(entry.access, [*around, *own], readings, patience, succeeds)
     return RequestContext(
         Preflights(Heads(Refusals(application)), pages),
         clock=time.monotonic,
@@ -144,16 +145,22 @@ def build(
     )
 
 
-def _application(access: Access, parts: Sequence[Part], readings: Readings, patience: float) -> Litestar:
+def _application(
+    access: Access, parts: Sequence[Part], readings: Readings, patience: float, succeeds: bool
+) -> Litestar:
     """Litestar's part of it: the handlers of all parts behind `access`, and the lifespan that opens them."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with opened(parts, readings.metrics.worker.task_failed):
             # Who shares a listener is sent requests from the moment at which it listens.
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(patience):
                     await readings.first()
+            except TimeoutError:
+                if succeeds and not readings.knows_what_is_kept:
+                    # Whom it would send away may be the last to know them.
+                    raise TimeoutError("Redis did not tell the keys, ended tokens and routes") from None
             yield
 
     return Litestar(

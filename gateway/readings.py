@@ -56,8 +56,12 @@ class Readings:
             await asyncio.sleep(_LOOK)
 
     def _known(self) -> bool:
-        copies = (self.keys.status().usable, self.denied.fresh, self.routes.status().known)
-        return all(copies) and self.catalog.status().fresh
+        return self.knows_what_is_kept and self.catalog.status().fresh
+
+    @property
+    def knows_what_is_kept(self) -> bool:
+        """Whether the copies of what Redis keeps have been read. Where it loses them, they are all there is."""
+        return self.keys.status().usable and self.denied.fresh and self.routes.status().known
 
     def take(self) -> None:
         self.metrics.requests.tell()

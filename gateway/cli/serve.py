@@ -53,15 +53,22 @@ def serve() -> None:
 
 
 def application() -> object:
-    """What uvicorn calls in every process that serves; a worker comes here without the command.
+    """What uvicorn calls in every process that serves; a worker comes here without the command."""
+    return _built(succeeds=False)
 
-    What cannot be built ends as a start that failed, so that its supervisor does not try for ever.
-    """
+
+def successor() -> object:
+    """As `application`, in a worker that takes the place of one that serves."""
+    return _built(succeeds=True)
+
+
+def _built(*, succeeds: bool) -> object:
+    """What cannot be built ends as a start that failed, so that its supervisor does not try for ever."""
     configure_logs(level="info", style="auto", dropped=lambda: None)  # until the settings are known
     try:
         from gateway.app import create_app  # noqa: PLC0415  # the parent of workers has no use for it
 
-        return create_app()
+        return create_app(succeeds=succeeds)
     except SettingsError as error:
         _log.critical("settings_not_valid", why=str(error))
     except MetricsFolderError as error:
@@ -105,9 +112,9 @@ def _protocol(settings: Settings) -> type[asyncio.Protocol]:
     return cast("type[asyncio.Protocol]", functools.partial(Guard, bounds=bounds))  # uvicorn only calls it
 
 
-def _config(settings: Settings) -> uvicorn.Config:
+def _config(settings: Settings, made: Callable[[], object] = application) -> uvicorn.Config:
     return uvicorn.Config(
-        "gateway.cli.serve:application",
+        f"gateway.cli.serve:{made.__name__}",
         factory=True,
         host=settings.host,
         port=settings.port,
@@ -130,7 +137,9 @@ def _config(settings: Settings) -> uvicorn.Config:
 def _supervise(settings: Settings, *, died: Callable[[], None]) -> None:
     config = _config(settings)
     ending = settings.drain_delay + _GRACE_SECONDS + _CLOSE_SECONDS
-    supervisor = Supervisor(config, [config.bind_socket()], ending=ending, died=died)
+    supervisor = Supervisor(
+        config, [config.bind_socket()], successor=_config(settings, successor), ending=ending, died=died
+    )
     supervisor.run()
     if supervisor.failed:
         sys.exit(STARTUP_FAILURE)

@@ -92,7 +92,8 @@ class Worker(Process):
 
 
 class Supervisor(Multiprocess):
-    """`ending` is what a worker may take from its first signal to its end, in seconds; then it is killed.
+    """`ending` is what a worker may take from its first signal to its end, in seconds; then it is killed. By
+    `successor` runs who takes the place of a worker that serves; such a one ends where it could not do as well.
 
     `failed` says that it ended because no worker could be started. Once any of them served, one that cannot take the
     place of another is tried again, each time a little later: the others are as good as ever. `died` hears of each that
@@ -104,10 +105,12 @@ class Supervisor(Multiprocess):
         config: Config,
         sockets: list[socket.socket],
         *,
+        successor: Config,
         ending: float,
         died: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(config, sockets)
+        self._successor = successor
         self.should_exit = _Told(self.signal_queue)
         self._ending = ending
         self._died = died
@@ -116,17 +119,17 @@ class Supervisor(Multiprocess):
         self.failed = False
 
     def init_processes(self) -> None:
-        self.processes = [self._started() for _ in range(self.processes_num)]
+        self.processes = [self._started(self.config) for _ in range(self.processes_num)]
 
-    def _started(self, failures: int = 0) -> Worker:
-        worker = Worker(self.config, self.sockets, ending=self._ending, failures=failures)
+    def _started(self, config: Config, failures: int = 0) -> Worker:
+        worker = Worker(config, self.sockets, ending=self._ending, failures=failures)
         worker.start()
         return worker
 
     def restart_all(self) -> None:
         """Each worker by a new one, which serves before the old one is told to end."""
         for index, old in enumerate(self.processes):
-            new = self._started()
+            new = self._started(self._successor)
             if not new.wait_until_ready(self.config.timeout_worker_healthcheck, self.should_exit):
                 new.kill()
                 new.join()
@@ -144,7 +147,7 @@ class Supervisor(Multiprocess):
     def handle_ttin(self) -> None:
         """One worker more."""
         self.processes_num += 1
-        self.processes.append(self._started())
+        self.processes.append(self._started(self.config))
 
     def handle_ttou(self) -> None:
         """One worker fewer, but for the last; nobody waits for its end."""
@@ -174,7 +177,7 @@ class Supervisor(Multiprocess):
             if worker.again is None and not self._look_at(worker):
                 return
             if worker.again is not None and time.monotonic() >= worker.again:
-                self.processes[index] = self._started(worker.failures)
+                self.processes[index] = self._started(self.config, worker.failures)
 
     def _look_at(self, worker: Worker) -> bool:
         """Buries it where it is dead. False where nobody can be started at all."""

@@ -78,6 +78,23 @@ async def test_19_a_redis_that_is_killed_fails_nobody_and_21_one_that_comes_back
     await until(lambda: stands(stack, route))
 
 
+async def test_a_reload_while_redis_is_away_ends_nobody_who_knows_the_keys_and_the_routes(
+    stack: FaultyStack, asks: Sequence[Ask]
+) -> None:
+    route, workers = await put_route(stack, weight=0), stack.workers()
+    stack.redis.stop(signal.SIGKILL)
+    async with calling(stack.url, stack.key, asks, rate=RATE) as heard:
+        stack.parts.gateway.popen.send_signal(signal.SIGHUP)
+        await until(lambda: bool(lines(stack, "restart_given_up")))
+        await asyncio.sleep(1)
+        stack.start_redis()
+        await until(lambda: stands(stack, route))
+    replies = Replies(heard)
+    assert replies.outcomes.keys() == {"200"}
+    assert replies.wrong == []
+    assert stack.workers() == workers
+
+
 async def test_20_a_redis_that_is_frozen_costs_five_waits_a_worker_and_then_nothing(
     stack: FaultyStack, asks: Sequence[Ask], figure: Callable[[str], None]
 ) -> None:

@@ -35,4 +35,4 @@ if __name__ == "__main__":
         lifespan="off",
         timeout_worker_healthcheck=60,
     )
-    Supervisor(config, [config.bind_socket()], ending=float(sys.argv[1])).run()
+    Supervisor(config, [config.bind_socket()], successor=config, ending=float(sys.argv[1])).run()

@@ -201,8 +201,12 @@ def _views(desk: Desk, reports: Reports, callers: Callers, catalog: Catalog) -> 
     @get("/", summary="List the routes of all models", responses=failures())
     async def listed(request: HttpRequest) -> RouteList:
         caller = context_of(request).caller
-        names = [card.name for card in catalog.callable_cards() if is_listed(caller, card.name)]
         with translated():
+            await (
+                rollouts.table.refresh()
+            )  # of a model that is not served nobody else says that it has a route
+            known = rollouts.models(card.name for card in catalog.callable_cards())
+            names = [name for name in known if is_listed(caller, name)]
             routes = [await rollouts.standing(name) for name in names]
         return RouteList(canaries=[route_view(live, desk.clock()) for live in routes])
 

@@ -244,7 +244,7 @@ class Traffic(_Canary):
 
 
 class LoadedVersions(_Canary):
-    """The versions that are loaded, by model."""
+    """The versions that are loaded, by model: none of one that has a route and cannot be called."""
 
     models: dict[str, list[str]]
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
 from litestar import Router, get
@@ -28,7 +28,7 @@ from gateway.canary.reports import Reports
 from gateway.canary.rollouts import Rollouts
 from gateway.canary.route import Route
 from gateway.canary.table import Live
-from gateway.catalog import Card, Catalog
+from gateway.catalog import Catalog
 from gateway.errors import GatewayError, Overloaded
 from gateway.serving import Drain
 from gateway.store import StoreAway
@@ -90,11 +90,14 @@ class Watch:
             await asyncio.sleep(_INTERVAL)
 
     async def _news(self) -> AsyncIterator[ServerSentEventMessage]:
-        loaded = {card.name: list(card.served.versions) for card in self._cards()}
+        served = {card.name: list(card.served.versions) for card in self._catalog.callable_cards()}
+        loaded = {
+            model: served.get(model, []) for model in self._rollouts.models(served) if self._sees(model)
+        }
         if loaded != self._loaded:
             self._loaded = loaded
             yield _message("models", LoadedVersions(models=loaded))
-        for model, live in self._routes().items():
+        for model, live in self._applied(loaded).items():
             if self._told.get(model) != live.generation:
                 self._told[model] = live.generation
                 yield _message("route", route_view(live, self._clock()))
@@ -110,12 +113,9 @@ class Watch:
         self._settled = reading.now - _SETTLED
         return _message("traffic", view)
 
-    def _routes(self) -> Mapping[str, Live[Route]]:
-        """As this worker applies them, default ones too."""
-        return {card.name: self._rollouts.applied(card.name) for card in self._cards()}
-
-    def _cards(self) -> list[Card]:
-        return [card for card in self._catalog.callable_cards() if self._sees(card.name)]
+    def _applied(self, models: Iterable[str]) -> Mapping[str, Live[Route]]:
+        """The routes as this worker applies them, default ones too."""
+        return {model: self._rollouts.applied(model) for model in models}
 
 
 def live_routes(

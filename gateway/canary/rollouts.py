@@ -1,6 +1,6 @@
 """How a route is changed: read what stands, make the transition, check the canary, compare-and-set, and log why."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +45,10 @@ class Rollouts:
     def applied(self, model: str) -> Live[Route]:
         """The route as this worker applies it. Raises ModelNotFound."""
         return self.table.route(model) or Live(default_route(model, self.stable_of(model)), 0)
+
+    def models(self, served: Iterable[str]) -> list[str]:
+        """Whom a route is applied to, by name: all that are `served`, and those whose own route outlives that."""
+        return sorted({*served, *self.table.routes()})
 
     async def change(
         self, model: str, transition: Transition, cause: Cause, *, expected: int | None = None

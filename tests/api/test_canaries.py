@@ -569,6 +569,29 @@ async def test_a_watcher_whose_key_is_revoked_hears_no_more(
         assert (await admin.get("/admin/v1/events", headers={"x-api-key": leaving})).status_code == 401
 
 
+async def test_a_rollout_whose_model_cannot_be_called_is_listed_and_told_and_taken_back(
+    gateway: httpx.AsyncClient, admin: httpx.AsyncClient, triton: FakeTriton
+) -> None:
+    await put(admin, weight=1234)
+    unloaded = triton.models.pop("pets")
+    while "pets" in (await gateway.get("/v1/models")).text:
+        await asyncio.sleep(0.02)
+    listed = (await admin.get("/admin/v1/canaries")).json()["canaries"]
+    assert [(route["model"], route["weight"]) for route in listed] == [("cars", 0), ("pets", 1234)]
+    told: list[dict[str, object]] = []
+    async with admin.stream("GET", "/admin/v1/events") as stream:
+        async for line in stream.aiter_lines():
+            if line.startswith("data:"):
+                told.append(json.loads(line.removeprefix("data:")))
+            if len(told) == 4:
+                break
+    assert told[0] == {"models": {"cars": ["1", "2", "3"], "pets": []}}
+    assert [body["model"] for body in told[1:]] == ["cars", "pets", "pets"]  # and a report on the rollout
+    assert (await admin.post(f"{PATH}/rollback")).status_code == 200
+    triton.models["pets"] = unloaded
+    await until_ready(gateway)
+
+
 class NothingToRead:
     """A catalog at a moment when Redis does not answer."""
 

@@ -48,7 +48,8 @@ export function rollout(store, model, versions) {
     if (!route) return;
     refill(badges, [route.phase, route.frozen], () =>
       [phaseBadge(route), route.frozen && h("span", { class: "badge" }, icon("lock"), "frozen")]);
-    facts.textContent = [route.reason, route.since && format.ago(route.since), applied(store.workers, route)]
+    const away = versions(model).length === 0 && "no version can be called";
+    facts.textContent = [away, route.reason, route.since && format.ago(route.since), applied(store.workers, route)]
       .filter(Boolean).join(" · ");
     const decision = store.reports.get(model)?.decision;
     refill(verdict, [route.phase, route.reason, route.under_way, decision], () => said(route, decision));

@@ -1,5 +1,6 @@
 """/admin/v1/models: what Triton has loaded, and how it does; models are loaded, unloaded and healed here."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -102,7 +103,7 @@ async def _noted(audit: Audit, actor: str, action: str, model: str) -> AsyncIter
     except ModelNotLoaded:
         await note(", in vain")
         raise
-    except (DeadlineExceeded, UpstreamError):
+    except (DeadlineExceeded, UpstreamError, asyncio.CancelledError):  # the last at the end of the process
         await note(", outcome unknown")
         raise
     await note()

@@ -28,7 +28,7 @@ from gateway.auth import (
 )
 from gateway.ratelimit import CLIENT_TIMEOUT, RateLimiter, RedisStore
 from gateway.settings import Settings
-from gateway.store import Audit, connect
+from gateway.store import Audit, connect, delivered_at_end
 from gateway.telemetry.metrics import Metrics
 
 STORE_TIMEOUT = 2.0  # seconds; keys and routes are read beside the requests, not in their way
@@ -93,7 +93,7 @@ def door(settings: Settings, metrics: Metrics, bodies: BodyReader) -> Door:
             console_session_routes(consoles, withdrawn, denied, time.time),
             key_routes(store, ring, tiers, bodies, audit),
         ],
-        resources=[redis, http, limits_redis, limiter],
+        resources=[redis, delivered_at_end(audit.settle), http, limits_redis, limiter],
         tasks=[ring.watch, issuers.watch, denied.watch],
     )
     return Door(access, ring, denied, issuers, limiter, audit, part)

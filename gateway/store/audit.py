@@ -1,5 +1,6 @@
 """Who changed models and keys, when and what: a bounded log in Redis, beside the one of the routes' own changes."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -45,10 +46,21 @@ class Audit:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def note(self, actor: str, area: Area, action: str, subject: str) -> None:
-        """A change that is done; in the process's own log, too."""
+        """A change that is done, in the process's own log, too. It is noted also where nobody waits any more."""
         _log.info("change", actor=actor, area=area.value, action=action, subject=subject)
+        noting = asyncio.create_task(self._kept(actor, area, action, subject))
+        self._under_way.add(noting)
+        noting.add_done_callback(self._under_way.discard)
+        await asyncio.shield(noting)
+
+    async def settle(self) -> None:
+        """Returns once all is noted that was to be."""
+        await asyncio.gather(*self._under_way)
+
+    async def _kept(self, actor: str, area: Area, action: str, subject: str) -> None:
         try:
             await self.keep(actor, area, action, subject)
         except StoreAway as error:

@@ -1,12 +1,15 @@
 """The audit log: every change of routes, models and keys with who made it, for those who may administer such things."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 import grpc
 import httpx
 import pytest
 from stack import Addresses, create_key
-from support.fake_triton import FakeTriton
+from support.fake_triton import FakeTriton, serving
+from support.serving import Serve, until_ready
 
 from gateway.api.audit import Change, newest
 from gateway.store import Area, Audit, connect
@@ -49,6 +52,34 @@ async def test_what_came_of_an_order_to_triton_is_noted(
         assert answer.status_code == status, answer.text
         (found,) = await changes(operator, "?limit=1")
         assert (found["action"], found["subject"]) == (action + outcome, "pets")
+
+
+@dataclass
+class Laborious(FakeTriton):
+    """It never comes to an end with what it is told to load."""
+
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def RepositoryModelLoad(self, _: object, __: object) -> object:  # noqa: N802
+        self.told.set()
+        return await asyncio.Event().wait()
+
+
+async def test_an_order_that_the_end_of_the_process_cuts_off_is_noted(
+    triton: FakeTriton, serve: Serve, operator: httpx.AsyncClient
+) -> None:
+    laborious = Laborious(triton.models)
+    async with (
+        httpx.AsyncClient(headers=operator.headers, timeout=30, trust_env=False) as caller,
+        serving(laborious) as url,
+        serve(url, grace=1) as ending,
+    ):
+        await until_ready(ending)
+        order = asyncio.create_task(caller.post(f"{ending.base_url}/admin/v1/models/pets/load"))
+        await laborious.told.wait()
+    assert (await order).is_server_error
+    (found,) = await changes(operator, "?limit=1")
+    assert (found["action"], found["subject"]) == ("load, outcome unknown", "pets")
 
 
 async def test_what_is_refused_before_triton_is_told_is_no_change(operator: httpx.AsyncClient) -> None:

@@ -24,10 +24,12 @@ async def served(
     *,
     outside: Outside | None = None,
     resolve: Resolve | None = None,
+    grace: int | None = None,
     **settings: object,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client, with this key, to a gateway with these settings, its catalog read as often as is allowed; `outside`
-    is what it takes for the internet, `resolve` what it looks names of Tritons up with.
+    is what it takes for the internet, `resolve` what it looks names of Tritons up with. At its end it cuts off what
+    takes more than `grace` seconds, nothing by default.
     """
     store = {name.removeprefix("GATEWAY_").lower(): value for name, value in store_environment(redis).items()}
     values = Settings.model_validate({"triton_url": triton_url, "catalog_interval": 0.1, **store, **settings})
@@ -41,6 +43,7 @@ async def served(
             ws_max_size=2 * values.max_frame_bytes,
             ws_per_message_deflate=False,
             log_config=None,
+            timeout_graceful_shutdown=grace,
         )
     )
     task = asyncio.create_task(server.serve(sockets=[listener]))

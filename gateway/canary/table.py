@@ -87,6 +87,7 @@ class RouteTable(Generic[T]):
         self._interval = interval
         self._on_change = on_change
         self._freshness = Freshness(clock=clock, interval=interval)
+        self._known: Mapping[str, Stored] = {}  # all of them, as they are kept
         self._entries: Mapping[str, _Entry[T]] = {}
         self._live: Mapping[str, Live[T]] = {}
         self._unreadable: Mapping[str, Stored] = {}
@@ -103,9 +104,8 @@ class RouteTable(Generic[T]):
         return self._live
 
     def generation(self, model: str) -> int:
-        """The last one of the model that could be read, also of a route that was deleted; 0 without any."""
-        entry = self._entries.get(model)
-        return entry.stored.generation if entry else 0
+        """The last one of the model, also of a route that was deleted or cannot be read; 0 without any."""
+        return self._known.get(model, _NOTHING).generation
 
     def status(self) -> TableStatus:
         """How true the copy is."""
@@ -138,9 +138,9 @@ class RouteTable(Generic[T]):
     def _missing(self, snapshot: Snapshot) -> Mapping[str, Stored]:
         """What the store holds in an older generation, or not at all: it never goes back by itself."""
         return {
-            model: entry.stored
-            for model, entry in self._entries.items()
-            if entry.stored.generation > snapshot.routes.get(model, _NOTHING).generation
+            model: stored
+            for model, stored in self._known.items()
+            if stored.generation > snapshot.routes.get(model, _NOTHING).generation
         }
 
     async def _write_back(self, missing: Mapping[str, Stored]) -> Snapshot:
@@ -164,7 +164,7 @@ class RouteTable(Generic[T]):
                 unreadable[model] = stored
                 entries |= {model: mine} if mine else {}
                 self._report(model, stored, error)
-        self._unreadable = unreadable
+        self._known, self._unreadable = routes, unreadable
         self._apply(entries)
 
     def _entry(self, stored: Stored) -> _Entry[T]:

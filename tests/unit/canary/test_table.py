@@ -287,3 +287,18 @@ async def test_a_document_that_cannot_be_read_is_told_once_and_never_written_ove
     assert table.status().unreadable == {"pets", "new"}
     assert shelf.routes["pets"] == Stored("many", 2)
     assert heard == [("pets", 5), ("signs", 7)]
+
+
+async def test_a_document_that_cannot_be_read_is_written_back_as_it_was() -> None:
+    shelf = Shelf()
+    shelf.put(pets=Stored("5", 1), new=Stored("none", 4))
+    table, _ = table_of(shelf)
+    await table.refresh()
+    shelf.put(pets=Stored("many", 2))
+    await table.refresh()
+    shelf.empty()
+    assert table.generation("new") == 4  # so that a change does not pass for the first one
+    await table.refresh()
+    assert shelf.routes == {"pets": Stored("many", 2), "new": Stored("none", 4)}
+    assert table.routes() == {"pets": Live(5, 1)}
+    assert table.status().unreadable == {"pets", "new"}

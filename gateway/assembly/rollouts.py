@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.api.access import Access
@@ -41,14 +42,15 @@ from gateway.telemetry.metrics import Metrics
 @dataclass(frozen=True)
 class Routing:
     """What is kept of rollouts: the routes, this worker's copy of them, the counts, whose turn it is to judge, and the
-    clock for it."""
+    clock for it. `lease` is made of what tells whether this worker is able to make the pre-flights.
+    """
 
     store: RouteStore
     table: RouteTable[Route]
     outcomes: Outcomes
     reader: CountsReader
     ledgers: LedgerStore
-    lease: Lease
+    lease: Callable[[Callable[[], bool]], Lease]
     clock: StoreClock
     reports: ReportStore
     findings: Findings
@@ -80,7 +82,7 @@ def routing(settings: Settings, metrics: Metrics) -> Routing:
         outcomes=Outcomes(recorders),
         reader=CountsReader(redis),
         ledgers=LedgerStore(redis),
-        lease=Lease(redis, clock=time.monotonic),
+        lease=lambda able: Lease(redis, clock=time.monotonic, able=able),
         clock=clock,
         reports=reports,
         findings=findings,
@@ -111,12 +113,14 @@ def rollouts(
         stable_of=lambda model: catalog.named(model).default_version,
         changed=on_change(metrics),
     )
+    # Each step has a pre-flight, and who cannot ask Triton makes none.
+    lease = routing.lease(lambda: catalog.status().answering)
     controller = Controller(
         routes=routing.table.routes,
         rollouts=changes,
         reader=routing.reader,
         store=routing.ledgers,
-        lease=routing.lease,
+        lease=lease,
         clock=routing.clock,
         rolled_back=metrics.canaries.rolled_back,
     )
@@ -128,5 +132,5 @@ def rollouts(
             live_routes(access, changes, reports, routing.reader, catalog, routing.clock, drain),
             fleet_routes(routing.fleet),
         ],
-        tasks=[routing.lease.run, controller.run, Seed(seeds, changes, clock=routing.clock).run],
+        tasks=[lease.run, controller.run, Seed(seeds, changes, clock=routing.clock).run],
     )

@@ -1,7 +1,7 @@
 """Which of all workers judges the canaries: a lease in Redis that its holder renews and anybody takes once it is over.
 
-Two may believe for a moment that they hold it, where a clock or a process stood still in between; so what the holder
-does is compare-and-set all the same.
+Two may believe for a moment that they hold it, where a clock or a process stood still in between, or where a stand-in
+has not heard yet of who took over; so what the holder does is compare-and-set all the same.
 """
 
 import asyncio
@@ -24,17 +24,23 @@ _log = structlog.stdlib.get_logger("gateway.canary")
 
 
 class Lease:
-    """One a worker. `clock` is monotonic; the lease lasts `length` seconds from each renewal, one each `interval`."""
+    """One a worker. `clock` is monotonic; the lease lasts `length` seconds from each renewal, one each `interval`.
+
+    A worker that is not `able` to do all that the holder does only stands in: it takes the lease where nobody holds it,
+    so that what is bad is taken back, and any who is able takes it from there.
+    """
 
     def __init__(
         self,
         redis: Redis,
         *,
         clock: Callable[[], float],
+        able: Callable[[], bool] = lambda: True,
         length: float = _LENGTH,
         interval: float = _INTERVAL,
     ) -> None:
         self._clock = clock
+        self._able = able
         self._length = length
         self._interval = interval
         self._me = secrets.token_hex(8)
@@ -61,7 +67,7 @@ class Lease:
         """Takes or keeps it once, and answers whether that worked. Raises StoreAway."""
         asked_at = self._clock()  # Redis counts from later on, so this side ends first
         with translated():
-            words: list[str | int] = [self._me, round(self._length * 1000)]
+            words: list[str | int] = [self._me, round(self._length * 1000), int(self._able())]
             mine = text(await self._hold(keys=[KEY], args=words)) == self._me
         self._note(asked_at + self._length if mine else None)
         return mine

@@ -78,6 +78,40 @@ async def test_nobody_lets_go_of_what_another_holds(server: Server) -> None:
         assert not await other.renew()
 
 
+async def test_a_worker_that_can_ask_its_models_takes_over_from_one_that_cannot_and_keeps_it(
+    server: Server,
+) -> None:
+    async with connect(server.url, timeout=1.0) as client:
+        fit = True
+        first = Lease(client, clock=time.monotonic, able=lambda: fit)
+        other = Lease(client, clock=time.monotonic)
+        assert await first.renew()
+        assert not await other.renew()
+        fit = False
+        assert await first.renew(), "somebody has to take back what is bad"
+        assert await other.renew()
+        assert not await first.renew()
+        assert not first.held
+        fit = True
+        assert not await first.renew()
+        assert await other.renew()
+
+
+async def test_of_workers_that_cannot_ask_their_models_one_stands_in_until_one_can(server: Server) -> None:
+    async with connect(server.url, timeout=1.0) as client:
+        first, second = (Lease(client, clock=time.monotonic, able=lambda: False) for _ in range(2))
+        able = Lease(client, clock=time.monotonic)
+        async with in_background(first.run()):
+            await until(lambda: first.held)
+            assert not await second.renew()
+            assert await first.renew()
+        assert server.admin().exists(KEY) == 0, "a clean stop lets go of it too"
+        assert await second.renew()
+        async with in_background(able.run()):
+            await until(lambda: able.held)
+            assert not await second.renew()
+
+
 async def test_a_holder_that_cannot_ask_does_not_believe_in_it_longer_than_redis_does(server: Server) -> None:
     async with connect(server.url, timeout=0.3) as client:
         lease = Lease(client, clock=time.monotonic, length=1.0, interval=0.2)

@@ -15,10 +15,14 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis as blocking
+from processes import Process, running, wait_ready
+from stack import free_port, gateway
+from support.faulty_stack import log_of
 from support.rehearsal import Manner
 from support.rollouts import (
     MODEL,
@@ -157,6 +161,34 @@ async def test_another_worker_judges_when_the_evaluator_is_killed(
     stage.revive()
     assert found.waited < TAKEN_OVER
     assert "failed on the canary" in found.reason
+
+
+async def test_a_gateway_without_triton_does_not_keep_the_lease_from_those_that_have_one(
+    stage: Stage, store: Any
+) -> None:
+    at = replace(stage.parts.at, gateway_port=free_port(), triton_grpc_port=free_port())
+    with running(gateway(at)) as cut_off:
+        wait_ready(f"{at.gateway_url}/livez", cut_off)
+        await until(lambda: gets_the_lease(store, cut_off), within=30)
+        took = await until(lambda: is_held_by_another(store, cut_off), within=TAKEN_OVER)
+    say(f"lease held by a gateway without Triton: another has taken it {took:.1f} s later")
+
+
+async def gets_the_lease(store: Any, cut_off: Process) -> bool:
+    """Nobody holds it for a moment, and so whoever asks first gets it."""
+    store.delete(LEASE)
+    await asyncio.sleep(0.1)
+    return has_it(cut_off)
+
+
+async def is_held_by_another(store: Any, cut_off: Process) -> bool:
+    return store.exists(LEASE) and not has_it(cut_off)
+
+
+def has_it(process: Process) -> bool:
+    """By what it says itself."""
+    taken, ended = (len(log_of(process, f"canary_lease_{event}")) for event in ("taken", "ended"))
+    return taken > ended
 
 
 def toggled(number: int) -> dict[str, object]:

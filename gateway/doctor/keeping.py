@@ -1,4 +1,4 @@
-"""Does Redis keep what it is given, and from whom? Asks with the user that it is handed, and as a stranger."""
+"""Does Redis take and keep what it is given, and from whom? Asks with the user that it is handed, and as a stranger."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -45,11 +45,18 @@ async def redis_report(ours: Redis, stranger: Redis) -> RedisReport:
         )
     findings = [finding async for finding in _of_strangers(stranger)]
     try:
-        info = {**await ours.info("server"), **await ours.info("memory"), **await ours.info("persistence")}
-        saves = (await ours.config_get("save")).get("save", "")
+        info: dict[str, Any] = {}
+        for section in ("server", "replication", "memory", "persistence"):
+            info |= await ours.info(section)
+        saves, stops = [await _setting(ours, name) for name in ("save", "stop-writes-on-bgsave-error")]
     except FAILURES:
         return RedisReport(findings, [_NOT_ASKED])
-    return RedisReport([*findings, *_of_keeping(info, text(saves)), *_of_release(info)], [])
+    takes = _of_taking(info, saves, stops=stops == "yes")
+    return RedisReport([*findings, *takes, *_of_keeping(info, saves), *_of_release(info)], [])
+
+
+async def _setting(redis: Redis, name: str) -> str:
+    return text((await redis.config_get(name)).get(name, ""))
 
 
 async def _of_strangers(stranger: Redis) -> Any:
@@ -63,6 +70,31 @@ async def _of_strangers(stranger: Redis) -> Any:
         "it lets in whoever reaches it, without a password: keys can be read, made and taken away.",
         "Give the gateway a user of its own and switch the default one off (docs/access.md has the line).",
     )
+
+
+def _of_taking(info: Mapping[str, Any], saves: str, *, stops: bool) -> Iterator[Finding]:
+    """Whether it can be read only, for a reason other than being full. `stops`: it refuses to write in memory what it
+    could not save.
+    """
+    refused = "no key, rollback or revocation is taken; nobody judges."
+    if text(info.get("role", "")) == "slave":
+        yield error(
+            "redis",
+            "redis-read-only",
+            f"it is a replica of {text(info.get('master_host', ''))}:{info.get('master_port', '')}: {refused}",
+            "Let GATEWAY_REDIS_URL name the master (redis+sentinel:// follows it), or make this one: REPLICAOF NO ONE.",
+        )
+    unwritten = {
+        "snapshot": stops and saves and text(info.get("rdb_last_bgsave_status", "")) == "err",
+        "append-only file": text(info.get("aof_last_write_status", "")) == "err",
+    }
+    if failed := [what for what, is_so in unwritten.items() if is_so]:
+        yield error(
+            "redis",
+            "redis-cannot-save",
+            f"it could not write its {' and its '.join(failed)}: {refused}",
+            "Its log says why. Give its disk room, or its user the right to write there.",
+        )
 
 
 def _of_keeping(info: Mapping[str, Any], saves: str) -> Iterator[Finding]:

@@ -5,14 +5,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from exposition import Exposition
+from redis.exceptions import ResponseError
 from stack import ADMINISTRATION, Addresses, create_key, free_addresses, store_environment
 from support.fake_triton import CLASSIFIER, FakeTriton, config
 from support.fake_triton import serving as serving_triton
-from support.redis_server import Server, serving
+from support.redis_server import Server, serving, until
 from support.serving import served, until_ready
 
 from gateway.doctor.keeping import redis_report
@@ -22,6 +24,8 @@ WAYS = {
     "is full": (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
     "is read-only": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
 }
+
+REFUSES = {"redis-full", "redis-read-only", "redis-cannot-save"}
 
 
 @pytest.fixture
@@ -102,3 +106,35 @@ async def test_the_doctor_says_how_full_it_is(server: Server, part: float, sever
     assert [each.severity.value for each in findings if each.code == "redis-full"] == (
         [severity] if severity else []
     )
+
+
+async def test_the_doctor_says_that_it_is_a_replica(server: Server) -> None:
+    assert await codes(server) & REFUSES == set()
+    server.admin().execute_command("REPLICAOF", "127.0.0.1", "1")
+    assert await codes(server) & REFUSES == {"redis-read-only"}
+
+
+async def test_the_doctor_says_that_it_refuses_changes_because_it_cannot_save_them(
+    server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").mkdir()
+    admin = server.admin()
+    admin.config_set("dir", str(tmp_path))
+    admin.config_set("dbfilename", "taken")
+    admin.bgsave()
+    await until(lambda: admin.info("persistence")["rdb_last_bgsave_status"] == "err")
+    assert await codes(server) & REFUSES == set(), (
+        "without snapshots of its own it takes changes all the same"
+    )
+    admin.config_set("save", "3600 1")
+    with pytest.raises(ResponseError, match="MISCONF"):
+        admin.set("gw:it", "changed")
+    assert await codes(server) & REFUSES == {"redis-cannot-save"}
+    admin.config_set("stop-writes-on-bgsave-error", "no")
+    assert await codes(server) & REFUSES == set()
+
+
+async def codes(server: Server) -> set[str]:
+    """Of what the doctor finds."""
+    async with connect(server.url, timeout=2.0) as redis:
+        return {each.code for each in (await redis_report(redis, redis)).findings}

@@ -128,10 +128,10 @@ class Examination:
         findings: list[Finding] = []
         for model, entry in sorted(stored.items()):
             if entry.document is not None:
-                findings += self._route(model, entry.document, ready.get(model, ()))
+                findings += self._route(model, entry.document, entry.generation, ready.get(model, ()))
         return findings
 
-    def _route(self, model: str, document: str, ready: Sequence[str]) -> list[Finding]:
+    def _route(self, model: str, document: str, generation: int, ready: Sequence[str]) -> list[Finding]:
         try:
             route: Route = from_document(document)
         except BrokenRoute as failure:
@@ -143,7 +143,7 @@ class Examination:
                     f"Finish the deployment of the newer release, or set the route again: gateway canary set {model} …",
                 )
             ]
-        return list(route_findings(model, route, ready))
+        return list(route_findings(model, route, ready, generation=generation))
 
 
 def _away(endpoint: str, reason: str) -> Finding:

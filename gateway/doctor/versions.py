@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from gateway.canary import Route
 from gateway.catalog import Card, ModelCard
@@ -51,8 +52,16 @@ def version_findings(card: Card, config: Mapping[str, Any], *, is_step: bool) ->
         )
 
 
-def route_findings(model: str, route: Route, ready: Sequence[str]) -> Iterator[Finding]:
-    """`ready` are the model's versions that Triton has ready."""
+def route_findings(model: str, route: Route, ready: Sequence[str], *, generation: int) -> Iterator[Finding]:
+    """`ready` are the model's versions that Triton has ready; `generation` is the route's."""
+    if ready:
+        otherwise = f"set a route to a version that is: {', '.join(ready)}."
+    else:
+        otherwise = (
+            "where it is gone for good, take its route away: "
+            f"""curl -X DELETE -H "X-API-Key: $GATEWAY_ADMIN_KEY" -H 'If-Match: "{generation}"' """
+            f"$GATEWAY_URL/admin/v1/canaries/{quote(model, safe='')}"
+        )
     needed = {"stable": route.stable, "canary": route.canary if route.salt else None}
     for variant, version in needed.items():
         if version is not None and version not in ready:
@@ -60,5 +69,5 @@ def route_findings(model: str, route: Route, ready: Sequence[str]) -> Iterator[F
                 f"route {model}",
                 "route-to-nowhere",
                 f"its {variant} version is {version}, which is not ready in Triton.",
-                f"gateway models load {model}; or set a route to a version that is: {', '.join(ready) or 'none'}.",
+                f"gateway models load {model}; or {otherwise}",
             )

@@ -201,6 +201,11 @@ class RepositoryEntry:
     reason: str
     endpoint: str = ""
 
+    @property
+    def is_unloaded(self) -> bool:
+        """Whether it was loaded and somebody had it unloaded, which is no failure."""
+        return self.reason == "unloaded"
+
 
 @value
 class Deadline:

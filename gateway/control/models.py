@@ -77,6 +77,11 @@ class VersionState:
     replicas: tuple[RepositoryEntry, ...] = ()
     failing: bool = False
 
+    @property
+    def is_unloaded(self) -> bool:
+        """Whether no Triton has it, and one had it unloaded."""
+        return self.state != READY and any(each.is_unloaded for each in self.replicas)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
@@ -225,6 +230,8 @@ class ModelControl:
             config = await self.triton.merged_config(state.name, change)
         except ValueError as error:
             raise ValidationFailed.of("/config", f"This is no configuration of a model: {error}.") from None
+        if "version_policy" not in change:
+            _require_what_is_loaded(config.served.version_policy, state.versions)
         every = [version.version for version in state.versions]
         wanted = replace(
             config.served, versions=tuple(sorted(kept(config.served.version_policy, every), key=int))
@@ -313,6 +320,23 @@ def _version(
     return VersionState(
         best.version, best.state, reason, known, tuple(each for each in found if each.endpoint), failing
     )
+
+
+def _require_what_is_loaded(policy: str, versions: Sequence[VersionState]) -> None:
+    """Raises ValidationFailed where a policy that nobody asked for would bring versions back, or take some away.
+
+    Triton loads no version anew for another policy alone, and reports the one with which they were loaded.
+    """
+    keeps = kept(policy, [each.version for each in versions])
+    loaded = [each.version for each in versions if each.state == READY]
+    back = [each.version for each in versions if each.is_unloaded and each.version in keeps]
+    if others := back + [version for version in loaded if version not in keeps]:
+        raise ValidationFailed.of(
+            "/config/version_policy",
+            f'Triton reports "{policy}" and has {", ".join(loaded)} loaded: this would change version '
+            f"{', '.join(others)} too. Say which are meant, such as "
+            f'{{"specific": {{"versions": [{", ".join(loaded)}]}}}}.',
+        )
 
 
 def _surely_kept(error: GatewayError | None) -> bool:

@@ -89,7 +89,8 @@ class Examination:
     async def _models(self, *, probes: bool) -> list[Finding]:
         findings: list[Finding] = []
         cards: list[Card] = []
-        for name in sorted({entry.model for entry in await self.triton.repository()}):
+        entries = await self.triton.repository()
+        for name in sorted({entry.model for entry in entries}):
             card, reason = self.catalog.known(name)
             if card is not None:
                 cards.append(card)
@@ -102,7 +103,9 @@ class Examination:
             name, is_step = card.name, card.name in steps
             config = await self.triton.config(name, card.served.versions[-1])
             findings += queue_findings(name, config, self.triton.release)
-            findings += version_findings(card, config, is_step=is_step)
+            loaded = set(card.served.versions)
+            unloaded = {each.version for each in entries if each.model == name and each.is_unloaded} - loaded
+            findings += version_findings(card, config, is_step=is_step, unloaded=unloaded)
             if probes and not is_step and can_probe(card.served):
                 for version in card.served.versions:
                     findings += await probe(self.triton, card, version, self.clock)

@@ -1,6 +1,6 @@
 """Which versions of a model are loaded, and who counts on which; pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -9,8 +9,12 @@ from gateway.catalog import Card, ModelCard
 from gateway.doctor.finding import Finding, error, warning
 
 
-def version_findings(card: Card, config: Mapping[str, Any], *, is_step: bool) -> Iterator[Finding]:
-    """For a model that can be called. `is_step`: an ensemble calls it, so that it need not have a task."""
+def version_findings(
+    card: Card, config: Mapping[str, Any], *, is_step: bool, unloaded: Collection[str]
+) -> Iterator[Finding]:
+    """For a model that can be called. `is_step`: an ensemble calls it, so that it need not have a task; `unloaded` are
+    the versions that Triton has had, and unloaded.
+    """
     subject, ready = f"model {card.name}", card.served.versions
     policy = config.get("version_policy") or {}
     if "latest" in policy and int(policy["latest"].get("num_versions") or 1) == 1:
@@ -22,7 +26,16 @@ def version_findings(card: Card, config: Mapping[str, Any], *, is_step: bool) ->
         )
     named = [str(version) for version in policy.get("specific", {}).get("versions", ())]
     for version in named:
-        if version not in ready:
+        if version in unloaded:
+            yield warning(
+                subject,
+                "version-unloaded",
+                f"version_policy names version {version}, which was unloaded: its folder went, or the policy was "
+                "changed since, and Triton reports the one that the loaded versions came with.",
+                "Is it retired, name the policy in the next --config too, or in config.pbtxt (docs/model-control.md). "
+                f"Is it not, see that its folder is there, then: gateway models load {card.name}",
+            )
+        elif version not in ready:
             yield error(
                 subject,
                 "version-not-ready",

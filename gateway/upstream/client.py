@@ -165,11 +165,7 @@ class TritonClient:
         for entry in map(_entry, index.models):
             if entry.state == "READY":
                 ready.setdefault(entry.model, []).append(entry.version)
-            elif (
-                entry.state
-                and entry.reason != "unloaded"
-                and (entry.reason or entry.model not in unavailable)
-            ):
+            elif entry.state and not entry.is_unloaded and (entry.reason or entry.model not in unavailable):
                 # One version may say why while another only goes with it.
                 unavailable[entry.model] = ": ".join(filter(None, (entry.state, entry.reason)))
         return await self._described({name: sorted(v, key=int) for name, v in ready.items()}, unavailable)

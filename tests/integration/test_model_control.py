@@ -31,6 +31,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     add_model(folder, "echo", ["1"])
     add_model(folder, "echo", ["1"], name="broken")
+    add_model(folder, "echo", ["1", "2"], name="retiring")
     (folder / "broken" / "1" / "model.py").write_text("raise ValueError('not today')")
     for name in ("digits_classifier", "digits_ensemble", "digits_preprocess", "words_stream"):
         shutil.copytree(ROOT / "model_repository" / name, folder / name)
@@ -94,7 +95,7 @@ def test_models_are_listed_with_state_reason_and_statistics(admin: httpx.Client)
     assert classify(admin).status_code == 200
     listed = {model["name"]: model for model in admin.get(BASE).json()["models"]}
     digit_models = ["digits_classifier", "digits_ensemble", "digits_preprocess"]
-    assert sorted(listed) == ["broken", *digit_models, "echo", "words_stream"]
+    assert sorted(listed) == ["broken", *digit_models, "echo", "retiring", "words_stream"]
     digits = listed["digits_classifier"]
     assert (digits["task"], digits["callable"], digits["default_version"]) == (
         "image-classification",
@@ -135,6 +136,33 @@ def test_a_model_that_is_needed_is_unloaded_only_by_force(admin: httpx.Client, r
     load, unload = admin.get("/admin/v1/audit?limit=2").json()["changes"]
     assert (load["area"], load["action"], load["subject"]) == ("models", "load", "digits_classifier")
     assert (unload["action"], unload["actor"]) == ("unload", admin.headers["x-api-key"].split("_")[2])
+
+
+def test_a_version_that_a_change_took_away_comes_back_only_where_a_change_says_so(
+    admin: httpx.Client,
+) -> None:
+    """Triton reports the policy that the loaded versions came with."""
+    load = f"{BASE}/retiring/load"
+    both, second = ({"version_policy": {"specific": {"versions": each}}} for each in ([1, 2], [2]))
+    queues = [{"dynamic_batching": {"max_queue_delay_microseconds": each}} for each in (1000, 2000, 3000)]
+    assert versions(admin.post(load))["2"] == "READY"
+    assert versions(admin.post(load, json={"config": both})) == {"1": "READY", "2": "READY"}
+    refused_unless_said(admin.post(load, json={"config": queues[0]}), "1")
+    assert versions(admin.post(load, json={"config": queues[0] | both})) == {"1": "READY", "2": "READY"}
+    assert versions(admin.post(load, json={"config": second})) == {"1": "UNAVAILABLE", "2": "READY"}
+    refused_unless_said(admin.post(load, json={"config": queues[1]}), "1")
+    refused_unless_said(admin.post(load, json={"config": queues[1], "force": True}), "1")
+    wanted = {"config": queues[1] | second}
+    assert versions(admin.post(load, json=wanted)) == {"1": "UNAVAILABLE", "2": "READY"}
+    assert versions(admin.post(load, json={"config": queues[2]})) == {"1": "UNAVAILABLE", "2": "READY"}
+    assert admin.post(f"{BASE}/retiring/unload").status_code == 200
+
+
+def refused_unless_said(answer: httpx.Response, version: str) -> None:
+    assert answer.status_code == 422, answer.text
+    (told,) = answer.json()["errors"]
+    assert told["pointer"] == "/config/version_policy"
+    assert f"version {version}" in told["detail"]
 
 
 def test_a_change_of_the_configuration_holds_until_the_model_is_unloaded(admin: httpx.Client) -> None:

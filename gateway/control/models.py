@@ -333,7 +333,7 @@ def _require_what_is_loaded(policy: str, versions: Sequence[VersionState]) -> No
     if others := back + [version for version in loaded if version not in keeps]:
         raise ValidationFailed.of(
             "/config/version_policy",
-            f'Triton reports "{policy}" and has {", ".join(loaded)} loaded: this would change version '
+            f'Triton reports "{policy}" and has {", ".join(loaded)} loaded: this could change version '
             f"{', '.join(others)} too. Say which are meant, such as "
             f'{{"specific": {{"versions": [{", ".join(loaded)}]}}}}.',
         )

@@ -202,7 +202,7 @@ def _views(desk: Desk, reports: Reports, callers: Callers, catalog: Catalog) -> 
     async def listed(request: HttpRequest) -> RouteList:
         caller = context_of(request).caller
         with translated():
-            await rollouts.table.refresh()  # nobody else says that a model which is not served has a route
+            await rollouts.table.refresh()  # nobody else tells of a rollout whose model is not served
             known = rollouts.models(card.name for card in catalog.callable_cards())
             names = [name for name in known if is_listed(caller, name)]
             routes = [await rollouts.standing(name) for name in names]

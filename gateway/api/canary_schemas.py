@@ -244,7 +244,7 @@ class Traffic(_Canary):
 
 
 class LoadedVersions(_Canary):
-    """The versions that are loaded, by model: none of one that has a route and cannot be called."""
+    """The versions that are loaded, by model: none where a rollout is under way whose model cannot be called."""
 
     models: dict[str, list[str]]
 

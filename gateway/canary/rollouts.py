@@ -47,8 +47,9 @@ class Rollouts:
         return self.table.route(model) or Live(default_route(model, self.stable_of(model)), 0)
 
     def models(self, served: Iterable[str]) -> list[str]:
-        """Whom a route is applied to, by name: all that are `served`, and those whose own route outlives that."""
-        return sorted({*served, *self.table.routes()})
+        """Whose routes matter, by name: all that are `served`, and those whose rollout is under way all the same."""
+        routes = self.table.routes()
+        return sorted({*served, *(model for model, live in routes.items() if live.route.under_way)})
 
     async def change(
         self, model: str, transition: Transition, cause: Cause, *, expected: int | None = None

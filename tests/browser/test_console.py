@@ -659,6 +659,11 @@ def test_a_model_that_is_unloaded_is_offered_no_more_until_it_is_back(
         answer = operator.post(f"/admin/v1/models/{DETECTOR}/{action}", json={"force": True})
         assert answer.status_code == 200, answer.text
 
+    path = f"/admin/v1/canaries/{DETECTOR}"
+    steady = operator.put(
+        path, json={"stable": "1"}, headers={"if-match": operator.get(path).headers["etag"]}
+    )
+    assert steady.status_code == 200, steady.text
     page = sign_in(watched_page.page, stage, f"#/rollouts/{DETECTOR}")
     heading, link = page.get_by_role("heading", level=1), page.get_by_role("link", name=DETECTOR)
     for _ in range(2):

@@ -302,7 +302,7 @@ BAD = [
     ),
     pytest.param(
         classifier(default_version="v2"),
-        "gateway.default_version: String should match pattern '^[1-9][0-9]{0,17}$'",
+        "gateway.default_version: String should match pattern '^[1-9][0-9]{0,18}$'",
         id="a version with a letter",
     ),
     # labels

@@ -20,8 +20,8 @@ export class Store {
     return () => this.#listeners.delete(draw);
   }
 
-  /** The routes of all models that are loaded or have one of their own; the others are kept, as they are told again only
-   *  when they change. */
+  /** The routes of all models that are loaded or have a rollout under way; the others are kept, as they are told again
+   *  only when they change. */
   get served() {
     return [...this.routes.values()].filter(({ model }) => Object.hasOwn(this.models, model));
   }

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 from litestar import Router, get
@@ -26,8 +26,6 @@ from gateway.auth.scopes import ADMIN_CANARY, is_listed
 from gateway.canary.counts import KEPT, CountsReader
 from gateway.canary.reports import Reports
 from gateway.canary.rollouts import Rollouts
-from gateway.canary.route import Route
-from gateway.canary.table import Live
 from gateway.catalog import Catalog
 from gateway.errors import GatewayError, Overloaded
 from gateway.serving import Drain
@@ -94,10 +92,12 @@ class Watch:
         loaded = {
             model: served.get(model, []) for model in self._rollouts.models(served) if self._sees(model)
         }
+        # Now, since a model may be gone once a message has been sent; default routes too.
+        routes = {model: self._rollouts.applied(model) for model in loaded}
         if loaded != self._loaded:
             self._loaded = loaded
             yield _message("models", LoadedVersions(models=loaded))
-        for model, live in self._applied(loaded).items():
+        for model, live in routes.items():
             if self._told.get(model) != live.generation:
                 self._told[model] = live.generation
                 yield _message("route", route_view(live, self._clock()))
@@ -112,10 +112,6 @@ class Watch:
         view = traffic_view(model, reading, self._settled)
         self._settled = reading.now - _SETTLED
         return _message("traffic", view)
-
-    def _applied(self, models: Iterable[str]) -> Mapping[str, Live[Route]]:
-        """The routes as this worker applies them, default ones too."""
-        return {model: self._rollouts.applied(model) for model in models}
 
 
 def live_routes(

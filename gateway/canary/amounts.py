@@ -58,7 +58,4 @@ def _number(text: str) -> tuple[Decimal, bool]:
     digits = bare.removesuffix("%").rstrip()
     if not _NUMBER.fullmatch(digits):
         raise ValueError(f"{text!r} is neither a number nor a percentage")
-    number = Decimal(digits)
-    if not number.is_finite():
-        raise ValueError(f"{text!r} is not finite")
-    return number, bare.endswith("%")
+    return Decimal(digits), bare.endswith("%")

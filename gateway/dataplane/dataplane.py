@@ -217,8 +217,7 @@ class DataPlane:
         With them the seconds of the slowest batch. What a model tells of one batch may be of another length than what
         it tells of the next, such as the boxes that it found.
         """
-        size = card.batch_limit
-        batches = [self._translator.stack(items[i : i + size], card) for i in range(0, len(items), size)]
+        batches = [self._translator.stack(batch, card) for batch in _batches(items, card)]
         answers = await together([self._turns.take(job, self._upstream.infer, batch) for batch in batches])
         await self._catalog.confirm(card)
         outputs = [[answer[output.name] for output in card.outputs] for answer, _ in answers]
@@ -239,6 +238,11 @@ def _refusable() -> Iterator[None]:
         raise ValidationFailed.of("/inputs", told, internal=error.internal) from None
 
 
+def _batches(items: Sequence[Encoded], card: ModelCard) -> list[Sequence[Encoded]]:
+    """As many at once as the model takes."""
+    return [items[at : at + card.batch_limit] for at in range(0, len(items), card.batch_limit)]
+
+
 async def _decoded(
     batches: Sequence[Sequence[Array]],
     decode: _Decode[Options, Result],
@@ -247,13 +251,8 @@ async def _decoded(
     options: Options,
 ) -> list[Result]:
     """The results of all batches, in the order of the inputs."""
-    size = card.batch_limit
-    parts = await together(
-        [
-            decode(outputs, items[at : at + size], card, options)
-            for at, outputs in zip(range(0, len(items), size), batches, strict=True)
-        ]
-    )
+    each = zip(batches, _batches(items, card), strict=True)
+    parts = await together([decode(outputs, batch, card, options) for outputs, batch in each])
     return list(chain.from_iterable(parts))
 
 

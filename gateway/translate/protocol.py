@@ -88,7 +88,7 @@ class InferParameters(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _few(cls, value: object) -> object:
+    def _within_bounds(cls, value: object) -> object:
         """Before each of them is looked at, and a whole number becomes the float next to it."""
         if not isinstance(value, dict):
             return value

@@ -1,6 +1,7 @@
 """Streams over a fake Triton: what its failures come to."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import grpc
 import grpc.aio
@@ -38,17 +39,7 @@ async def test_what_a_model_that_answers_once_refuses_is_the_callers_to_mend(
 async def test_a_stream_that_its_caller_gave_too_little_time_says_nothing_of_the_version(
     gateway: httpx.AsyncClient, triton: FakeTriton
 ) -> None:
-    made = 0
-
-    async def slower(request: Request, _: grpc.aio.ServicerContext) -> Response:
-        nonlocal made
-        made += 1
-        await asyncio.sleep(0 if made == 1 else 1)
-        return answer(request, np.array([[0.5, 0.3, 0.2]], np.float32))
-
-    triton.infer = slower
-    triton.models["teller"] = (decoupled("teller"), ["1"])
-    await until_there(gateway, "teller")
+    await tell(gateway, triton, lambda _: asyncio.sleep(1))
     reply = await gateway.post(
         "/v2/models/teller/generate_stream", json={"images": [0] * 192}, headers={"x-request-timeout": "500"}
     )
@@ -63,18 +54,7 @@ async def test_a_stream_that_its_caller_gave_too_little_time_says_nothing_of_the
 async def test_a_stream_that_breaks_off_counts_once_and_as_a_failure(
     gateway: httpx.AsyncClient, triton: FakeTriton
 ) -> None:
-    made = 0
-
-    async def breaking(request: Request, context: grpc.aio.ServicerContext) -> Response:
-        nonlocal made
-        made += 1
-        if made > 1:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-        return answer(request, np.array([[0.5, 0.3, 0.2]], np.float32))
-
-    triton.infer = breaking
-    triton.models["teller"] = (decoupled("teller"), ["1"])
-    await until_there(gateway, "teller")
+    await tell(gateway, triton, lambda call: call.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed"))
     reply = await gateway.post("/v2/models/teller/generate_stream", json={"images": [0] * 192})
     events = reply.text.strip().split("\n\n")
     assert ["error" in event for event in events] == [False, True]
@@ -86,24 +66,38 @@ async def test_a_stream_that_breaks_off_counts_once_and_as_a_failure(
 async def test_a_caller_who_leaves_between_two_answers_is_noticed_at_once(
     gateway: httpx.AsyncClient, triton: FakeTriton
 ) -> None:
-    made, began, over = 0, asyncio.Event(), asyncio.Event()
+    began, over = asyncio.Event(), asyncio.Event()
 
-    async def stuck(request: Request, _: grpc.aio.ServicerContext) -> Response:
-        nonlocal made
-        made += 1
-        if made > 1:
-            began.set()
-            await over.wait()
-        return answer(request, np.array([[0.5, 0.3, 0.2]], np.float32))
+    async def stuck(_: grpc.aio.ServicerContext) -> None:
+        began.set()
+        await over.wait()
 
-    triton.infer = stuck
-    triton.models["teller"] = (decoupled("teller"), ["1"])
-    await until_there(gateway, "teller")
+    await tell(gateway, triton, stuck)
     call = asyncio.create_task(gateway.post("/v2/models/teller/generate", json={"images": [0] * 192}))
     await began.wait()
     call.cancel()
     await until_counted(gateway, "gateway_requests_total", model="teller", code="499")
     over.set()
+
+
+async def tell(
+    gateway: httpx.AsyncClient,
+    triton: FakeTriton,
+    between: Callable[[grpc.aio.ServicerContext], Awaitable[object]],
+) -> None:
+    """Has a model `teller`, which does so between its first answer and the next ones."""
+    made = 0
+
+    async def infer(request: Request, context: grpc.aio.ServicerContext) -> Response:
+        nonlocal made
+        made += 1
+        if made > 1:
+            await between(context)
+        return answer(request, np.array([[0.5, 0.3, 0.2]], np.float32))
+
+    triton.infer = infer
+    triton.models["teller"] = (decoupled("teller"), ["1"])
+    await until_there(gateway, "teller")
 
 
 async def until_counted(gateway: httpx.AsyncClient, metric: str, **labels: str) -> None:

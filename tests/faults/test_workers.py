@@ -61,7 +61,6 @@ def test_a_worker_that_is_stopped_for_six_seconds_goes_on_where_it_was(stack: Ru
             answers = statuses(load.samples())
         stopped.resume()
         assert set(answers) == {200}, answers
-        wait_ready(
-            f"{gateways.url}/readyz"
-        )  # its copies are as old as it stood still, until it has read again
+        # Its copies are as old as it stood still, until it has read again.
+        wait_ready(f"{gateways.url}/readyz")
         assert stopped.pid in {each.pid for each in gateways.workers()}

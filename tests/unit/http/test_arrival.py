@@ -57,12 +57,17 @@ def run() -> Iterator[Callable[..., Any]]:
         yield runner.run
 
 
-async def sent(collector: Collector, *received: bytes) -> Wire:
-    """What a caller gets whose pieces arrive one after the other, each when the one before is worked off."""
+def connected(collector: Collector) -> tuple[Guard, Wire]:
     config = Config(collector, http=Guard, lifespan="off", log_config=None, ws=StreamGuard)
     config.load()
     guard, wire = Guard(config, ServerState(), {}), Wire()
     guard.connection_made(wire)
+    return guard, wire
+
+
+async def sent(collector: Collector, *received: bytes) -> Wire:
+    """What a caller gets whose pieces arrive one after the other, each when the one before is worked off."""
+    guard, wire = connected(collector)
     for data in received:
         guard.data_received(data)
         await asyncio.sleep(0.01)
@@ -105,12 +110,7 @@ def test_of_a_body_in_chunks_no_more_is_read_in_the_same_turn(run: Callable[...,
     """Chunks of a byte cost much more than a body that tells its length: others need their turn between them."""
 
     async def tiny() -> None:
-        config = Config(
-            Collector(lambda _: True), http=Guard, lifespan="off", log_config=None, ws=StreamGuard
-        )
-        config.load()
-        guard, wire = Guard(config, ServerState(), {}), Wire()
-        guard.connection_made(wire)
+        guard, wire = connected(Collector(lambda _: True))
         guard.data_received(b"POST /one HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(3):
             guard.data_received(b"1\r\na\r\n" * 1000)
